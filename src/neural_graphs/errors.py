@@ -1,0 +1,25 @@
+"""The errors a user can meet: each says what came, what was expected, and what to do."""
+
+
+class NeuralGraphsError(Exception):
+    """Base of all errors that this library raises on purpose; the command line prints it as one line, exit code 2."""
+
+
+class LayoutError(NeuralGraphsError):
+    """A structure that contradicts itself, or parameters whose names or shapes do not fit the layout given for them."""
+
+
+class ZooError(NeuralGraphsError):
+    """A zoo that is missing, incomplete, truncated or of another format; names the file."""
+
+
+class CheckpointError(NeuralGraphsError):
+    """A file of parameters that cannot be read, or holds something else than expected; names the file and the tensor."""
+
+
+class ImageError(NeuralGraphsError):
+    """An image source that is missing, empty or damaged; names the folder or file."""
+
+
+class ConfigError(NeuralGraphsError):
+    """A configuration with an unknown key or an impossible value; names the key and the nearest valid one."""
