@@ -1,0 +1,58 @@
+# make demo   everything on a fresh machine: environment, zoo, training, test, pictures
+# make test   everything CI runs
+
+PYTHON ?= python3
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt # empty: the newest of everything, for example for another build of torch
+EXTRAS ?= dev
+OUT ?= out
+WORKERS ?= 2 # of pytest
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CONSTRAINTS := $(strip $(CONSTRAINTS))
+PYTEST := $(BIN)/python -W error::SyntaxWarning -m pytest -W error -n $(strip $(WORKERS))
+
+.PHONY: env demo test format lint types docs unit bench constraints clean
+
+env: $(STAMP)
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make env needs Python 3.11 or newer with venv (Debian: python3-venv)"; exit 1; }
+	@echo "installing into $(VENV) (some minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[$(EXTRAS)]"
+	@touch $@
+
+demo: env
+	$(BIN)/neural-graphs demo --out $(OUT)/demo
+
+# The closing line of pytest comes last.
+test: lint types docs demo unit
+
+format: env
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: env
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: env
+	$(BIN)/mypy
+
+docs: env
+	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet --strict --site-dir site
+
+unit: env
+	$(PYTEST)
+
+bench: env
+	$(BIN)/neural-graphs bench
+
+constraints: env
+	@head -n 1 constraints.txt > $(OUT).constraints
+	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' >> $(OUT).constraints
+	@mv $(OUT).constraints constraints.txt
+
+clean:
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .hypothesis
