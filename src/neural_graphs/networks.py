@@ -1,0 +1,187 @@
+"""`Networks`: the parameters of a batch of networks, one flat vector each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import accumulate
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neural_graphs.errors import CheckpointError, LayoutError
+from neural_graphs.layout import Layout
+
+StateDict = Mapping[str, Tensor]
+
+
+class Networks:
+    """The parameters of a batch of networks with their layouts: a vector space over the same layouts.
+
+    `values` is `(networks, size)` where all networks share one `Layout` (regular), else one long vector `(total,)` with
+    the networks one after another (mixed); `size` numbers each, in `state_dict` order. A trailing axis of channels
+    (parameter, gradient, momentum, …) is optional: `(networks, size, channels)` or `(total, channels)`.
+    Raises LayoutError where values and layouts do not fit.
+    """
+
+    def __init__(self, values: Tensor, layouts: Layout | Sequence[Layout]):
+        self.values = values
+        self._shared = layouts if isinstance(layouts, Layout) else None
+        self._layouts = None if isinstance(layouts, Layout) else tuple(layouts)
+        expected = layouts.size if isinstance(layouts, Layout) else sum(layout.size for layout in self.layouts)
+        axis = 1 if self.regular else 0
+        if values.ndim not in (axis + 1, axis + 2) or values.shape[axis] != expected:
+            kind = f"(networks, {expected})" if self.regular else f"({expected},)"
+            raise LayoutError(f"values of these networks must be {kind} with channels last, got {tuple(values.shape)}")
+
+    # -- making them -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_state_dicts(
+        cls, state_dicts: Iterable[StateDict], layouts: Layout | Sequence[Layout], names: Sequence[str] = ()
+    ) -> Networks:
+        """Pack state dicts, bit for bit; `names` (file names, say) are used in errors.
+
+        Raises CheckpointError naming the network and the tensor that is missing, unexpected, misshaped or not finite.
+        """
+        state_dicts = list(state_dicts)
+        each = [layouts] * len(state_dicts) if isinstance(layouts, Layout) else list(layouts)
+        if not state_dicts or len(each) != len(state_dicts):
+            raise LayoutError(f"{len(state_dicts)} state dicts cannot be packed with {len(each)} layouts")
+        labels = list(names) or [f"network {i}" for i in range(len(state_dicts))]
+        vectors = [_flatten(*item) for item in zip(state_dicts, each, labels, strict=True)]
+        shared = isinstance(layouts, Layout) or len(set(each)) == 1
+        return cls(torch.stack(vectors), each[0]) if shared else cls(torch.cat(vectors), each)
+
+    @classmethod
+    def from_modules(cls, modules: Iterable[nn.Module], layouts: Layout | Sequence[Layout] | None = None) -> Networks:
+        """Pack the parameters of modules; without `layouts` they are read off the tensor shapes (ReLU networks)."""
+        from neural_graphs.layouts import from_shapes
+
+        state_dicts = [module.state_dict() for module in modules]
+        if layouts is None:
+            layouts = [from_shapes({name: tuple(t.shape) for name, t in s.items()}) for s in state_dicts]
+        return cls.from_state_dicts(state_dicts, layouts)
+
+    @classmethod
+    def cat(cls, parts: Sequence[Networks]) -> Networks:
+        """The networks of all parts in one batch, regular where they share a layout."""
+        layouts = [layout for part in parts for layout in part.layouts]
+        if len(set(layouts)) == 1:
+            return cls(torch.cat([part.values.unflatten(0, (-1, layouts[0].size)) if not part.regular else part.values
+                                  for part in parts]), layouts[0])  # fmt: skip
+        return cls(torch.cat([part.values if not part.regular else part.values.flatten(0, 1) for part in parts]), layouts)
+
+    def with_values(self, values: Tensor) -> Networks:
+        """Networks of the same layouts with other values."""
+        return Networks(values, self._shared or self.layouts)
+
+    # -- reading them ------------------------------------------------------------------------------------------------
+
+    @property
+    def regular(self) -> bool:
+        """Whether all networks share one layout and `values` has a batch axis."""
+        return self._shared is not None
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The layout of every network."""
+        return (self._shared,) * self.values.shape[0] if self._shared else self._layouts or ()
+
+    @property
+    def layout(self) -> Layout:
+        """The one layout all networks share. Raises LayoutError for a mixed batch."""
+        if self._shared is None:
+            raise LayoutError(f"a mixed batch of {len(self)} networks has no single layout; see `.layouts`")
+        return self._shared
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return list(accumulate((layout.size for layout in self.layouts), initial=0))
+
+    def vectors(self) -> list[Tensor]:
+        """The flat vector of every network, `(size,)` or `(size, channels)`; views, no copies."""
+        if self.regular:
+            return list(self.values.unbind(0))
+        return [self.values[a:b] for a, b in zip(self._starts, self._starts[1:], strict=False)]
+
+    def state_dicts(self) -> list[dict[str, Tensor]]:
+        """One state dict per network: views in the tensors' own shapes, in order."""
+        return [
+            {p.name: vector[layout.slices[p.name]].unflatten(0, p.shape) for p in layout.parameters}
+            for vector, layout in zip(self.vectors(), self.layouts, strict=True)
+        ]
+
+    def tensor(self, name: str) -> Tensor:
+        """One named tensor of all networks, `(networks, *shape)`; a view. Regular batches only."""
+        return self.values[:, self.layout.slices[name]].unflatten(1, self.layout.shapes[name])
+
+    def by_layout(self) -> list[tuple[list[int], Networks]]:
+        """Regular parts of the batch, each with the places of its networks in it."""
+        if self.regular:
+            return [(list(range(len(self))), self)]
+        places: dict[Layout, list[int]] = {}
+        for place, layout in enumerate(self.layouts):
+            places.setdefault(layout, []).append(place)
+        vectors = self.vectors()
+        return [(p, Networks(torch.stack([vectors[i] for i in p]), layout)) for layout, p in places.items()]
+
+    def __len__(self) -> int:
+        return self.values.shape[0] if self._shared else len(self.layouts)
+
+    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Networks:
+        """The chosen networks, always a batch (an int gives a batch of one)."""
+        places = torch.arange(len(self))[[index] if isinstance(index, int) else index].tolist()
+        if self._shared:
+            return Networks(self.values[places], self._shared)
+        vectors = self.vectors()
+        layouts = [self.layouts[i] for i in places]
+        return Networks.cat([Networks(vectors[i][None], layout) for i, layout in zip(places, layouts, strict=True)])
+
+    # -- a vector space ----------------------------------------------------------------------------------------------
+
+    def __add__(self, other: Networks) -> Networks:
+        if self.layouts != other.layouts:
+            raise LayoutError("networks can only be added to networks of the same layouts")
+        return self.with_values(self.values + other.values)
+
+    def __sub__(self, other: Networks) -> Networks:
+        return self + other * -1.0
+
+    def __mul__(self, factor: float | Tensor) -> Networks:
+        return self.with_values(self.values * factor)
+
+    __rmul__ = __mul__
+
+    def to(self, *args: torch.device | torch.dtype | str) -> Networks:
+        """The same networks on another device or in another precision, as `Tensor.to`."""
+        return self.with_values(self.values.to(*args))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Networks:
+        """Apply an element-wise or shape-preserving function to the values."""
+        return self.with_values(function(self.values))
+
+    def run(self, x: Tensor) -> Float[Tensor, "networks *points outputs"]:
+        """Evaluate every network: coordinates or images in, outputs out, see `neural_graphs.execution.run`."""
+        from neural_graphs.execution import run
+
+        return run(self, x)
+
+    def __repr__(self) -> str:
+        shown = " | ".join(map(str, dict.fromkeys(self.layouts))) if len(set(self.layouts)) < 3 else "many layouts"
+        return f"Networks({len(self)} × [{shown}], {self.values.dtype}, {self.values.device})"
+
+
+def _flatten(state_dict: StateDict, layout: Layout, label: str) -> Tensor:
+    missing = [name for name in layout.shapes if name not in state_dict]
+    surplus = [name for name in state_dict if name not in layout.shapes]
+    if missing or surplus:
+        raise CheckpointError(f"{label}: not a network {layout}: missing tensors {missing}, unexpected {surplus}")
+    for name, shape in layout.shapes.items():
+        tensor = state_dict[name]
+        if tuple(tensor.shape) != shape:
+            raise CheckpointError(f"{label}: {name} has shape {tuple(tensor.shape)}, expected {shape} for {layout}")
+        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{label}: {name} holds NaN, infinite or non-float values; drop or repair the network")
+    return torch.cat([state_dict[name].reshape(-1) for name in layout.shapes])
