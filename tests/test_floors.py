@@ -94,7 +94,7 @@ def fresh_python(program: str) -> str:
 @pytest.mark.parametrize(
     ("imported", "forbidden"),
     [
-        ("neural_graphs.layout", ["lightning", "matplotlib", "pyarrow", "sklearn"]),
+        ("neural_graphs.layout", ["torch", "numpy", "lightning", "matplotlib", "pyarrow", "sklearn"]),
         ("neural_graphs", ["lightning", "matplotlib", "pyarrow", "sklearn", "torchmetrics", "jsonargparse"]),
         ("neural_graphs.cli", ["torch", "numpy", "lightning", "matplotlib", "jsonargparse", "pyarrow"]),
     ],

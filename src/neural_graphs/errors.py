@@ -14,7 +14,7 @@ class ZooError(NeuralGraphsError):
 
 
 class CheckpointError(NeuralGraphsError):
-    """A file of parameters that cannot be read, or holds something else than expected; names the file and the tensor."""
+    """A file of parameters that cannot be read, or holds something unexpected; names the file and the tensor."""
 
 
 class ImageError(NeuralGraphsError):

@@ -1,0 +1,7 @@
+"""``python -m neural_graphs`` is ``neural-graphs``."""
+
+import sys
+
+from neural_graphs.cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""One module per command: ``add`` describes its options (imports nothing heavy), a function per command does the work."""

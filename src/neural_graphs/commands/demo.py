@@ -1,0 +1,26 @@
+"""``neural-graphs demo``: the whole story on images that are already here."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+DESCRIPTION = """\
+Grows one small network per image of scikit-learn's digits, trains a graph metanetwork and a flat MLP to read the digit
+from the weights alone, shuffles the neurons of the test networks, and shows that only the flat MLP is confused.
+Under five minutes on two cores; the pictures are in --out.
+"""
+
+
+def add(commands: Any) -> None:
+    """Adds ``demo`` to the subparsers."""
+    parser = commands.add_parser("demo", help="the whole story on scikit-learn's digits", description=DESCRIPTION)
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: out/demo")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: Namespace) -> int:
+    """Runs the demo, which prints its own story."""
+    from neural_graphs.demo import run as demo
+
+    demo(arguments.out)
+    return 0

@@ -1,0 +1,74 @@
+"""An argument parser that answers a mistyped word with the nearest right one."""
+
+import argparse
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean --count?"``, or nothing where no known word is near.
+
+    >>> did_you_mean("--cuont", ["--count", "--seed"])
+    '; did you mean --count?'
+    >>> did_you_mean("--xyz", ["--count", "--seed"])
+    ''
+    """
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.55)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ``ArgumentParser`` without abbreviations, whose errors name the nearest known word.
+
+    Args:
+        passes_on: prefixes of options that are not this parser's and are handed on untouched (``--model.lr=1e-3``).
+        options: as for ``argparse.ArgumentParser``.
+    """
+
+    def __init__(self, *, passes_on: Sequence[str] = (), **options: Any) -> None:
+        self.known: list[str] = ["--help"]
+        self.passes_on = tuple(passes_on)
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **options)
+        # Everywhere, so that it may stand before and after the command.
+        self.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
+        )
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        action = super().add_argument(*names, **options)
+        self.known += [name for name in action.option_strings if name.startswith("--")]
+        return action
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuses what it does not know, here, where the options of this very command are known."""
+        parsed, left = super().parse_known_args(args, namespace)
+        overrides = list(getattr(parsed, "overrides", []))
+        values = iter(left)
+        for word in values:
+            if not (self.passes_on and word.startswith(self.passes_on)):
+                self.error(f"unknown {'option' if word.startswith('-') else 'argument'} {word}{self._near(word)}")
+            overrides += [word] if "=" in word else [f"{word}={self._value(word, values)}"]
+        if self.passes_on:
+            parsed.overrides = overrides
+        return parsed, []
+
+    def error(self, message: str) -> NoReturn:
+        """One line with the nearest choice, and where to read on; exit code 2."""
+        wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if wrong:
+            choices = [choice.strip(" '") for choice in wrong[2].split(",")]
+            near = did_you_mean(wrong[1], choices)
+            message = f"unknown {wrong[1]!r}{near} (one of: {', '.join(choices)})"
+        self.exit(2, f"{self.prog}: error: {message}\n{self.prog} --help lists what it understands\n")
+
+    def _near(self, word: str) -> str:
+        return did_you_mean(word.partition("=")[0], [*self.known, *(prefix.rstrip(".=") for prefix in self.passes_on)])
+
+    def _value(self, word: str, values: Any) -> str:
+        value = next(values, None)
+        if value is None:
+            self.error(f"{word} needs a value: {word}=VALUE")
+        return str(value)
