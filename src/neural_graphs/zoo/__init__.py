@@ -1,0 +1,24 @@
+"""Networks on disk: grow them, convert published ones, read them back."""
+
+from neural_graphs.zoo.check import check_zoo, info
+from neural_graphs.zoo.find_images import find_source, load_images
+from neural_graphs.zoo.grow import Plan, grow_inrs
+from neural_graphs.zoo.images import Images, Source
+from neural_graphs.zoo.inr import PRESETS, Preset, preset
+from neural_graphs.zoo.store import Record, Zoo
+
+__all__ = [
+    "PRESETS",
+    "Images",
+    "Plan",
+    "Preset",
+    "Record",
+    "Source",
+    "Zoo",
+    "check_zoo",
+    "find_source",
+    "grow_inrs",
+    "info",
+    "load_images",
+    "preset",
+]

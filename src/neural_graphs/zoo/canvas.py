@@ -1,0 +1,48 @@
+"""How the outputs of an implicit network become an image: the coordinates to ask for and the range that comes back."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neural_graphs.networks import Networks
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A regular grid on [−1, 1]² and the range [`low`, `high`] in which networks on it were fitted to pixels.
+
+    With `axes` "xy" a coordinate is (column, row), with "ij" (row, column); rows of pixels follow each other in both.
+    """
+
+    height: int
+    width: int
+    channels: int
+    axes: str = "xy"
+    low: float = 0.0
+    high: float = 1.0
+
+    def coordinates(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, "points 2"]:
+        """Return the coordinates of all pixels, row by row."""
+        rows = torch.linspace(-1, 1, self.height, dtype=dtype).repeat_interleave(self.width)
+        columns = torch.linspace(-1, 1, self.width, dtype=dtype).repeat(self.height)
+        return torch.stack((columns, rows) if self.axes == "xy" else (rows, columns), dim=1)
+
+    @torch.no_grad()
+    def render(self, networks: Networks) -> NDArray[np.float32]:
+        """Return what the networks draw: (networks, height, width), with a last axis of 3 for colour.
+
+        A pixel is 0 where the network says `low` and 1 where it says `high`; values outside are not clipped.
+        """
+        outputs = networks.run(self.coordinates(networks.values.dtype).to(networks.values.device))
+        pixels = ((outputs - self.low) / (self.high - self.low)).float().cpu().numpy()
+        grey = self.channels == 1
+        return pixels.reshape(len(pixels), self.height, self.width, *(() if grey else (self.channels,)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a JSON object; `Canvas(**json)` is the inverse."""
+        return asdict(self)

@@ -1,0 +1,71 @@
+"""What a zoo holds, as data, and whether it is what its manifest says."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neural_graphs.errors import ZooError
+from neural_graphs.zoo.manifest import MANIFEST, sha256
+from neural_graphs.zoo.store import Zoo
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+def info(zoo: Zoo) -> dict[str, Any]:
+    """Return what a zoo holds as plain values: counts per split and label, quantiles of the PSNR, layouts, recipe.
+
+    Columns that the zoo does not have are left out.
+    """
+    names = zoo.table.column_names
+    splits = zoo.column("split").tolist() if "split" in names else ["all"] * len(zoo)
+    labels = zoo.labels.tolist() if "label" in names else [None] * len(zoo)
+    counts: dict[str, dict[Any, int]] = {split: {} for split in dict.fromkeys(splits)}
+    for (split, label), count in sorted(Counter(zip(splits, labels, strict=True)).items()):
+        counts[split][label] = count
+    plan = zoo.manifest
+    facts: dict[str, Any] = {
+        "path": str(zoo.path),
+        "networks": len(zoo),
+        "planned": plan.planned,
+        "layouts": {str(layout): layout.size for layout in zoo.layouts},
+        "splits": {split: sum(each.values()) for split, each in counts.items()},
+        "labels": counts,
+        "skipped": [list(each) for shard in plan.shards for each in shard.skipped],
+        "bytes": sum(shard.tensors_bytes + shard.table_bytes for shard in plan.shards),
+        "recipe": plan.recipe,
+        "versions": plan.versions,
+    }
+    if "psnr" in names and len(zoo):
+        facts["psnr"] = dict(zip(QUANTILES, np.quantile(zoo.column("psnr"), QUANTILES).tolist(), strict=True))
+    return facts
+
+
+def check_zoo(zoo: Zoo | str | Path, progress: Callable[[int, int], None] | None = None) -> None:
+    """Verify a zoo to the last byte: sizes, checksums, finite values, one row of metadata per network.
+
+    Raises `ZooError` with one line per problem, each naming its file. `progress` receives shards done and in all.
+    """
+    zoo = zoo if isinstance(zoo, Zoo) else Zoo(zoo)
+    problems = []
+    start = 0
+    whole = Zoo(zoo.path, partial=True)
+    for place, shard in enumerate(whole.manifest.shards):
+        for path, _, expected in shard.files(zoo.path):
+            if sha256(path.read_bytes()) != expected:
+                problems.append(f"{path}: the checksum is not the one in {MANIFEST}; the file was changed.")
+        stop = start + shard.networks
+        try:
+            if shard.networks:
+                whole.networks(slice(start, stop))
+        except ZooError as error:
+            problems.append(str(error))
+        if whole.column("index")[start:stop].tolist() != list(range(start, stop)):
+            problems.append(f"{shard.files(zoo.path)[1][0]}: its index is not {start} … {stop - 1}.")
+        start = stop
+        if progress is not None:
+            progress(place + 1, len(whole.manifest.shards))
+    if problems:
+        raise ZooError("\n".join(problems))

@@ -1,0 +1,173 @@
+"""Growing a zoo of implicit networks on disk: which network is fitted to which image, shard by shard, resumable."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neural_graphs.errors import ZooError
+from neural_graphs.zoo.canvas import Canvas
+from neural_graphs.zoo.find_images import find_source
+from neural_graphs.zoo.images import Images, Source
+from neural_graphs.zoo.inr import Preset, Recipe, grow
+from neural_graphs.zoo.store import Zoo
+from neural_graphs.zoo.writer import SHARD_SIZE, Rows, ZooWriter, writing
+
+SPLITS = ("train", "val", "test")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which image each network of a zoo is fitted to, arrays of shape (networks,).
+
+    `split` indexes `SPLITS`, `image` the images of that split's source, `copy` counts the networks of one image. Any
+    first part of a plan is the plan of a smaller zoo, so a zoo can be grown further later.
+    """
+
+    split: NDArray[np.int64]
+    image: NDArray[np.int64]
+    copy: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    @classmethod
+    def of(cls, train: int, test: int, *, shares: Sequence[int] | None, copies: int, seed: int) -> "Plan":
+        """Return the plan for all images of a source with `train` and `test` images, in a random order.
+
+        Validation images are taken from the training images. `shares` weighs train, val and test (default: all images,
+        a twelfth of the training images for validation); the splits keep these shares in every first part of the plan.
+        Only training images get more than one of the `copies`, and all networks of an image follow each other.
+        """
+        val = train // 12  # 5,000 of the 60,000 of MNIST, as in the published zoos
+        weights = np.array((train - val, val, test) if shares is None else shares)
+        if weights.shape != (3,) or (weights < 0).any() or not weights.any() or copies < 1:
+            raise ZooError(f"Shares of train, val and test are three weights ≥ 0, copies ≥ 1; got {shares}, {copies}.")
+        random = np.random.default_rng(seed)
+        orders = {"train": random.permutation(train), "test": random.permutation(test)}
+        splits = _interleave(weights, train, test)
+        counts = np.where(splits == 0, copies, 1)
+        images = np.empty_like(splits)
+        for held_out, order in ((False, orders["train"]), (True, orders["test"])):
+            chosen = (splits == SPLITS.index("test")) == held_out
+            images[chosen] = order[: chosen.sum()]
+        copy = np.concatenate([np.arange(count) for count in counts]) if copies > 1 else np.zeros_like(splits)
+        return cls(np.repeat(splits, counts), np.repeat(images, counts), copy)
+
+    def first(self, count: int) -> "Plan":
+        """Return the plan of the first `count` networks."""
+        return Plan(self.split[:count], self.image[:count], self.copy[:count])
+
+
+def _interleave(weights: NDArray[np.int64], train: int, test: int) -> NDArray[np.int64]:
+    """Return the split of every image: always the split furthest behind its share, until one runs out of images."""
+    counts = [0, 0, 0]
+    splits: list[int] = []
+    shares, total = [int(weight) for weight in weights], int(weights.sum())
+    while True:
+        behind = [share * (len(splits) + 1) - total * count for share, count in zip(shares, counts, strict=True)]
+        chosen = behind.index(max(behind))
+        counts[chosen] += 1
+        if counts[0] + counts[1] > train or counts[2] > test:
+            return np.array(splits, dtype=np.int64)
+        splits.append(chosen)
+
+
+def grow_inrs(
+    path: str | Path,
+    source: Source | str | Path,
+    preset: Preset,
+    *,
+    count: int | None = None,
+    seed: int = 0,
+    copies: int | None = None,
+    shares: Sequence[int] | None = None,
+    hidden: Sequence[int] = (32, 32),
+    shard_size: int = SHARD_SIZE,
+    device: str = "cpu",
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> Zoo:
+    """Grow a zoo of SIRENs in a folder, or go on with one, and return it.
+
+    `count` networks (default: all the plan has), `copies` of each training image (default: the preset's), `shares` of
+    train, val and test as in `Plan.of`. A kill loses at most the shard in progress; the same arguments go on from there
+    to the same bytes, and a larger `count` grows the zoo further. `progress` receives networks done and planned.
+    Raises `ZooError` where the folder holds a zoo of another recipe, `ImageError` where the images cannot be read.
+    """
+    source = source if isinstance(source, Source) else find_source(source)
+    train, test = source.load("train"), source.load("test")
+    if train.pixels.shape[1:] != test.pixels.shape[1:]:
+        raise ZooError(
+            f"{source.name}: train images are {train.pixels.shape[1:]}, test images {test.pixels.shape[1:]}."
+        )
+    height, width, channels = train.pixels.shape[1:]
+    recipe = Recipe(preset, (height, width, channels), tuple(hidden), seed)
+    copies = preset.copies if copies is None else copies
+    plan = Plan.of(len(train), len(test), shares=shares, copies=copies, seed=seed)
+    if count is not None and count > len(plan):
+        raise ZooError(f"{source.name} has images for {len(plan)} networks with these shares and copies, not {count}.")
+    plan = plan.first(len(plan) if count is None else count)
+    facts = {
+        **recipe.to_json(),
+        "images": source.name,
+        "images_sha256": [train.checksum(), test.checksum()],
+        "shares": shares,
+        "copies": copies,
+        "device": device.partition(":")[0],  # the same seed gives the same bytes on the same kind of device
+    }
+    canvas = Canvas(height, width, channels, preset.axes, low=preset.low, high=1.0)
+    with writing(path, facts, [recipe.layout], len(plan), canvas=canvas, shard_size=shard_size) as writer:
+        for numbers in writer.remaining():
+            tick = None if progress is None else _Tick(progress, numbers.start, len(plan))
+            if tick is not None:
+                tick(0)
+            _write_shard(writer, recipe, plan, numbers, (train, test), device=device, workers=workers, tick=tick)
+    return Zoo(path)
+
+
+@dataclass
+class _Tick:
+    """Turns the engine's news of networks just done into totals for the caller."""
+
+    progress: Progress
+    done: int
+    planned: int
+
+    def __call__(self, more: int) -> None:
+        self.done += more
+        self.progress(self.done, self.planned)
+
+
+def _write_shard(
+    writer: ZooWriter,
+    recipe: Recipe,
+    plan: Plan,
+    numbers: range,
+    images: tuple[Images, Images],
+    *,
+    device: str,
+    workers: int,
+    tick: Callable[[int], None] | None,
+) -> None:
+    """Fit and write the networks of one shard."""
+    chosen = slice(numbers.start, numbers.stop)
+    split, image = plan.split[chosen], plan.image[chosen]
+    sources = [images[int(SPLITS[each] == "test")] for each in split]
+    pixels = np.stack([source.pixels[place] for source, place in zip(sources, image, strict=True)])
+    grown = grow(pixels, recipe, first=numbers.start, device=device, workers=workers, progress=tick)
+    columns: dict[str, Any] = {
+        "split": [SPLITS[each] for each in split],
+        "label": [int(source.labels[place]) for source, place in zip(sources, image, strict=True)],
+        "source": [source.split for source in sources],
+        "image": image,
+        "copy": plan.copy[chosen],
+        "psnr": grown.psnr.numpy(),
+        "steps": grown.steps.numpy(),
+        "seed": np.full(len(image), recipe.seed),
+    }
+    writer.write(Rows(grown.values.numpy(), columns, images=pixels))

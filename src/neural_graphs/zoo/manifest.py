@@ -1,0 +1,154 @@
+"""The files of a zoo: the manifest that says which shards count, shards written whole or not at all, and their lock."""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neural_graphs.errors import ZooError
+
+FORMAT = "neural-graphs zoo"
+VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard as the manifest lists it: its networks, the index of their layout, size and SHA-256 of its files.
+
+    `skipped` names the inputs that could not be read, each with the reason.
+    """
+
+    name: str
+    networks: int
+    layout: int
+    tensors_bytes: int
+    tensors_sha256: str
+    table_bytes: int
+    table_sha256: str
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def files(self, folder: Path) -> tuple[tuple[Path, int, str], ...]:
+        """Return path, expected bytes and expected SHA-256 of the shard's two files."""
+        return (
+            (folder / f"{self.name}.safetensors", self.tensors_bytes, self.tensors_sha256),
+            (folder / f"{self.name}.parquet", self.table_bytes, self.table_sha256),
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a zoo says of itself: the recipe that grew it, its layouts as JSON, and the shards that are whole.
+
+    `planned` counts the networks the zoo is to have, skipped inputs included; `canvas` tells how implicit networks
+    draw (None for other networks); `versions` are those of the libraries that grew the first shard.
+    """
+
+    recipe: dict[str, Any]
+    layouts: tuple[dict[str, Any], ...]
+    planned: int
+    shard_size: int
+    canvas: dict[str, Any] | None
+    versions: dict[str, str]
+    shards: tuple[Shard, ...] = ()
+
+    @property
+    def done(self) -> int:
+        """Return how many of the planned networks are on disk or were skipped."""
+        return sum(shard.networks + len(shard.skipped) for shard in self.shards)
+
+    def write(self, folder: Path) -> None:
+        """Put the manifest into a folder, in one step."""
+        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        write_whole(folder / MANIFEST, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read the manifest of a folder; raises `ZooError` where there is none or it is of another format."""
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise ZooError(f"{folder} is not a zoo: it has no {MANIFEST}. Grow one with: neural-graphs zoo grow")
+        try:
+            content = json.loads(path.read_bytes())
+            if (found := (content.pop("format"), content.pop("version"))) != (FORMAT, VERSION):
+                raise ZooError(f"{path} is of format {found}; this library reads {(FORMAT, VERSION)}.")
+            shards = [
+                Shard(**{**shard, "skipped": tuple(map(tuple, shard["skipped"]))}) for shard in content.pop("shards")
+            ]
+            return cls(**{**content, "layouts": tuple(content["layouts"]), "shards": tuple(shards)})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ZooError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it exists whole or not at all, also after a power cut: temporary file, fsync, rename."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # makes the rename itself durable
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for one writer; the system lets go when the process ends, however it ends."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ZooError(f"{folder} is being written by another process; wait for it or stop it.") from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of bytes in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "U8": np.dtype("u1"),
+}  # the two a shard uses; names are those of safetensors
+
+
+def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the tensors of a safetensors file as read-only views of the mapped file, at the offsets in its header.
+
+    Raises `ZooError` naming the file, and the tensor, where the file ends too early or the header cannot be read.
+    """
+    data = np.asarray(np.memmap(path, np.uint8, "r")) if path.stat().st_size else np.zeros(0, np.uint8)
+    start = 8 + int.from_bytes(data[:8].tobytes(), "little")
+    if data.size < 8 or start > data.size:
+        raise ZooError(f"{path} ends inside its header ({data.size} bytes); grow the zoo again to repair it.")
+    try:
+        header = json.loads(data[8:start].tobytes())
+        header.pop("__metadata__", None)
+        return {name: _view(path, name, data[start:], **field) for name, field in header.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ZooError(f"{path} has a damaged header ({type(error).__name__}: {error}).") from error
+
+
+def _view(
+    path: Path, name: str, data: NDArray[np.uint8], dtype: str, shape: list[int], data_offsets: tuple[int, int]
+) -> NDArray[Any]:
+    first, last = data_offsets
+    if last > data.size:
+        raise ZooError(f"{path} is truncated: tensor {name!r} needs {last} bytes of data, there are {data.size}.")
+    return data[first:last].view(DTYPES[dtype]).reshape(shape)

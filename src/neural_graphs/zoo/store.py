@@ -1,0 +1,223 @@
+"""Networks on disk: random access, splits and subsets, batches by one gather from mapped files."""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neural_graphs.errors import ZooError
+from neural_graphs.layout import Layout
+from neural_graphs.networks import Networks
+from neural_graphs.zoo.canvas import Canvas
+from neural_graphs.zoo.manifest import Manifest, Shard, map_tensors
+from neural_graphs.zoo.query import matches
+
+Indices = Sequence[int] | NDArray[np.integer[Any]] | Int[Tensor, " n"] | slice
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One network of a zoo: its parameters in `state_dict` order, what the table says of it, and what it was fitted to.
+
+    `image` is uint8 (height, width, channels), None for networks that are not implicit images.
+    """
+
+    values: Float[Tensor, " size"]
+    layout: Layout
+    metadata: dict[str, Any]
+    image: NDArray[np.uint8] | None
+    canvas: Canvas | None
+
+    @property
+    def network(self) -> Networks:
+        """Return the network as a batch of one."""
+        return Networks(self.values[None], self.layout)
+
+    def render(self) -> NDArray[np.float32]:
+        """Return what an implicit network draws, (height, width) or (height, width, 3), nominally in [0, 1]."""
+        return _require(self.canvas, "The zoo of this network").render(self.network)[0]
+
+
+class Zoo:
+    """Networks in a folder, read where they lie: a zoo of any size opens at once and shares memory between processes.
+
+    `zoo[i]` is a `Record`; `zoo.networks(indices)` a batch; `zoo.split("train")` and `zoo.subset("label == 3")` are
+    zoos themselves, views of the same files. Opening checks every file's size and raises `ZooError` naming the file; a zoo
+    that is still growing opens with `partial=True` only.
+    """
+
+    def __init__(self, path: str | Path, *, partial: bool = False) -> None:
+        self.path = Path(path)
+        self.manifest = Manifest.read(self.path)
+        plan = self.manifest
+        if plan.done < plan.planned and not partial:
+            raise ZooError(
+                f"{self.path} is unfinished: {plan.done} of {plan.planned} networks. Grow it again with the same"
+                f" arguments to finish it, or read what is there with Zoo({str(path)!r}, partial=True)."
+            )
+        self.layouts = tuple(Layout.from_json(layout) for layout in plan.layouts)
+        self.canvas = None if plan.canvas is None else Canvas(**plan.canvas)
+        self._partial = partial
+        self._tensors = [_open(self.path, shard, self.layouts) for shard in plan.shards]
+        counts = [shard.networks for shard in plan.shards]
+        self._shard = np.repeat(np.arange(len(counts)), counts)  # of each network
+        self._row = np.concatenate([np.arange(count) for count in (0, *counts)])  # of each network in its shard
+        self._rows = np.arange(len(self._shard))  # of the networks of this view
+        self.table = _read_tables(self.path, plan.shards)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        layouts = ", ".join(map(str, self.layouts))
+        return f"Zoo({self.path}: {len(self)} networks, {layouts})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.path, self._partial, self._rows)  # mapped files do not travel between processes
+
+    def __getitem__(self, index: int) -> Record:
+        row = self._rows[index]
+        network = self.networks([range(len(self))[index]])
+        images = self._tensors[self._shard[row]].get("images")
+        return Record(
+            values=network.values[0],
+            layout=network.layouts[0],
+            metadata=self.table.slice(range(len(self))[index], 1).to_pylist()[0],
+            image=None if images is None else images[self._row[row]].copy(),
+            canvas=self.canvas,
+        )
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def layout(self) -> Layout:
+        """Return the layout that all networks share; raises `ZooError` where there are several."""
+        if len(self.layouts) != 1:
+            raise ZooError(f"{self.path} holds networks of {len(self.layouts)} layouts; ask for `zoo.layouts`.")
+        return self.layouts[0]
+
+    @property
+    def labels(self) -> Int[Tensor, " networks"]:
+        """Return the class of each network's image."""
+        return torch.from_numpy(self.column("label").astype(np.int64))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one column of the metadata table; raises `ZooError` listing the columns where there is none such."""
+        if name not in self.table.column_names:
+            raise ZooError(f"{self.path} has no column {name!r}; it has {', '.join(self.table.column_names)}.")
+        return self.table[name].to_numpy()
+
+    def networks(self, indices: Indices = slice(None)) -> Networks:
+        """Return networks as one batch, in the order asked for; all of them by default.
+
+        Raises `ZooError` naming shard and tensor where a value is not finite.
+        """
+        rows = self._rows[indices if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)]
+        if not len(rows):
+            raise ZooError(f"{self.path}: a batch needs at least one network, none was asked for.")
+        shards, places = self._shard[rows].tolist(), self._row[rows].tolist()
+        vectors = [self._tensors[shard]["values"][place] for shard, place in zip(shards, places, strict=True)]
+        layouts = [self.layouts[self.manifest.shards[shard].layout] for shard in shards]
+        regular = len(set(layouts)) == 1
+        values = np.stack(vectors) if regular else np.concatenate(vectors)
+        if not np.isfinite(values).all():
+            raise self._refuse(next(r for r, v in zip(rows, vectors, strict=True) if not np.isfinite(v).all()))
+        return Networks(torch.from_numpy(values), layouts[0] if regular else layouts)
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Return the image (height, width, channels) a network was fitted to; raises `ZooError` where none is kept."""
+        image = self[index].image
+        if image is None:
+            raise ZooError(f"{self.path} keeps no images.")
+        return image
+
+    def sheet(self, indices: Indices) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return images and what the networks draw, both (n, height, width[, 3]) in [0, 1], to show side by side."""
+        networks = self.networks(indices)
+        renders = _require(self.canvas, str(self.path)).render(networks)
+        images = np.stack([self.image(int(index)) for index in np.arange(len(self))[indices]])
+        return images.reshape(renders.shape).astype(np.float32) / np.float32(255), renders.clip(0, 1)
+
+    def subset(self, query: str | pc.Expression) -> "Zoo":
+        """Return the networks for which a query holds: `"label == 3 and psnr > 20"`, or an expression of pyarrow.
+
+        Raises `ZooError` for a query that cannot be read or asks for an unknown column.
+        """
+        return self._view(matches(self.table, query))
+
+    def split(self, name: str) -> "Zoo":
+        """Return the networks of the split `train`, `val` or `test`; copies of one image are never in two of them."""
+        view = self._view(np.flatnonzero(self.column("split") == name))
+        if not len(view):
+            known = ", ".join(sorted(set(self.column("split"))))
+            raise ZooError(f"{self.path} has no networks in split {name!r}; it has {known}.")
+        return view
+
+    def _view(self, positions: NDArray[np.integer[Any]]) -> "Zoo":
+        view = copy.copy(self)
+        view._rows = self._rows[positions]
+        view.table = self.table.take(pa.array(positions))
+        return view
+
+    def _refuse(self, row: int) -> ZooError:
+        """Return the error for a network, given by its place in the whole zoo, whose values are not all finite."""
+        shard = self.manifest.shards[self._shard[row]]
+        values = self._tensors[self._shard[row]]["values"][self._row[row]]
+        slices = self.layouts[shard.layout].slices
+        bad = [name for name, where in slices.items() if not np.isfinite(values[where]).all()]
+        path = shard.files(self.path)[0][0]
+        return ZooError(f"{path}: network {self._row[row]} of this shard has values that are not finite in {bad}.")
+
+
+def _reopen(path: Path, partial: bool, rows: NDArray[np.int64]) -> Zoo:
+    zoo = Zoo(path, partial=partial)
+    return zoo if len(rows) == len(zoo) else zoo._view(rows)
+
+
+def _require(canvas: Canvas | None, whose: str) -> Canvas:
+    if canvas is None:
+        raise ZooError(f"{whose} says nothing of how its networks draw: they are not implicit images.")
+    return canvas
+
+
+def _open(folder: Path, shard: Shard, layouts: Sequence[Layout]) -> dict[str, NDArray[Any]]:
+    """Map the tensors of a shard after checking the sizes of its files and of its values."""
+    for path, expected, _ in shard.files(folder):
+        found = path.stat().st_size if path.is_file() else None
+        if found != expected:
+            state = "is missing" if found is None else f"holds {found} bytes, the manifest says {expected}"
+            raise ZooError(f"{path} {state}; grow the zoo again with the same arguments to repair it.")
+    path = shard.files(folder)[0][0]
+    tensors = map_tensors(path)
+    shape = (shard.networks, layouts[shard.layout].size)
+    if "values" not in tensors or tensors["values"].shape != shape:
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        raise ZooError(f"{path} holds {shapes}; expected a tensor 'values' of shape {shape}.")
+    return tensors
+
+
+def _read_tables(folder: Path, shards: Sequence[Shard]) -> pa.Table:
+    """Return the metadata of all shards as one table, a row per network."""
+    tables = []
+    for shard in shards:
+        path = shard.files(folder)[1][0]
+        try:
+            table = pq.read_table(path)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise ZooError(f"{path} is not a readable Parquet table ({error}).") from error
+        if len(table) != shard.networks:
+            raise ZooError(f"{path} has {len(table)} rows, the manifest says {shard.networks} networks.")
+        tables.append(table)
+    return pa.concat_tables(tables).combine_chunks() if tables else pa.table({})

@@ -1,0 +1,186 @@
+"""Writing a zoo shard by shard: what is on disk is whole, and writing again continues where it stopped."""
+
+import io
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from neural_graphs.errors import ZooError
+from neural_graphs.layout import Layout
+from neural_graphs.zoo.canvas import Canvas
+from neural_graphs.zoo.manifest import MANIFEST, Manifest, Shard, locked, sha256, write_whole
+
+SHARD_SIZE = 512
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The networks of one shard: `values` (networks, size) float32 and one column per fact about them.
+
+    `images` (networks, height, width, channels) uint8 are what implicit networks were fitted to; `layout` indexes the
+    layouts of the zoo; `skipped` pairs each input that could not be read with the reason.
+    """
+
+    values: NDArray[np.float32]
+    columns: Mapping[str, Sequence[Any] | NDArray[Any]]
+    images: NDArray[np.uint8] | None = None
+    layout: int = 0
+    skipped: Sequence[tuple[str, str]] = field(default_factory=tuple)
+
+
+class ZooWriter:
+    """Writes a zoo of `planned` networks into a folder, `shard_size` at a time; use it through `writing`."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.sizes = [Layout.from_json(layout).size for layout in manifest.layouts]
+
+    def remaining(self) -> Iterator[range]:
+        """Yield the planned networks of each shard still to be written; write one before asking for the next."""
+        while self.manifest.done < self.manifest.planned:
+            done = self.manifest.done
+            yield range(done, min(done + self.manifest.shard_size, self.manifest.planned))
+            if self.manifest.done == done:
+                raise ZooError(f"{self.folder}: networks {done} and on were asked for, but not written.")
+
+    def write(self, rows: Rows) -> None:
+        """Write the next shard: tensors, table, then the manifest that makes them count.
+
+        Raises `ZooError` where values are not finite or do not fit the layout, the columns or the plan.
+        """
+        name = f"shard-{len(self.manifest.shards):05d}"
+        self._check(name, rows)
+        tensors = {"values": np.ascontiguousarray(rows.values, dtype="<f4")}
+        if rows.images is not None:
+            tensors["images"] = np.ascontiguousarray(rows.images)
+        table = io.BytesIO()
+        start = sum(shard.networks for shard in self.manifest.shards)
+        index = np.arange(start, start + len(rows.values))
+        pq.write_table(pa.table({"index": index, **rows.columns}), table)
+        files = {"safetensors": save(tensors, {"layout": str(rows.layout)}), "parquet": table.getvalue()}
+        for suffix, data in files.items():
+            write_whole(self.folder / f"{name}.{suffix}", data)
+        shard = Shard(
+            name=name,
+            networks=len(rows.values),
+            layout=rows.layout,
+            tensors_bytes=len(files["safetensors"]),
+            tensors_sha256=sha256(files["safetensors"]),
+            table_bytes=len(files["parquet"]),
+            table_sha256=sha256(files["parquet"]),
+            skipped=tuple(rows.skipped),
+        )
+        self.manifest = replace(self.manifest, shards=(*self.manifest.shards, shard))
+        self.manifest.write(self.folder)
+
+    def _check(self, name: str, rows: Rows) -> None:
+        count, plan = len(rows.values), self.manifest
+        expected = min(plan.shard_size, plan.planned - plan.done)
+        if count + len(rows.skipped) != expected:
+            raise ZooError(f"{name} of {self.folder}: {count} networks, but the plan has {expected} for this shard.")
+        if rows.values.shape != (count, self.sizes[rows.layout]):
+            size = self.sizes[rows.layout]
+            raise ZooError(f"{name} of {self.folder}: values {rows.values.shape}, but a network has {size} numbers.")
+        if not np.isfinite(rows.values).all():
+            bad = np.flatnonzero(~np.isfinite(rows.values).all(axis=1))[:5].tolist()
+            raise ZooError(f"{name} of {self.folder}: the values of networks {bad} of this shard are not finite.")
+        for column, entries in {**rows.columns, "images": rows.images}.items():
+            if entries is not None and len(entries) != count:
+                raise ZooError(f"{name} of {self.folder}: {count} networks, but {len(entries)} entries of {column}.")
+
+
+@contextmanager
+def writing(
+    path: str | Path,
+    recipe: dict[str, Any],
+    layouts: Sequence[Layout],
+    planned: int,
+    *,
+    canvas: Canvas | None = None,
+    shard_size: int = SHARD_SIZE,
+) -> Iterator[ZooWriter]:
+    """Open a folder for a zoo of `planned` networks, new or begun by the same recipe; one process at a time.
+
+    Whole shards of a zoo begun before are kept, and those that are damaged, or shorter than this plan has them, are
+    written again. Raises `ZooError` where the folder holds a zoo of another recipe, a larger zoo, or other files.
+    """
+    if planned < 1 or shard_size < 1:
+        raise ZooError(f"A zoo of {planned} networks in shards of {shard_size}: both must be at least 1.")
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = Manifest(
+        recipe=recipe,
+        layouts=tuple(layout.to_json() for layout in layouts),
+        planned=planned,
+        shard_size=shard_size,
+        canvas=None if canvas is None else canvas.to_json(),
+        versions=_versions(),
+    )
+    with locked(folder):
+        manifest = _resume(folder, fresh) if (folder / MANIFEST).exists() else _begin(folder, fresh)
+        manifest.write(folder)
+        yield ZooWriter(folder, manifest)
+
+
+def _begin(folder: Path, fresh: Manifest) -> Manifest:
+    strange = sorted(path.name for path in folder.iterdir() if not path.name.startswith((".", "shard-")))
+    if strange:
+        raise ZooError(f"{folder} is not empty and no zoo (it holds {', '.join(strange[:3])}); choose another folder.")
+    return fresh
+
+
+def _resume(folder: Path, fresh: Manifest) -> Manifest:
+    """Return the manifest on disk, cut to the shards that are whole and as long as the new plan has them."""
+    found = Manifest.read(folder)
+    for name in ("recipe", "layouts", "shard_size", "canvas"):
+        ours, theirs = _plain(getattr(fresh, name)), _plain(getattr(found, name))
+        if ours != theirs:
+            raise ZooError(
+                f"{folder} holds a zoo of another {name}: {_difference(theirs, ours)}; choose another folder."
+            )
+    if found.done > fresh.planned:
+        raise ZooError(f"{folder} holds {found.done} networks already, more than the {fresh.planned} asked for.")
+    kept: list[Shard] = []
+    done = 0
+    for shard in found.shards:
+        count = shard.networks + len(shard.skipped)
+        if count != min(fresh.shard_size, fresh.planned - done) or not is_whole(folder, shard):
+            break
+        kept.append(shard)
+        done += count
+    return replace(found, planned=fresh.planned, shards=tuple(kept))
+
+
+def is_whole(folder: Path, shard: Shard) -> bool:
+    """Tell whether both files of a shard are on disk with the checksums of the manifest."""
+    return all(path.is_file() and sha256(path.read_bytes()) == checksum for path, _, checksum in shard.files(folder))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON gives it back: lists for tuples."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _difference(theirs: Any, ours: Any) -> str:
+    if not (isinstance(theirs, dict) and isinstance(ours, dict)):
+        return f"{theirs} there, {ours} asked for"
+    keys = sorted(key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key))
+    return ", ".join(f"{key} is {theirs.get(key)!r} there, {ours.get(key)!r} asked for" for key in keys)
+
+
+def _versions() -> dict[str, str]:
+    libraries = {name: version(name) for name in ("neural-graphs", "torch", "numpy", "pyarrow", "safetensors")}
+    return {"python": platform.python_version(), **libraries}
