@@ -1,0 +1,6 @@
+"""What graph metanetworks are compared with: a flat MLP and statistics of the tensors."""
+
+from neural_graphs.nn.baselines.flat_mlp import FlatMLP
+from neural_graphs.nn.baselines.statnn import StatNN
+
+__all__ = ["FlatMLP", "StatNN"]

@@ -1,0 +1,54 @@
+"""A plain MLP on the flat vector of parameters: what is lost by not knowing the symmetry."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neural_graphs.errors import LayoutError
+from neural_graphs.networks import Networks
+from neural_graphs.nn.baselines.standardise import Standardise
+
+
+def perceptron(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
+    """Linear layers with ReLU (and dropout, where it is not 0) between them."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(sizes):
+        layers += [nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])] if layers else []
+        layers.append(nn.Linear(fan_in, fan_out))
+    return nn.Sequential(*layers)
+
+
+class FlatMLP(nn.Module):
+    """Classify a network by an MLP on its standardised flat vector (the paper's MLP baseline).
+
+    It sees neurons in the order they happen to have, so shuffling hidden neurons changes its answers.
+
+    Args:
+        size: how many parameters a network has (`layout.size`).
+        outputs: numbers to predict for each network, such as classes.
+        hidden: widths of the hidden layers.
+        dropout: probability of dropping a hidden feature in training.
+    """
+
+    def __init__(self, size: int, outputs: int, hidden: Sequence[int] = (512, 512, 512), dropout: float = 0.0) -> None:
+        super().__init__()
+        self.size = size
+        self.standardise = Standardise(size)
+        self.mlp = perceptron((size, *hidden, outputs), dropout)
+
+    def fit_statistics(self, networks: Networks) -> None:
+        """Standardise by these networks, those of the training split."""
+        self.standardise.fit(self.features(networks))
+
+    def features(self, networks: Networks) -> Float[Tensor, "networks size"]:
+        """The flat vectors. Raises LayoutError where networks have another number of parameters."""
+        odd = next((layout for layout in networks.layouts if layout.size != self.size), None)
+        if odd is not None:
+            raise LayoutError(f"this FlatMLP reads networks of {self.size} parameters; {odd} has {odd.size}")
+        return networks.values if networks.regular else torch.stack(networks.vectors())
+
+    def forward(self, networks: Networks) -> Float[Tensor, "networks outputs"]:
+        return self.mlp(self.standardise(self.features(networks)))

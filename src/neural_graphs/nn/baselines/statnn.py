@@ -1,0 +1,63 @@
+"""StatNN: a network seen through a few statistics of each of its tensors."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neural_graphs.errors import LayoutError
+from neural_graphs.networks import Networks
+from neural_graphs.nn.baselines.flat_mlp import perceptron
+from neural_graphs.nn.baselines.standardise import Standardise
+
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+STATISTICS = 2 + len(QUANTILES)
+
+
+def statistics(values: Float[Tensor, "networks size"]) -> Float[Tensor, "networks statistics"]:
+    """Mean, variance (biased) and quantiles 0, ¼, ½, ¾, 1 (linear between neighbours) over the last axis."""
+    place = torch.tensor(QUANTILES, dtype=values.dtype, device=values.device) * (values.shape[1] - 1)
+    ranked = values.sort(1).values
+    low, high = ranked[:, place.floor().long()], ranked[:, place.ceil().long()]
+    moments = torch.stack((values.mean(1), values.var(1, correction=0)), 1)
+    return torch.cat((moments, torch.lerp(low, high, place - place.floor())), 1)
+
+
+class StatNN(nn.Module):
+    """An MLP on seven statistics of every tensor, weights and biases apart (Unterthiner et al. 2020).
+
+    Invariant to every permutation, also to those that change the function. Networks with fewer tensors than `tensors`
+    have zeros for the missing ones, so networks of several depths can be mixed.
+
+    Args:
+        tensors: the largest number of parameter tensors of a network (weights and biases count apart).
+        outputs: numbers to predict for each network, such as classes.
+        hidden: widths of the hidden layers.
+        dropout: probability of dropping a hidden feature in training.
+    """
+
+    def __init__(self, tensors: int, outputs: int, hidden: Sequence[int] = (1000, 1000), dropout: float = 0.0) -> None:
+        super().__init__()
+        self.tensors = tensors
+        self.standardise = Standardise(tensors * STATISTICS)
+        self.mlp = perceptron((tensors * STATISTICS, *hidden, outputs), dropout)
+
+    def fit_statistics(self, networks: Networks) -> None:
+        """Standardise by these networks, those of the training split."""
+        self.standardise.fit(self.features(networks))
+
+    def features(self, networks: Networks) -> Float[Tensor, "networks features"]:
+        """The statistics, tensor after tensor. Raises LayoutError where a network has too many tensors."""
+        rows = networks.values.new_zeros(len(networks), self.tensors * STATISTICS)
+        for places, part in networks.by_layout():
+            layout = part.layout
+            if len(layout.parameters) > self.tensors:
+                raise LayoutError(f"this StatNN reads {self.tensors} tensors; {layout} has {len(layout.parameters)}")
+            found = torch.cat([statistics(part.values[:, place]) for place in layout.slices.values()], 1)
+            rows[places] = F.pad(found, (0, rows.shape[1] - found.shape[1]))
+        return rows
+
+    def forward(self, networks: Networks) -> Float[Tensor, "networks outputs"]:
+        return self.mlp(self.standardise(self.features(networks)))

@@ -1,0 +1,86 @@
+"""FlatMLP and StatNN: what they read, what they are blind to, and what they refuse."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neural_graphs.errors import LayoutError
+from neural_graphs.layout import Layout
+from neural_graphs.networks import Networks
+from neural_graphs.nn.baselines import FlatMLP, StatNN
+from neural_graphs.nn.baselines.statnn import statistics
+
+LAYOUT = Layout.mlp((2, 5, 4, 1), activation="sine")
+DEEPER = Layout.mlp((2, 5, 4, 3, 1), activation="sine")
+
+
+def random_networks(count: int, layout: Layout = LAYOUT, seed: int = 0) -> Networks:
+    generator = torch.Generator().manual_seed(seed)
+    return Networks(torch.randn(count, layout.size, generator=generator, dtype=torch.float64), layout)
+
+
+def shuffled(networks: Networks, order: list[int]) -> Networks:
+    """The same functions with the neurons of the first hidden layer in another order."""
+    states = networks.state_dicts()
+    for state in states:
+        state["layers.0.weight"] = state["layers.0.weight"][order]
+        state["layers.0.bias"] = state["layers.0.bias"][order]
+        state["layers.1.weight"] = state["layers.1.weight"][:, order]
+    return Networks.from_state_dicts(states, networks.layout)
+
+
+@given(st.integers(1, 40), st.integers(0, 99))
+def test_statistics_are_those_of_numpy(size, seed):
+    values = torch.randn(3, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    rows = values.numpy()
+    quantiles = np.quantile(rows, (0, 0.25, 0.5, 0.75, 1), axis=1).T
+    expected = np.concatenate((rows.mean(1)[:, None], rows.var(1)[:, None], quantiles), 1)
+    np.testing.assert_allclose(statistics(values).numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("baseline", [FlatMLP(LAYOUT.size, 3), StatNN(6, 3)], ids=["flat", "statistics"])
+def test_outputs_gradients_and_companions(baseline):
+    baseline = baseline.double()
+    networks = random_networks(6)
+    baseline.fit_statistics(networks)
+    outputs = baseline(networks)
+    assert outputs.shape == (6, 3)
+    torch.testing.assert_close(outputs[2:3], baseline(networks[2]), rtol=1e-12, atol=1e-12)
+    outputs.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in baseline.parameters())
+
+
+@pytest.mark.parametrize("baseline", [FlatMLP(LAYOUT.size, 3), StatNN(6, 3)], ids=["flat", "statistics"])
+def test_the_training_networks_have_mean_0_and_spread_1(baseline):
+    baseline = baseline.double()
+    networks = random_networks(50)
+    baseline.fit_statistics(networks)
+    seen = baseline.standardise(baseline.features(networks))
+    varying = baseline.features(networks).std(0) > 0  # the statistics of one number do not all vary
+    torch.testing.assert_close(seen.mean(0), torch.zeros_like(seen[0]), rtol=0, atol=1e-12)
+    torch.testing.assert_close(seen.std(0, correction=0)[varying], torch.ones_like(seen[0][varying]))
+    assert {"standardise.mean", "standardise.spread"} <= set(baseline.state_dict())
+
+
+def test_only_the_flat_mlp_sees_the_order_of_neurons():
+    networks = random_networks(4)
+    other = shuffled(networks, [3, 1, 4, 0, 2])
+    flat, statistical = FlatMLP(LAYOUT.size, 3).double(), StatNN(6, 3).double()
+    torch.testing.assert_close(statistical(networks), statistical(other), rtol=1e-12, atol=1e-12)
+    assert (flat(networks) - flat(other)).abs().max() > 1e-3
+
+
+def test_statnn_mixes_depths_without_mixing_networks():
+    mixed = Networks.cat([random_networks(2), random_networks(1, DEEPER), random_networks(1, seed=1)])
+    model = StatNN(8, 2).double()
+    alone = torch.cat([model(mixed[i]) for i in range(4)])
+    torch.testing.assert_close(model(mixed), alone, rtol=1e-12, atol=1e-12)
+    with pytest.raises(LayoutError, match=r"reads 6 tensors.*has 8"):
+        StatNN(6, 2)(mixed)
+
+
+def test_flat_mlp_names_the_size_it_cannot_read():
+    with pytest.raises(LayoutError, match=rf"reads networks of {LAYOUT.size} parameters.*has {DEEPER.size}"):
+        FlatMLP(LAYOUT.size, 3)(random_networks(1, DEEPER))
