@@ -1,1 +1,1 @@
-"""One module per command: ``add`` describes its options (imports nothing heavy), a function per command does the work."""
+"""One module per command: ``add`` describes its options and imports nothing heavy, a function does the work."""

@@ -36,5 +36,7 @@ def run(arguments: Namespace) -> int:
         hint = did_you_mean(arguments.name, known)
         raise ConfigError(f"unknown benchmark {arguments.name!r}{hint} (one of: {', '.join(known)})")
     names = [arguments.name] if arguments.name else [name for name in NEEDS_NOTHING if name in known]
-    codes = [subprocess.run([sys.executable, str(folder / f"{name}.py"), *arguments.options]).returncode for name in names]
+    codes = [
+        subprocess.run([sys.executable, str(folder / f"{name}.py"), *arguments.options]).returncode for name in names
+    ]
     return next((code for code in codes if code), 0)

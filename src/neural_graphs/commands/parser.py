@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -30,6 +31,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *, passes_on: Sequence[str] = (), **options: Any) -> None:
         self.known: list[str] = ["--help"]
         self.passes_on = tuple(passes_on)
+        self.words: list[str] = []
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **options)
         # Everywhere, so that it may stand before and after the command.
@@ -44,12 +46,13 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuses what it does not know, here, where the options of this very command are known."""
+        self.words = list(sys.argv[1:] if args is None else args)
         parsed, left = super().parse_known_args(args, namespace)
         overrides = list(getattr(parsed, "overrides", []))
         values = iter(left)
         for word in values:
-            if not (self.passes_on and word.startswith(self.passes_on)):
-                self.error(f"unknown {'option' if word.startswith('-') else 'argument'} {word}{self._near(word)}")
+            if not self._passes(word):
+                self.error(self._unknown(word))
             overrides += [word] if "=" in word else [f"{word}={self._value(word, values)}"]
         if self.passes_on:
             parsed.overrides = overrides
@@ -57,6 +60,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line with the nearest choice, and where to read on; exit code 2."""
+        options = [word for word in self.words if word.startswith("--")]
+        strange = [word for word in options if word.partition("=")[0] not in self.known and not self._passes(word)]
+        if "are required" in message and strange:  # rather a word mistyped than one forgotten
+            message = self._unknown(strange[0])
         wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if wrong:
             choices = [choice.strip(" '") for choice in wrong[2].split(",")]
@@ -64,8 +71,13 @@ class Parser(argparse.ArgumentParser):
             message = f"unknown {wrong[1]!r}{near} (one of: {', '.join(choices)})"
         self.exit(2, f"{self.prog}: error: {message}\n{self.prog} --help lists what it understands\n")
 
-    def _near(self, word: str) -> str:
-        return did_you_mean(word.partition("=")[0], [*self.known, *(prefix.rstrip(".=") for prefix in self.passes_on)])
+    def _passes(self, word: str) -> bool:
+        return bool(self.passes_on) and word.startswith(self.passes_on)
+
+    def _unknown(self, word: str) -> str:
+        known = [*self.known, *(prefix.rstrip(".=") for prefix in self.passes_on)]
+        kind = "option" if word.startswith("-") else "argument"
+        return f"unknown {kind} {word}{did_you_mean(word.partition('=')[0], known)}"
 
     def _value(self, word: str, values: Any) -> str:
         value = next(values, None)

@@ -1,0 +1,59 @@
+"""The command line: ``neural-graphs demo | zoo … | fit | validate | test | predict | bench``.
+
+Nothing heavy is imported here: help and mistakes answer at once, and a command imports what it needs when it runs.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from neural_graphs.commands import bench, demo, zoo
+from neural_graphs.commands.parser import Parser
+from neural_graphs.errors import NeuralGraphsError
+
+DESCRIPTION = """\
+Metanetworks: networks that read other networks as graphs.
+
+  neural-graphs demo                                        the whole story on scikit-learn's digits, under 5 minutes
+  neural-graphs zoo grow inr --images digits --out zoos/d   one small network per image
+  neural-graphs zoo show zoos/d                             their renders beside the images
+  neural-graphs fit --config FILE                           train a metanetwork on a zoo
+  neural-graphs predict --run RUN NET.safetensors           what does this network show?
+"""
+
+
+def build_parser() -> Parser:
+    """The parser of all commands; each sets ``command``, the function that does the work and returns the exit code."""
+    parser = Parser(prog="neural-graphs", description=DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"neural-graphs {version('neural-graphs')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    for module in (demo, zoo, bench):
+        module.add(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: the words after ``neural-graphs``; by default those of this process.
+
+    Returns:
+        0 when all went well, 1 when the answer is "no" (a damaged zoo), 2 for an error that was printed as one line,
+        130 when interrupted.
+    """
+    parsed = build_parser().parse_args(arguments)
+    try:
+        return int(parsed.command(parsed))
+    except NeuralGraphsError as error:
+        if getattr(parsed, "debug", False):
+            raise
+        print(f"neural-graphs: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("neural-graphs: interrupted; the same command continues where it stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output left (… | head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,146 @@
+"""``neural-graphs zoo …``: grow, describe, show, check and import zoos."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from neural_graphs.commands import show
+from neural_graphs.commands.parser import Parser
+
+GROW = """\
+Fits one small implicit network to each image. Interrupted, the same command goes on where it stopped and ends with the
+same bytes; a larger --count grows the zoo further.
+
+  neural-graphs zoo grow inr --images fashion-mnist --preset dws2023 --count 20000 --seed 0 --out zoos/fmnist
+
+Images: digits (scikit-learn's, always there), mnist, fashion-mnist, cifar10, svhn, or a folder of IDX files, CIFAR
+binaries or pictures. Presets: dws2023, nfn2023, siren2020 (as published), fast (ours: better fits in less time).
+"""
+RECIPE = ("kind", "preset", "images", "seed", "copies", "shares")  # of the manifest, shown by `zoo info`
+MANY_LABELS = 12
+
+
+def add(commands: Any) -> None:
+    """Adds ``zoo`` and its own commands to the subparsers."""
+    parser = commands.add_parser("zoo", help="grow, describe, show, check and import zoos of networks")
+    actions = parser.add_subparsers(metavar="ACTION", required=True, parser_class=Parser)
+    _add_grow(actions.add_parser("grow", help="fit networks to images"))
+    _add_info(actions.add_parser("info", help="what a zoo holds"))
+    # _add_show(actions.add_parser("show", help="draw networks beside their images"))
+    _add_check(actions.add_parser("check", help="verify every byte: sizes, checksums, finite values"))
+    # _add_import(actions.add_parser("import", help="convert a published zoo"))
+
+
+def _add_grow(parser: Parser) -> None:
+    kinds = parser.add_subparsers(metavar="KIND", required=True, parser_class=Parser)
+    inr = kinds.add_parser("inr", help="implicit networks: coordinates in, pixel out", description=GROW)
+    inr.add_argument("--images", required=True, metavar="NAME|DIR", help="see above")
+    inr.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the zoo")
+    inr.add_argument("--preset", default="dws2023", metavar="NAME", help="default: dws2023")
+    inr.add_argument("--count", type=int, metavar="N", help="networks in all; default: one per image and copy")
+    inr.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed, the same bytes; default: 0")
+    inr.add_argument("--copies", type=int, metavar="N", help="networks per training image; default: the preset's")
+    inr.add_argument(
+        "--shares",
+        type=int,
+        nargs=3,
+        metavar=("TRAIN", "VAL", "TEST"),
+        help="weights of the splits; default: every image, a twelfth of the training images for validation",
+    )
+    inr.add_argument(
+        "--hidden", type=int, nargs="+", default=[32, 32], metavar="N", help="hidden neurons; default: 32 32"
+    )
+    inr.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …; default: cpu")
+    inr.add_argument("--workers", type=int, default=2, metavar="N", help="threads on the CPU; default: 2")
+    inr.set_defaults(command=grow_inr)
+
+
+def _add_info(parser: Parser) -> None:
+    parser.add_argument("zoo", type=Path, metavar="DIR")
+    show.add_json(parser)
+    parser.set_defaults(command=info)
+
+
+def _add_show(parser: Parser) -> None:
+    parser.add_argument("zoo", type=Path, metavar="DIR")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="picture to write; default: DIR-sheet.png beside DIR")
+    parser.add_argument("--count", type=int, default=40, metavar="N", help="networks drawn; default: 40")
+    parser.add_argument("--where", metavar="QUERY", help="only these, for example 'label == 3 and psnr > 20'")
+
+
+def _add_check(parser: Parser) -> None:
+    parser.add_argument("zoo", type=Path, metavar="DIR")
+    parser.set_defaults(command=check)
+
+
+def grow_inr(arguments: Namespace) -> int:
+    """Grows a zoo of implicit networks."""
+    from neural_graphs.zoo import grow_inrs, preset
+
+    with show.bar("networks") as tick:
+        zoo = grow_inrs(
+            arguments.out,
+            arguments.images,
+            preset(arguments.preset),
+            count=arguments.count,
+            seed=arguments.seed,
+            copies=arguments.copies,
+            shares=arguments.shares,
+            hidden=arguments.hidden,
+            device=arguments.device,
+            workers=arguments.workers,
+            progress=tick,
+        )
+    print(zoo)
+    return 0
+
+
+def info(arguments: Namespace) -> int:
+    """Prints what a zoo holds; an unfinished one too."""
+    from neural_graphs.zoo import Zoo
+    from neural_graphs.zoo import info as facts_of
+
+    facts = facts_of(Zoo(arguments.zoo, partial=True))
+    if arguments.json:
+        show.print_json(facts)
+        return 0
+    print("\n".join(_describe(facts)))
+    return 0
+
+
+def _describe(facts: Mapping[str, Any]) -> list[str]:
+    """What a zoo holds, as lines for the terminal."""
+    unfinished = "" if facts["networks"] >= facts["planned"] else f" of {facts['planned']:,} planned: unfinished"
+    lines = [f"{facts['path']}: {facts['networks']:,} networks{unfinished}, {facts['bytes'] / 1e6:,.1f} MB"]
+    lines += [f"{layout}: {size:,} numbers" for layout, size in facts["layouts"].items()]
+    lines += ["", show.table(_counts(facts)), ""]
+    if "psnr" in facts:
+        lines.append("PSNR (dB)  " + "   ".join(f"{part:.0%}: {value:.1f}" for part, value in facts["psnr"].items()))
+    recipe = dict(facts["recipe"])
+    if isinstance(recipe.get("preset"), dict):
+        recipe["preset"] = recipe["preset"]["name"]
+    told = {key: recipe[key] for key in RECIPE if recipe.get(key) is not None}
+    lines.append("recipe     " + "   ".join(f"{key}: {value}" for key, value in told.items()))
+    return lines + [f"skipped    {name}: {reason}" for name, reason in facts["skipped"]]
+
+
+def _counts(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row per split: its networks, and those of each label where there are few labels."""
+    labels = sorted({label for counts in facts["labels"].values() for label in counts if label is not None})
+    shown = labels if 1 < len(labels) <= MANY_LABELS else []
+    return [
+        {"split": split, "networks": facts["splits"][split], **{f"label {each}": counts.get(each, 0) for each in shown}}
+        for split, counts in facts["labels"].items()
+    ]
+
+
+def check(arguments: Namespace) -> int:
+    """Verifies a zoo; a problem is an error."""
+    from neural_graphs.zoo import Zoo, check_zoo
+
+    zoo = Zoo(arguments.zoo)
+    with show.bar("shards") as tick:
+        check_zoo(zoo, progress=tick)
+    print(f"{zoo.path}: {len(zoo):,} networks, every checksum right, every value finite")
+    return 0
