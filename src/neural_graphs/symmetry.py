@@ -60,7 +60,7 @@ class Element(Symmetry):
         if strangers:
             raise LayoutError(
                 f"a symmetry of {self.layout} cannot act on network {strangers[0]}, {networks.layouts[strangers[0]]}; "
-                "draw one element for each layout with sample_symmetry"
+                "draw one for every network with sample_symmetry"
             )
         if not networks.regular:
             return PerNetwork([self] * len(networks)).act(networks)
@@ -227,14 +227,13 @@ Kind = type[NeuronPermutation] | type[SignFlip] | type[PositiveScale]
 
 
 def sample_symmetry(networks: Networks, generator: torch.Generator, kind: Kind = NeuronPermutation) -> PerNetwork:
-    """A random symmetry of a batch, mixed or not: one element for each layout, shared by the networks that have it."""
-    elements = {layout: kind.sample(layout, generator) for layout in dict.fromkeys(networks.layouts)}
-    return PerNetwork([elements[layout] for layout in networks.layouts])
+    """A random symmetry of a batch, mixed or not: every network gets an element of its own."""
+    return PerNetwork([kind.sample(layout, generator) for layout in networks.layouts])
 
 
 def shuffle(networks: Networks, generator: torch.Generator, kind: Kind = NeuronPermutation) -> Networks:
     """Move every network by a random symmetry of its own: other parameters, the same functions."""
-    return PerNetwork([kind.sample(layout, generator) for layout in networks.layouts]).act(networks)
+    return sample_symmetry(networks, generator, kind).act(networks)
 
 
 def _draw(atoms: Sequence[Atom], draw: Callable[[int], Tensor]) -> dict[str, np.ndarray]:
