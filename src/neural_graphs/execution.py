@@ -27,16 +27,20 @@ def run(networks: Networks, x: Tensor) -> Tensor:
     """Outputs of every network, `(networks, *points, outputs)`, differentiable in the parameters and in `x`.
 
     `x` is shared by all networks, `(*points, inputs)` for MLPs and INRs or `(images, channels, height, width)` for
-    CNNs; to give every network its own, add a leading `networks` axis. Mixed batches work where outputs agree in shape.
+    CNNs; `run_each` gives every network its own. Mixed batches work where outputs agree in shape.
     """
-    spatial = any(isinstance(b.operator, Conv) for b in networks.layouts[0].blocks)
-    own = x.ndim == 5 if spatial else x.ndim > 2 and x.shape[0] == len(networks)
+    return run_each(networks, x.expand(len(networks), *x.shape))
+
+
+def run_each(networks: Networks, x: Tensor) -> Tensor:
+    """As `run`, every network on inputs of its own: `x` has a leading `networks` axis."""
+    if x.shape[0] != len(networks):
+        raise LayoutError(f"inputs of their own for {len(networks)} networks were expected, got {tuple(x.shape)}")
     outputs: list[Tensor | None] = [None] * len(networks)
     if networks.regular:
-        return run_groups(networks, x if own else x.expand(len(networks), *x.shape))[-1]
+        return run_groups(networks, x)[-1]
     for places, part in networks.by_layout():
-        given = x[places] if own else x.expand(len(places), *x.shape)
-        for place, output in zip(places, run_groups(part, given)[-1], strict=True):
+        for place, output in zip(places, run_groups(part, x[places])[-1], strict=True):
             outputs[place] = output
     return torch.stack([output for output in outputs if output is not None])
 
@@ -47,15 +51,17 @@ def run_groups(networks: Networks, x: Tensor) -> list[Tensor]:
     `x` is `(networks, *points, inputs)` or `(networks, images, channels, height, width)`.
     """
     layout = networks.layout
-    if x.shape[2 if x.ndim == 5 else -1] != layout.groups[0].size:
-        raise LayoutError(f"{layout} reads {layout.groups[0].size} inputs, got a tensor {tuple(x.shape)}")
-    values = [x]
+    spatial = any(isinstance(block.operator, Conv) for block in layout.blocks)
+    if x.shape[2 if spatial else -1] != layout.groups[0].size or (spatial and x.ndim != 5):
+        raise LayoutError(f"{layout} reads {layout.groups[0].size} inputs, got a tensor {tuple(x.shape[1:])}")
+    points = x.shape[1:-1]
+    values = [x if spatial else x.reshape(len(networks), points.numel(), x.shape[-1])]
     for index, group in enumerate(layout.groups[1:], start=1):
         blocks = [block for block in layout.blocks if block.target == index]
         total = _sum_blocks(networks, blocks, values, group)
         kind = group.activation
         values.append(ACTIVATIONS[kind.kind](kind.scale * total if kind.scale != 1 else total) + group.offset)
-    return values
+    return values if spatial else [value.reshape(len(networks), *points, value.shape[-1]) for value in values]
 
 
 def _sum_blocks(networks: Networks, blocks: list[Block], values: list[Tensor], group: Group) -> Tensor:
@@ -120,7 +126,9 @@ def check_activations(layout: Layout) -> None:
     """Raise LayoutError where a group names an activation kind nobody can run."""
     for group in layout.groups:
         if group.activation.kind not in ACTIVATIONS:
-            raise LayoutError(f"{group.name}: unknown activation {group.activation.kind!r}; known: {sorted(ACTIVATIONS)}")
+            raise LayoutError(
+                f"{group.name}: unknown activation {group.activation.kind!r}; known: {sorted(ACTIVATIONS)}"
+            )
 
 
-__all__ = ["ACTIVATIONS", "Activation", "apply", "check_activations", "run", "run_groups"]
+__all__ = ["ACTIVATIONS", "Activation", "apply", "check_activations", "run", "run_each", "run_groups"]
