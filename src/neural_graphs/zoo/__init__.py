@@ -4,7 +4,7 @@ from neural_graphs.zoo.check import check_zoo, info
 from neural_graphs.zoo.find_images import find_source, load_images
 from neural_graphs.zoo.grow import Plan, grow_inrs
 from neural_graphs.zoo.images import Images, Source
-from neural_graphs.zoo.inr import PRESETS, Preset, preset
+from neural_graphs.zoo.presets import PRESETS, Preset, preset
 from neural_graphs.zoo.store import Record, Zoo
 
 __all__ = [

@@ -12,7 +12,8 @@ from neural_graphs.errors import ZooError
 from neural_graphs.zoo.canvas import Canvas
 from neural_graphs.zoo.find_images import find_source
 from neural_graphs.zoo.images import Images, Source
-from neural_graphs.zoo.inr import Preset, Recipe, grow
+from neural_graphs.zoo.inr import STACK, Recipe, grow
+from neural_graphs.zoo.presets import Preset
 from neural_graphs.zoo.store import Zoo
 from neural_graphs.zoo.writer import SHARD_SIZE, Rows, ZooWriter, writing
 
@@ -112,13 +113,15 @@ def grow_inrs(
     if count is not None and count > len(plan):
         raise ZooError(f"{source.name} has images for {len(plan)} networks with these shares and copies, not {count}.")
     plan = plan.first(len(plan) if count is None else count)
+    kind = device.partition(":")[0]
     facts = {
         **recipe.to_json(),
         "images": source.name,
         "images_sha256": [train.checksum(), test.checksum()],
         "shares": shares,
         "copies": copies,
-        "device": device.partition(":")[0],  # the same seed gives the same bytes on the same kind of device
+        "device": kind,  # the same seed gives the same bytes on the same kind of device, in stacks of the same size
+        "stack": STACK[kind],
     }
     canvas = Canvas(height, width, channels, preset.axes, low=preset.low, high=1.0)
     with writing(path, facts, [recipe.layout], len(plan), canvas=canvas, shard_size=shard_size) as writer:

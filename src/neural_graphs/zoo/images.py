@@ -4,15 +4,19 @@ import gzip
 import hashlib
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neural_graphs.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SPLITS = ("train", "test")
 
@@ -204,31 +208,38 @@ class Folder(Source):
         kept = [(path, label) for path, label, keep in zip(files, labels, chosen, strict=True) if keep]
         if not kept:
             raise ImageError(f"{root} holds too few images ({len(files)}) to set some aside for a test split.")
-        return _stack([path for path, _ in kept]), np.array([label for _, label in kept], dtype=np.int64)
+        mode = "L" if all(map(_is_grey, self.files(self.folder))) else "RGB"  # the same for both splits
+        return _stack([path for path, _ in kept], mode), np.array([label for _, label in kept], dtype=np.int64)
 
 
-def _stack(files: list[Path]) -> NDArray[np.uint8]:
+def _stack(files: list[Path], mode: str) -> NDArray[np.uint8]:
     """Read image files of one size as (images, height, width, channels); an error names the file that differs."""
-    arrays = [_decode(path) for path in files]
-    channels = max((array.shape[2] for array in arrays), default=1)
-    for path, array in zip(files, arrays, strict=True):
+    arrays = []
+    for path in files:
+        with _opened(path) as image:
+            array = np.asarray(image.convert(mode))
+        arrays.append(array[..., None] if array.ndim == 2 else array)
         if array.shape[:2] != arrays[0].shape[:2]:
             raise ImageError(
                 f"{path} is {array.shape[:2]} pixels, but {files[0]} is {arrays[0].shape[:2]}; resize them."
             )
-    return np.stack([np.broadcast_to(array, (*array.shape[:2], channels)) for array in arrays])
+    return np.stack(arrays)
 
 
-def _decode(path: Path) -> NDArray[np.uint8]:
+@contextmanager
+def _opened(path: Path) -> Iterator["Image.Image"]:
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
-            grey = image.mode in ("1", "L")
-            array = np.asarray(image.convert("L" if grey else "RGB"))
+            yield image
     except (UnidentifiedImageError, OSError, SyntaxError) as error:  # Pillow reports broken PNG chunks as SyntaxError
         raise ImageError(f"{path} is not a readable image ({error}).") from error
-    return array[..., None] if grey else array
+
+
+def _is_grey(path: Path) -> bool:
+    with _opened(path) as image:
+        return image.mode in ("1", "L")
 
 
 class Hub(Source):

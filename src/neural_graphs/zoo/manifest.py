@@ -146,7 +146,7 @@ def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _view(
-    path: Path, name: str, data: NDArray[np.uint8], dtype: str, shape: list[int], data_offsets: tuple[int, int]
+    path: Path, name: str, data: NDArray[np.uint8], dtype: str, shape: list[int], data_offsets: list[int]
 ) -> NDArray[Any]:
     first, last = data_offsets
     if last > data.size:

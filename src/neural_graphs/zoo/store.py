@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import pyarrow as pa
@@ -53,8 +53,8 @@ class Zoo:
     """Networks in a folder, read where they lie: a zoo of any size opens at once and shares memory between processes.
 
     `zoo[i]` is a `Record`; `zoo.networks(indices)` a batch; `zoo.split("train")` and `zoo.subset("label == 3")` are
-    zoos themselves, views of the same files. Opening checks every file's size and raises `ZooError` naming the file; a zoo
-    that is still growing opens with `partial=True` only.
+    zoos themselves, views of the same files. Opening checks the size of every file; `ZooError` names the wrong one.
+    A zoo that is still growing opens with `partial=True` only.
     """
 
     def __init__(self, path: str | Path, *, partial: bool = False) -> None:
@@ -86,14 +86,15 @@ class Zoo:
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self.path, self._partial, self._rows)  # mapped files do not travel between processes
 
-    def __getitem__(self, index: int) -> Record:
-        row = self._rows[index]
-        network = self.networks([range(len(self))[index]])
+    def __getitem__(self, index: SupportsIndex) -> Record:
+        place = range(len(self))[index]
+        row = self._rows[place]
+        network = self.networks([place])
         images = self._tensors[self._shard[row]].get("images")
         return Record(
             values=network.values[0],
             layout=network.layouts[0],
-            metadata=self.table.slice(range(len(self))[index], 1).to_pylist()[0],
+            metadata=self.table.slice(place, 1).to_pylist()[0],
             image=None if images is None else images[self._row[row]].copy(),
             canvas=self.canvas,
         )
@@ -133,10 +134,10 @@ class Zoo:
         regular = len(set(layouts)) == 1
         values = np.stack(vectors) if regular else np.concatenate(vectors)
         if not np.isfinite(values).all():
-            raise self._refuse(next(r for r, v in zip(rows, vectors, strict=True) if not np.isfinite(v).all()))
+            raise self._refuse(next(r for r, v in zip(rows.tolist(), vectors, strict=True) if not np.isfinite(v).all()))
         return Networks(torch.from_numpy(values), layouts[0] if regular else layouts)
 
-    def image(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: SupportsIndex) -> NDArray[np.uint8]:
         """Return the image (height, width, channels) a network was fitted to; raises `ZooError` where none is kept."""
         image = self[index].image
         if image is None:

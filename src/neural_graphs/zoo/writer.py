@@ -144,11 +144,11 @@ def _resume(folder: Path, fresh: Manifest) -> Manifest:
     """Return the manifest on disk, cut to the shards that are whole and as long as the new plan has them."""
     found = Manifest.read(folder)
     for name in ("recipe", "layouts", "shard_size", "canvas"):
-        ours, theirs = _plain(getattr(fresh, name)), _plain(getattr(found, name))
-        if ours != theirs:
-            raise ZooError(
-                f"{folder} holds a zoo of another {name}: {_difference(theirs, ours)}; choose another folder."
-            )
+        ours, theirs = (_entries(_plain(getattr(each, name)), name) for each in (fresh, found))
+        different = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+        if different:
+            facts = ", ".join(f"{key} is {theirs.get(key)!r} there, {ours.get(key)!r} asked for" for key in different)
+            raise ZooError(f"{folder} holds another zoo: {facts}; choose another folder.")
     if found.done > fresh.planned:
         raise ZooError(f"{folder} holds {found.done} networks already, more than the {fresh.planned} asked for.")
     kept: list[Shard] = []
@@ -174,11 +174,11 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def _difference(theirs: Any, ours: Any) -> str:
-    if not (isinstance(theirs, dict) and isinstance(ours, dict)):
-        return f"{theirs} there, {ours} asked for"
-    keys = sorted(key for key in {*theirs, *ours} if theirs.get(key) != ours.get(key))
-    return ", ".join(f"{key} is {theirs.get(key)!r} there, {ours.get(key)!r} asked for" for key in keys)
+def _entries(value: Any, name: str) -> dict[str, Any]:
+    """Return the entries of nested dictionaries under dotted names."""
+    if not isinstance(value, dict):
+        return {name: value}
+    return {path: entry for key, each in value.items() for path, entry in _entries(each, f"{name}.{key}").items()}
 
 
 def _versions() -> dict[str, str]:
