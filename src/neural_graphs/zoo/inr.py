@@ -1,9 +1,10 @@
-"""Growing INR zoos: presets, the recipe that goes into the manifest, and `grow`, which fits one SIREN to each image."""
+"""Growing INRs: the recipe that goes into a zoo's manifest, and `grow`, which fits one SIREN to each image."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,146 +14,38 @@ from torch import Tensor
 
 from neural_graphs.errors import ConfigError, ImageError
 from neural_graphs.layout import Layout
+from neural_graphs.zoo.presets import OMEGA, PRESETS, Initialisation, Preset, Uniform, preset
 from neural_graphs.zoo.siren import SirenStack, StackAdam
 
-# Networks per tensor program. Part of the recipe of the bytes: a network's place in its stack is its index modulo this.
+__all__ = ["PRESETS", "STACK", "Grown", "Preset", "Recipe", "grow", "preset"]
+
+# Networks per tensor program. A network's place in its stack is its number modulo this, so it always meets the same
+# code: its bytes may depend on the stack's size, never on its neighbours or on how a zoo is cut into calls.
 STACK = {"cpu": 16, "cuda": 2048}
 
 
 @dataclass(frozen=True)
-class Uniform:
-    """Initial values from U(-b, b) with b = gain / fan_in ** power."""
-
-    gain: float
-    power: float
-
-    def bound(self, fan_in: int) -> float:
-        """Return b for a neuron with `fan_in` inputs."""
-        return self.gain / fan_in**self.power
-
-
-OMEGA = 30.0  # SIREN, Sitzmann et al. 2020, section 3.2
-TORCH_LINEAR = Uniform(1.0, 0.5)  # PyTorch's default for weights and biases of a Linear layer
-SIREN_FIRST = Uniform(1.0, 1.0)
-SIREN_HIDDEN = Uniform(math.sqrt(6) / OMEGA, 0.5)
-ZERO = Uniform(0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class Initialisation:
-    """How a SIREN starts, layer by layer; `first` and `hidden` are the weights of the sine layers."""
-
-    first: Uniform = SIREN_FIRST
-    hidden: Uniform = SIREN_HIDDEN
-    last: Uniform = SIREN_HIDDEN
-    bias: Uniform = TORCH_LINEAR
-    last_bias: Uniform = TORCH_LINEAR
-
-    def bounds(self, layout: Layout) -> Float[Tensor, " size"]:
-        """Return the bound b of every parameter of `layout`."""
-        weights = [parameter.shape for parameter in layout.parameters if len(parameter.shape) == 2]
-        depth = len(weights)
-        laws = [(self.first if i == 0 else self.last if i == depth - 1 else self.hidden) for i in range(depth)]
-        biases = [self.bias] * (depth - 1) + [self.last_bias]
-        pieces = []
-        for (rows, columns), law, bias in zip(weights, laws, biases, strict=True):
-            pieces.append(torch.full((rows * columns,), law.bound(columns)))
-            pieces.append(torch.full((rows,), bias.bound(columns)))
-        return torch.cat(pieces)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """How one SIREN is fitted to one image with Adam on the mean squared error.
-
-    `offset` is added to the output, pixels in [0, 1] are mapped to [low, 1], `pixels` is the part of the pixels drawn
-    at each step, `stop_psnr` (dB) ends a fit early, the learning rate goes from `lr` to `last_lr` along a cosine.
-    `axes` names the first input: "xy" the column, "ij" the row. `copies` is the number of networks per training image.
-    """
-
-    name: str
-    initialisation: Initialisation
-    offset: float
-    low: float
-    lr: float
-    last_lr: float
-    steps: int
-    stop_psnr: float | None = None
-    pixels: float = 1.0
-    axes: str = "xy"
-    copies: int = 1
-
-    def __post_init__(self) -> None:
-        if self.axes not in ("xy", "ij"):
-            raise ConfigError(f'preset {self.name}: axes is "{self.axes}", expected "xy" or "ij"')
-        if not 0 < self.pixels <= 1:
-            raise ConfigError(f"preset {self.name}: pixels is {self.pixels}, expected a part in (0, 1]")
-        if self.stop_psnr is not None and self.pixels < 1:
-            raise ConfigError(f"preset {self.name}: stop_psnr needs every pixel at every step; set pixels to 1")
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of step 0 … steps - 1."""
-        return self.last_lr + (self.lr - self.last_lr) * (1 + math.cos(math.pi * step / self.steps)) / 2
-
-
-PRESETS = {
-    preset.name: preset
-    for preset in (
-        Preset(  # Navon et al. 2023; sine layers all start like hidden ones, as in the released script
-            "dws2023",
-            Initialisation(first=SIREN_HIDDEN, last=TORCH_LINEAR, bias=ZERO),
-            offset=0.5,
-            low=0.0,
-            lr=5e-4,
-            last_lr=5e-4,
-            steps=1000,
-            stop_psnr=40.0,
-        ),
-        Preset(  # Zhou et al. 2023; the paper's learning rate and steps are not certain
-            "nfn2023",
-            Initialisation(),
-            offset=0.0,
-            low=-1.0,
-            lr=5e-5,
-            last_lr=5e-5,
-            steps=5000,
-            axes="ij",
-            copies=10,
-        ),
-        Preset(  # Sitzmann et al. 2020; the number of steps is ours
-            "siren2020", Initialisation(), offset=0.0, low=-1.0, lr=1e-4, last_lr=1e-4, steps=2000, axes="ij"
-        ),
-        Preset("fast", Initialisation(), offset=0.5, low=0.0, lr=2e-3, last_lr=0.0, steps=1000, pixels=0.25),
-    )
-}
-
-
-def preset(name: str) -> Preset:
-    """Return the preset of that name; ConfigError lists the known ones."""
-    if name not in PRESETS:
-        raise ConfigError(f'no INR preset is called "{name}"; known: {", ".join(PRESETS)}')
-    return PRESETS[name]
-
-
-@dataclass(frozen=True)
 class Recipe:
-    """All that decides the parameters of network number i, given its image: written to the zoo's manifest."""
+    """All that decides the parameters of network number i, given its image; the zoo's manifest keeps it."""
 
     preset: Preset
     image: tuple[int, int, int]  # height, width, channels
     hidden: tuple[int, ...] = (32, 32)
     seed: int = 0
-    layout: Layout = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        layout = Layout.mlp(
-            (2, *self.hidden, self.image[2]),
-            activation="sine",
-            names="layers.{}",
-            scale=OMEGA,
-            offset=self.preset.offset,
-        )
-        object.__setattr__(self, "layout", layout)
+        if len(self.image) != 3 or min(self.image) < 1:
+            raise ConfigError(f"image is {self.image}, expected (height, width, channels), each at least 1")
+        if not self.hidden or min(self.hidden) < 1:
+            raise ConfigError(f"hidden is {self.hidden}, expected the width of at least one sine layer")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}, expected 0 or more")
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The layout of every network: 2 → hidden → channels."""
+        widths = (2, *self.hidden, self.image[2])
+        return Layout.mlp(widths, activation="sine", names="layers.{}", scale=OMEGA, offset=self.preset.offset)
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as plain lists and dictionaries."""
@@ -169,28 +62,29 @@ class Recipe:
         """Return the recipe that `to_json` wrote."""
         fields = dict(data["preset"])
         laws = {name: Uniform(**law) for name, law in fields.pop("initialisation").items()}
+        height, width, channels = data["image"]
         return cls(
             Preset(initialisation=Initialisation(**laws), **fields),
-            image=tuple(data["image"]),
-            hidden=tuple(data["hidden"]),
-            seed=data["seed"],
+            (height, width, channels),
+            tuple(data["hidden"]),
+            data["seed"],
         )
 
     def coordinates(self) -> Float[Tensor, "2 points"]:
-        """Return the pixels' places on the regular grid over [-1, 1]², row by row; one pixel alone sits at -1."""
+        """Return the pixels' places on the regular grid over [-1, 1]², row by row; a lone row or column sits at -1."""
         height, width, _ = self.image
         rows, columns = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
         first, second = (columns, rows) if self.preset.axes == "xy" else (rows, columns)
         return torch.stack((first.flatten(), second.flatten()))
 
-    def initial(self, index: int) -> Float[Tensor, " size"]:
-        """Return the parameters that network number `index` starts from."""
-        state = np.random.SeedSequence((self.seed, index)).generate_state(1, np.uint64)
+    def initial(self, number: int) -> Float[Tensor, " size"]:
+        """Return the parameters that network `number` starts from."""
+        state = np.random.SeedSequence((self.seed, number)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]))
         uniform = torch.rand(self.layout.size, generator=generator)
         return (2 * uniform - 1) * self.preset.initialisation.bounds(self.layout)
 
-    def subsets(self) -> Int[Tensor, "steps drawn"] | None:
+    def drawn(self) -> Int[Tensor, "steps drawn"] | None:
         """Return the pixels drawn at each step, the same for all networks; None where each step takes all of them."""
         if self.preset.pixels == 1:
             return None
@@ -204,8 +98,9 @@ class Recipe:
 class Grown:
     """Fitted networks.
 
-    `values` are flat vectors in state-dict order of `recipe.layout`. `psnr` is 10 log10(1 / MSE) in dB, the mean over
-    all pixels and channels of the unclamped render in [0, 1] units. `steps` counts the Adam updates.
+    `values` are flat vectors in the state-dict order of the recipe's layout. `psnr` is 10 log10(1 / MSE) in dB, the MSE
+    taken over all pixels and channels between the image in [0, 1] and the unclamped render in the same units. `steps`
+    counts the Adam updates.
     """
 
     values: Float[Tensor, "networks size"]
@@ -222,89 +117,101 @@ def grow(
     workers: int = 2,
     progress: Callable[[int], None] | None = None,
 ) -> Grown:
-    """Fit one SIREN to each image; the networks are numbered `first`, `first` + 1, ….
+    """Fit one SIREN to each image (networks, height, width[, channels]), uint8 or float in [0, 1].
 
-    Images (networks, height, width[, channels]) are uint8, or float in [0, 1]. A network's bytes depend on the recipe,
-    its number, its image and the kind of device, not on how a zoo is cut into calls or on `workers` (threads on the
-    CPU). Calls that start and end at multiples of `STACK[device]` waste nothing. `progress` receives the
-    number of networks done since its last call. ImageError on a wrong shape, on NaN or on values outside [0, 1].
+    The networks are numbered from `first`. On one kind of device a network's bytes depend on the recipe, its number and
+    its image, not on how a zoo is cut into calls nor on `workers` (threads on the CPU); calls that start and end at
+    multiples of `STACK` waste nothing. `progress` receives how many networks are done since its last call. Returns
+    tensors on the CPU. ImageError on another shape than the recipe's, on NaN and outside [0, 1]; ConfigError on
+    another kind of device.
     """
-    targets = _targets(images, recipe)
     device = torch.device(device)
-    size = STACK[device.type]
-    count = len(targets)
+    if device.type not in STACK:
+        raise ConfigError(f'INRs cannot be grown on device "{device}"; expected one of: {", ".join(STACK)}')
+    targets = _targets(images, recipe)
+    count, size = len(targets), STACK[device.type]
     grown = Grown(torch.empty(count, recipe.layout.size), torch.empty(count), torch.empty(count, dtype=torch.int64))
-    subsets = recipe.subsets()
+    drawn = recipe.drawn()
 
-    def fit(start: int) -> tuple[slice, Grown]:
+    def fit(start: int) -> int:
         if device.type == "cpu":
             torch.set_num_threads(1)  # of this thread: the workers share the cores
-        low, high = max(start - first, 0), min(start + size - first, count)
+        here = slice(max(start - first, 0), min(start + size - first, count))  # in the call
+        there = slice(here.start + first - start, here.stop + first - start)  # in the stack
         target = torch.zeros(size, *targets.shape[1:])  # a stack is always full: black images fill it up
-        target[low + first - start : high + first - start] = targets[low:high]
-        stack = _fit(recipe, range(start, start + size), target.to(device), subsets)
-        place = slice(low + first - start, high + first - start)
-        return slice(low, high), Grown(stack.values[place], stack.psnr[place], stack.steps[place])
+        target[there] = targets[here]
+        stack = _fit(recipe, start, target.to(device), drawn)
+        for whole, part in zip(vars(grown).values(), vars(stack).values(), strict=True):
+            whole[here] = part[there]
+        return here.stop - here.start
 
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers if device.type == "cpu" else 1)
-    try:
-        for done in as_completed(
-            [pool.submit(fit, start) for start in range(first - first % size, first + count, size)]
-        ):
-            place, part = done.result()
-            grown.values[place], grown.psnr[place], grown.steps[place] = part.values, part.psnr, part.steps
+    starts = range(first - first % size, first + count, size)
+    with _threads(workers if device.type == "cpu" else 1) as pool:
+        for future in as_completed([pool.submit(fit, start) for start in starts]):
+            done = future.result()
             if progress is not None:
-                progress(len(part.values))
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+                progress(done)
     return grown
 
 
-def _fit(recipe: Recipe, indices: range, target: Tensor, subsets: Tensor | None) -> Grown:
-    """Fit one full stack; the targets (networks, channels, points) are in the preset's range."""
+@contextmanager
+def _threads(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Lend threads; on an error drop what has not begun, and in any case restore torch's own number of threads."""
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
+
+
+def _fit(
+    recipe: Recipe,
+    start: int,
+    target: Float[Tensor, "networks channels points"],
+    drawn: Int[Tensor, "steps drawn"] | None,
+) -> Grown:
+    """Fit one full stack, whose first network has number `start`; targets are in the preset's range."""
     preset = recipe.preset
     x = recipe.coordinates().to(target)
-    values = torch.stack([recipe.initial(index) for index in indices]).to(target)
-    points = x.shape[1]
-    stack = SirenStack(values, recipe.layout, OMEGA, points)
-    adam = StackAdam(values)
     goal = target - preset.offset
-    peak = (1.0 - preset.low) ** 2  # squared width of the targets' range: errors in [0, 1] units
-    enough = None if preset.stop_psnr is None else peak * 10 ** (-preset.stop_psnr / 10)
+    values = torch.stack([recipe.initial(start + place) for place in range(len(target))]).to(target)
+    sirens, adam = SirenStack(values, recipe.layout, OMEGA, x.shape[1]), StackAdam(values)
+    drawn = None if drawn is None else drawn.to(target.device)
+    peak = (1.0 - preset.low) ** 2  # turns squared errors into those of an image in [0, 1]
+    enough = 0.0 if preset.stop_psnr is None else peak * 10 ** (-preset.stop_psnr / 10)
     active = values.new_ones(len(values), 1)
     steps = torch.zeros_like(active)
-    subsets = None if subsets is None else subsets.to(target.device)
     for step in range(preset.steps):
-        if subsets is None:
-            residual = stack.residual(x, goal)
+        if drawn is None:
+            residual = sirens.residual(x, goal)
         else:
-            residual = stack.residual(x[:, subsets[step]], goal[:, :, subsets[step]])
-        if enough is not None:
+            residual = sirens.residual(x[:, drawn[step]], goal[:, :, drawn[step]])
+        if enough:
             active *= residual.square().mean((1, 2))[:, None] > enough
-            if step % 50 == 0 and not active.any():  # asking costs a wait on a GPU
+            if step % 50 == 0 and not active.any():  # on a GPU this question waits for the answer
                 break
-        adam.step(values, stack.backward(), preset.rate(step), active)
+        adam.step(values, sirens.backward(), preset.rate(step), active)
         steps += active
-    error = stack.residual(x, goal).square().mean((1, 2)) / peak
+    error = sirens.residual(x, goal).square().mean((1, 2)) / peak
     return Grown(values.cpu(), -10 * error.log10().cpu(), steps[:, 0].long().cpu())
 
 
 def _targets(images: np.ndarray | Tensor, recipe: Recipe) -> Float[Tensor, "networks channels points"]:
     """Return images as rows of pixels in the preset's range, after checking them."""
-    pixels = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images
+    pixels = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images.cpu()
     if pixels.ndim == 3:
         pixels = pixels[..., None]
     if tuple(pixels.shape[1:]) != recipe.image:
         raise ImageError(
-            f"images have shape {tuple(pixels.shape)}, expected (networks, height, width, channels) "
-            f"with {recipe.image} from the recipe"
+            f"images have shape {tuple(images.shape)}, expected (networks, height, width, channels) with height, width "
+            f"and channels {recipe.image} as in the recipe"
         )
     pixels = pixels / 255 if pixels.dtype == torch.uint8 else pixels.to(torch.float32)
     bad = ~((pixels >= 0) & (pixels <= 1)).flatten(1).all(1)
     if bad.any():
-        raise ImageError(
-            f"image {int(bad.nonzero()[0])} holds NaN or values outside [0, 1]; give uint8, or floats in [0, 1]"
-        )
-    return (recipe.preset.low + (1 - recipe.preset.low) * pixels).flatten(1, 2).transpose(1, 2).contiguous()
+        number = int(bad.nonzero()[0, 0])
+        raise ImageError(f"image {number} holds NaN or values outside [0, 1]; give uint8, or floats in [0, 1]")
+    low = recipe.preset.low
+    return (low + (1 - low) * pixels).flatten(1, 2).transpose(1, 2).contiguous()

@@ -56,22 +56,25 @@ class SirenStack:
     ) -> Float[Tensor, "networks outputs points"]:
         """Return outputs minus targets, in a buffer that the next call overwrites."""
         torch.mul(self.values, self._gain, out=self._scaled)
-        self._input = x.expand(len(self.values), *x.shape)
-        hidden = self._input
+        self._input = hidden = x.expand(len(self.values), *x.shape)
         self._sines, self._cosines = [], []
-        for (weight, bias), buffer in zip(self._layers, self._buffers, strict=True):
-            shape = (len(weight), weight.shape[1], x.shape[1])
-            sine, z = (row[: math.prod(shape)].view(shape) for row in buffer)
+        for layer, (weight, bias) in enumerate(self._layers):
+            sine, z = self._buffer(layer, x.shape[1])
             torch.baddbmm(bias, weight, hidden, out=z)
-            if weight is self._layers[-1][0]:
-                break
-            _sine(z, out=sine)
-            _cosine(z)
-            self._sines.append(sine)
-            self._cosines.append(z)
-            hidden = sine
+            if layer < len(self._layers) - 1:
+                _sine(z, out=sine)
+                _cosine(z)
+                self._sines.append(sine)
+                self._cosines.append(z)
+                hidden = sine
         self._residual = z.sub_(target)
         return self._residual
+
+    def _buffer(self, layer: int, points: int) -> tuple[Tensor, Tensor]:
+        """Return two contiguous (networks, width, points) tensors."""
+        shape = (len(self.values), self._layers[layer][0].shape[1], points)
+        sine, z = self._buffers[layer][:, : math.prod(shape)]
+        return sine.view(shape), z.view(shape)
 
     def backward(self) -> Float[Tensor, "networks size"]:
         """Return the gradient of each network's mean squared error at the last `residual`; uses up its buffers."""
@@ -91,9 +94,9 @@ class SirenStack:
 def _layers(flat: Tensor, layout: Layout) -> list[tuple[Tensor, Tensor]]:
     """View flat vectors as (weight (networks, out, in), bias (networks, out, 1)) per layer."""
     views = []
-    for parameter in layout.parameters:
-        view = flat[:, layout.slices[parameter.name]]
-        views.append(view.unflatten(1, parameter.shape) if len(parameter.shape) == 2 else view.unsqueeze(2))
+    for parameter in layout.parameters:  # weight, bias, weight, bias, …
+        rows, *columns = parameter.shape
+        views.append(flat[:, layout.slices[parameter.name]].view(len(flat), rows, *columns or (1,)))
     return list(zip(views[::2], views[1::2], strict=True))
 
 
