@@ -77,6 +77,12 @@ class Preset:
     def __post_init__(self) -> None:
         if self.axes not in ("xy", "ij"):
             raise ConfigError(f'preset {self.name}: axes is "{self.axes}", expected "xy" or "ij"')
+        if self.steps < 1 or self.lr <= 0:
+            raise ConfigError(f"preset {self.name}: steps is {self.steps} and lr {self.lr}, expected both above 0")
+        if self.low >= 1:
+            raise ConfigError(
+                f"preset {self.name}: low is {self.low}, expected below 1: it is where black is mapped to"
+            )
         if not 0 < self.pixels <= 1:
             raise ConfigError(f"preset {self.name}: pixels is {self.pixels}, expected a part in (0, 1]")
         if self.stop_psnr is not None and self.pixels < 1:
