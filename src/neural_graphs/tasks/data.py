@@ -1,0 +1,138 @@
+"""Batches of networks from a zoo: gathered from mapped files, shuffled and augmented by explicit seeds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from neural_graphs.errors import ConfigError
+from neural_graphs.layout import Layout
+from neural_graphs.networks import Networks
+from neural_graphs.zoo import Zoo
+
+Batch = tuple[Networks, Int[Tensor, " networks"]]
+SAMPLE = 10_000  # networks are enough to know means and spreads
+
+
+class Augmentation(Protocol):
+    """What turns training networks into other networks of the same classes, such as those of `zoo.transforms`."""
+
+    def __call__(self, networks: Networks, generator: torch.Generator) -> Networks: ...
+
+
+class Draw(NamedTuple):
+    """Which networks a batch holds, and the seed of its augmentation."""
+
+    places: list[int]
+    seed: int
+
+
+class Draws(Sampler[Draw]):
+    """The batches of an epoch. Order and seeds depend on (`seed`, epoch) alone, so a resumed run draws the same.
+
+    Lightning tells the epoch through `set_epoch`. Of `ranks` processes each takes every `ranks`-th batch, and all take
+    equally many: training batches left over are dropped.
+    """
+
+    def __init__(
+        self, count: int, batch_size: int, *, shuffle: bool, seed: int = 0, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self.count, self.batch_size, self.shuffle, self.seed = count, batch_size, shuffle, seed
+        self.rank, self.ranks = rank, ranks
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches are drawn next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        batches = -(-self.count // self.batch_size)
+        return batches // self.ranks if self.shuffle else len(range(self.rank, batches, self.ranks))
+
+    def __iter__(self) -> Iterator[Draw]:
+        random = np.random.default_rng((self.seed, self.epoch))
+        order = random.permutation(self.count) if self.shuffle else np.arange(self.count)
+        seeds = random.integers(2**62, size=-(-self.count // self.batch_size))
+        for batch in range(self.rank, len(self) * self.ranks if self.shuffle else len(seeds), self.ranks):
+            places = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield Draw(places.tolist(), int(seeds[batch]))
+
+
+class Batches(Dataset[Batch]):
+    """Networks and labels of a zoo, a whole batch per item: one gather, no work per network."""
+
+    def __init__(self, zoo: Zoo, augmentation: Augmentation | None = None) -> None:
+        self.zoo = zoo
+        self.labels = zoo.labels
+        self.augmentation = augmentation
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        networks = self.zoo.networks(draw.places)
+        if self.augmentation is not None:
+            networks = self.augmentation(networks, torch.Generator().manual_seed(draw.seed))
+        return networks, self.labels[draw.places]
+
+
+class ZooData(LightningDataModule):
+    """The splits train, val and test of a zoo, as batches `(Networks, labels)`.
+
+    Args:
+        zoo: folder of the zoo.
+        batch_size: networks in a batch.
+        augmentation: applied to training batches only.
+        seed: of the order of the training networks and of their augmentation.
+    """
+
+    def __init__(
+        self, zoo: Path, batch_size: int = 128, augmentation: Augmentation | None = None, seed: int = 0
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ConfigError(f"data.batch_size is {batch_size}; it must be at least 1")
+        self.zoo = Zoo(zoo)
+        self.batch_size = batch_size
+        self.augmentation = augmentation
+        self.seed = seed
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The layouts of the zoo's networks."""
+        return self.zoo.layouts
+
+    @property
+    def classes(self) -> int:
+        """How many classes the labels tell apart."""
+        return int(self.zoo.labels.max()) + 1
+
+    def sample(self) -> Networks:
+        """Training networks, evenly spaced and at most `SAMPLE`, that statistics are taken over."""
+        train = self.zoo.split("train")
+        return train.networks(np.linspace(0, len(train) - 1, min(SAMPLE, len(train))).astype(np.int64))
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled and augmented batches of the train split."""
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the val split, in order."""
+        return self._loader("val", shuffle=False)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the test split, in order."""
+        return self._loader("test", shuffle=False)
+
+    def _loader(self, split: str, shuffle: bool) -> DataLoader[Batch]:
+        zoo = self.zoo.split(split)
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return DataLoader(
+            Batches(zoo, self.augmentation if shuffle else None),
+            sampler=Draws(len(zoo), self.batch_size, shuffle=shuffle, seed=self.seed, rank=rank, ranks=ranks),
+            batch_size=None,  # an item is a batch already
+            generator=torch.Generator(),  # or the loader would draw from the global one
+        )

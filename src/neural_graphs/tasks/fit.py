@@ -1,0 +1,105 @@
+"""Training from a configuration: Lightning's CLI reads it, Lightning trains, a run folder keeps what came of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from neural_graphs.errors import CheckpointError, ConfigError
+from neural_graphs.tasks.classification import Classification
+from neural_graphs.tasks.data import ZooData
+from neural_graphs.tasks.history import History
+from neural_graphs.tasks.quiet import quiet
+from neural_graphs.tasks.runs import Run, made_with
+
+# The published protocol; a configuration may say otherwise.
+DEFAULTS = {
+    "max_epochs": 200,
+    "gradient_clip_val": 10.0,
+    "logger": False,  # metrics.csv is always written; TensorBoard and W&B by their class_path
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,  # it would draw numbers that a resumed run does not draw
+    "use_distributed_sampler": False,  # our sampler knows of ranks
+}
+
+
+class FitCLI(LightningCLI):
+    """Reads `seed_everything`, `model`, `data`, `trainer` and `published` and makes the objects; trains nothing."""
+
+    def __init__(self, arguments: Sequence[str], run: Run) -> None:
+        super().__init__(
+            Classification,
+            ZooData,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults={**DEFAULTS, "callbacks": callbacks(run)},
+            parser_kwargs={"exit_on_error": False},
+            args=list(arguments),
+            run=False,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--published",
+            type=float | None,
+            default=None,
+            help="published test accuracy in %%, to be shown beside ours",
+        )
+
+    def resolved(self) -> str:
+        """The whole configuration as YAML, defaults included."""
+        return self.parser.dump(self.config, skip_none=False)
+
+
+def fit(arguments: Sequence[str], folder: str | Path, *, resume: bool = False) -> Run:
+    """Train as a configuration says, and return the run.
+
+    `arguments` are `--config FILE` and overrides such as `--model.lr 3e-4`; with `resume` the run's own configuration
+    comes first and training goes on after its last whole epoch, exactly as if it had not been interrupted. Raises
+    jsonargparse's ArgumentError for a configuration that does not fit the signatures, ConfigError where the folder
+    holds a run already (without `resume`) or none (with it).
+    """
+    run = Run(folder)
+    if resume:
+        run.checkpoint(run.last)  # complains where there is none
+        arguments = ["--config", str(run.config_file), *arguments]
+    elif run.config_file.exists():
+        raise ConfigError(f"{run.folder} holds a run already; add --resume to go on with it, or choose another folder")
+    with quiet():
+        cli = FitCLI(arguments, run)
+        _begin(run, cli)
+        start: dict[str, Any] = {"ckpt_path": run.last, "weights_only": True} if resume else {}
+        cli.trainer.fit(cli.model, cli.datamodule, **start)
+    if not run.best.is_file():
+        raise CheckpointError(f"{run.best} was not written: training stopped before its first epoch ended")
+    return run
+
+
+def callbacks(run: Run) -> list[Callback]:
+    """What keeps a run while a `Trainer` trains: metrics of every epoch, and two checkpoints.
+
+    The checkpoint of the best validation accuracy becomes `best.ckpt`, that of the last epoch `last.ckpt`.
+    """
+    options: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}  # after metrics
+    best = ModelCheckpoint(run.checkpoints, run.best.stem, monitor="val_accuracy", mode="max", **options)
+    last = ModelCheckpoint(run.checkpoints, run.last.stem, **options)
+    return [History(run.metrics_file), best, last]  # the last one holds the state of those before it
+
+
+def _begin(run: Run, cli: FitCLI) -> None:
+    """Write down what is about to happen."""
+    data: ZooData = cli.datamodule
+    run.folder.mkdir(parents=True, exist_ok=True)
+    run.config_file.write_text(cli.resolved(), encoding="utf-8")
+    facts: dict[str, Any] = {
+        **made_with(),
+        "layouts": [layout.to_json() for layout in data.layouts],
+        "classes": data.classes,
+        "recipe": data.zoo.manifest.recipe,
+        "parameters": sum(p.numel() for p in cli.model.metanetwork.parameters()),
+    }
+    run.write(run.facts_file, facts)

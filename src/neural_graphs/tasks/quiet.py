@@ -1,0 +1,32 @@
+"""Lightning without the remarks that are not about this run."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+REMARKS = (
+    ".*does not have many workers.*",  # a batch is one gather: workers would only copy it
+    ".*Checkpoint directory .* exists and is not empty.*",  # so it is when a run is resumed
+    ".*args parameter is intended to run from within Python.*",  # our command line hands its arguments on
+    ".*LeafSpec.* is deprecated.*",  # Lightning 2.6 beside torch 2.13
+    ".*GPU available but not used.*",
+    ".*number of training batches .* is smaller than the logging interval.*",
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Lightning's greetings, and the warnings of `REMARKS`."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for remark in REMARKS:
+            warnings.filterwarnings("ignore", remark)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

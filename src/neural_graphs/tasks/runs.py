@@ -1,0 +1,134 @@
+"""A run on disk: its configuration, what it was made with, its checkpoints, metrics and result."""
+
+import json
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from neural_graphs.errors import CheckpointError, ConfigError
+from neural_graphs.layout import Layout
+from neural_graphs.zoo.manifest import write_whole
+
+PREFIX = "metanetwork."  # of the metanetwork's tensors in the checkpoint of its task
+
+
+class Run:
+    """The folder of a run.
+
+    `config.yaml` (resolved), `run.json` (versions, commit, layouts, classes), `checkpoints/best.ckpt` and `last.ckpt`,
+    `metrics.csv` (a row per epoch) and `result.json` (what `test` found). Checkpoints are read with
+    `weights_only=True`: tensors and plain values, never code.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.config_file = self.folder / "config.yaml"
+        self.facts_file = self.folder / "run.json"
+        self.metrics_file = self.folder / "metrics.csv"
+        self.result_file = self.folder / "result.json"
+        self.checkpoints = self.folder / "checkpoints"
+        self.best = self.checkpoints / "best.ckpt"
+        self.last = self.checkpoints / "last.ckpt"
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration. Raises ConfigError where the folder is no run or the file is damaged."""
+        if not self.config_file.is_file():
+            raise ConfigError(f"{self.folder} is not a run: it has no config.yaml; train one with: neural-graphs fit")
+        try:
+            config = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{self.config_file} is not readable: {' '.join(str(error).split())}") from error
+        if not isinstance(config, dict) or not {"model", "data"} <= config.keys():
+            raise ConfigError(f"{self.config_file} does not hold the keys model and data; it is no run's configuration")
+        return config
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the run was made with and of: versions, commit, layouts, number of classes."""
+        return _read_json(self.facts_file)
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The layouts of the networks it was trained on."""
+        return tuple(Layout.from_json(layout) for layout in self.facts["layouts"])
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What `test` found last."""
+        return _read_json(self.result_file)
+
+    def write(self, file: Path, content: dict[str, Any]) -> None:
+        """Put plain values into one of the run's JSON files, in one step."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(file, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+    def checkpoint(self, file: Path | None = None) -> dict[str, Any]:
+        """Read a checkpoint, by default the best. Raises CheckpointError naming the file."""
+        path = self.best if file is None else file
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing: the run has no checkpoint yet; let it finish an epoch")
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for damaged files
+            raise CheckpointError(f"{path} cannot be read ({type(error).__name__}); restore or retrain it") from error
+
+
+def load_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The trained metanetwork of a run, best checkpoint, in evaluation mode, and the run's resolved configuration.
+
+    Raises ConfigError where the folder is no run, CheckpointError where the checkpoint is missing, damaged or of
+    another metanetwork.
+    """
+    run = Run(path)
+    config = run.config
+    metanetwork = build(config["model"]["metanetwork"])
+    saved = run.checkpoint().get("state_dict", {})
+    state = {name.removeprefix(PREFIX): tensor for name, tensor in saved.items() if name.startswith(PREFIX)}
+    try:
+        metanetwork.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{run.best} does not fit the metanetwork of {run.config_file}: {reason}") from error
+    return metanetwork.eval(), config
+
+
+def build(description: dict[str, Any]) -> nn.Module:
+    """The module that `{class_path, init_args}` of a configuration describes; raises ConfigError where there is none."""
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--metanetwork", type=nn.Module)
+    try:
+        return parser.instantiate_classes(parser.parse_object({"metanetwork": description})).metanetwork
+    except (ArgumentError, TypeError) as error:
+        raise ConfigError(f"model.metanetwork: {' '.join(str(error).split())}") from error
+
+
+def made_with() -> dict[str, Any]:
+    """Versions of the libraries, and the commit of the working directory where it is a checkout."""
+    libraries = {name: version(name) for name in ("neural-graphs", "torch", "lightning", "numpy")}
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+        commit = answer.stdout.strip() or None
+    except OSError:
+        commit = None
+    return {"versions": {"python": platform.python_version(), **libraries}, "commit": commit}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} is missing; was this run finished and tested?") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged: {error}") from error
