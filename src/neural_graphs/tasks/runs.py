@@ -103,7 +103,7 @@ def load_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def build(description: dict[str, Any]) -> nn.Module:
-    """The module that `{class_path, init_args}` of a configuration describes; raises ConfigError where there is none."""
+    """The module that a configuration describes by `{class_path, init_args}`; raises ConfigError."""
     from jsonargparse import ArgumentError, ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)

@@ -1,0 +1,91 @@
+"""Charts of a run: training curves, the confusion matrix, bars of results."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from neural_graphs.plots.style import BLUE, GREY, INK, LIGHT_BLUE, PAPER, RED, SHARES, SOFT, plain
+
+
+def training_curve(
+    columns: Mapping[str, Sequence[float]], *, title: str = "", marks: Mapping[str, float] | None = None
+) -> Figure:
+    """Loss and accuracy of training and validation over epochs, from the columns of a run's `metrics.csv`.
+
+    `marks` draws named horizontal lines into the accuracy, such as a baseline's or the published figure (0 to 1).
+    """
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    epochs = np.asarray(columns["epoch"]) + 1
+    for axes, quantity, factor in zip(figure.subplots(1, 2), ("loss", "accuracy"), (1, 100), strict=True):
+        for split, colour, name in (("train", GREY, "training"), ("val", BLUE, "validation")):
+            values = factor * np.asarray(columns[f"{split}_{quantity}"])
+            axes.plot(epochs, values, color=colour, linewidth=2, label=name, solid_capstyle="round")
+        plain(axes)
+        axes.set(xlabel="epoch", xlim=(1, max(2, epochs[-1])))
+        axes.set_title("cross-entropy" if quantity == "loss" else "accuracy, %", loc="left", color=INK, fontsize=10)
+        if quantity == "accuracy":
+            axes.set_ylim(0, 100)
+            for name, value in (marks or {}).items():
+                axes.axhline(100 * value, color=RED, linewidth=1, linestyle=(0, (4, 3)))
+                axes.text(1, 100 * value, f"{name} {100 * value:.1f}", color=RED, fontsize=8, ha="right", va="bottom",
+                          transform=axes.get_yaxis_transform())  # fmt: skip
+        else:
+            axes.set_ylim(bottom=0)
+            axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=11)
+    return figure
+
+
+def confusion_matrix(counts: NDArray[np.integer], names: Sequence[str] = (), *, title: str = "") -> Figure:
+    """How often the networks of each class (rows) were taken for each class (columns)."""
+    counts = np.asarray(counts)
+    size = len(counts)
+    names = list(names) or [str(place) for place in range(size)]
+    shares = counts / counts.sum(1, keepdims=True).clip(1)
+    figure = Figure(figsize=(0.48 * size + 1.4, 0.48 * size + 1.3), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap=SHARES, vmin=0, vmax=1)
+    for row, column in np.argwhere(counts > 0):
+        colour = PAPER if shares[row, column] > 0.55 else INK
+        axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=9, color=colour)
+    axes.set_xticks(range(size), names, rotation=0 if max(map(len, names)) < 4 else 45)
+    axes.set_yticks(range(size), names)
+    axes.set_xlabel("predicted", color=SOFT)
+    axes.set_ylabel("true", color=SOFT)
+    axes.tick_params(length=0, colors=INK, labelsize=9)
+    for at in range(1, size):
+        axes.axhline(at - 0.5, color=GREY, linewidth=0.4)
+        axes.axvline(at - 0.5, color=GREY, linewidth=0.4)
+    for spine in axes.spines.values():
+        spine.set_color(GREY)
+    correct = f"{100 * np.trace(counts) / max(1, counts.sum()):.1f} % of {counts.sum()} networks right"
+    axes.set_title(f"{title}: {correct}" if title else correct, loc="left", color=INK, fontsize=10)
+    return figure
+
+
+def bars(values: Mapping[str, float], *, published: Mapping[str, float] | None = None, title: str = "") -> Figure:
+    """Named accuracies (0 to 1) as bars, the first one darker; `published` marks figures from the literature."""
+    figure = Figure(figsize=(7, 0.42 * len(values) + 0.9), layout="constrained")
+    axes = figure.subplots()
+    names = list(values)
+    places = np.arange(len(names))[::-1]
+    colours = [BLUE if name == names[0] else LIGHT_BLUE for name in names]
+    axes.barh(places, [100 * value for value in values.values()], color=colours, height=0.66)
+    for place, value in zip(places, values.values(), strict=True):
+        axes.text(100 * value + 1, place, f"{100 * value:.1f}", va="center", fontsize=9, color=INK)
+    for place, name in zip(places, names, strict=True):
+        if published and name in published:
+            at = 100 * published[name]
+            axes.plot([at, at], [place - 0.42, place + 0.42], color=RED, linewidth=2)
+            axes.text(at, place + 0.44, f"published {at:.1f}", color=RED, fontsize=7, ha="center", va="bottom")
+    plain(axes)
+    axes.set(xlim=(0, 108), xlabel="test accuracy, %")
+    axes.set_yticks(places, names)
+    axes.grid(False)
+    axes.spines["left"].set_visible(False)
+    if title:
+        axes.set_title(title, loc="left", color=INK, fontsize=11)
+    return figure
