@@ -1,0 +1,166 @@
+"""Running networks: every operator against torch's own modules, regular and mixed, values and gradients."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neural_graphs.errors import LayoutError
+from neural_graphs.execution import ACTIVATIONS, apply, check_activations, run_each, run_groups
+from neural_graphs.layout import Layout, MaxPool
+from neural_graphs.networks import Networks
+
+PARK = Layout.cnn(
+    (3, 4, 6, 5, 6), kernels=(5, 3, 7, 3), classes=4, residual=(-1, -1, 0, 1),
+    activations=("relu", "tanh", "gelu", "silu"),
+)  # fmt: skip
+MODULES = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid,
+           "leaky_relu": nn.LeakyReLU, "none": nn.Identity}  # fmt: skip
+
+
+def draw(layout: Layout, count: int = 3, scale: float = 0.3) -> Networks:
+    generator = torch.Generator().manual_seed(0)
+    return Networks(scale * torch.randn(count, layout.size, generator=generator, dtype=torch.float64), layout)
+
+
+def points(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def mlp(sizes: tuple[int, ...], kind: str) -> nn.Sequential:
+    layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), MODULES[kind]())]
+    return nn.Sequential(*layers[:-1]).double()
+
+
+@pytest.mark.parametrize("kind", sorted(MODULES))
+def test_an_mlp_runs_like_its_module(kind: str) -> None:
+    modules = [mlp((3, 5, 4, 2), kind) for _ in range(3)]
+    layouts = Layout.mlp((3, 5, 4, 2), kind)
+    names = [f"{2 * i}.{what}" for i in range(3) for what in ("weight", "bias")]
+    state_dicts = [dict(zip(layouts.shapes, map(m.state_dict().get, names), strict=True)) for m in modules]
+    networks = Networks.from_state_dicts(state_dicts, layouts)  # type: ignore[arg-type]
+    x = points(7, 3)
+    torch.testing.assert_close(networks.run(x), torch.stack([m(x) for m in modules]), rtol=1e-12, atol=1e-12)
+
+
+def test_every_activation_is_tested() -> None:
+    assert set(ACTIVATIONS) == {*MODULES, "sine"}
+
+
+def test_an_inr_runs_as_published() -> None:
+    layout = Layout.mlp((2, 8, 8, 3), activation="sine", offset=0.5)
+    networks, x = draw(layout), points(5, 2)
+    for place, s in enumerate(networks.state_dicts()):
+        hidden = torch.sin(30 * F.linear(x, s["layers.0.weight"], s["layers.0.bias"]))
+        hidden = torch.sin(30 * F.linear(hidden, s["layers.1.weight"], s["layers.1.bias"]))
+        expected = F.linear(hidden, s["layers.2.weight"], s["layers.2.bias"]) + 0.5
+        torch.testing.assert_close(networks.run(x)[place], expected, rtol=1e-10, atol=1e-10)
+
+
+def test_a_small_cnn_runs_like_torch() -> None:
+    layout = Layout.cnn((1, 4, 4, 4), kernels=(3, 3, 3), classes=10, stride=2, padding=0)
+    networks, x = draw(layout), points(2, 1, 15, 15)
+    for place, s in enumerate(networks.state_dicts()):
+        hidden = x
+        for name in ("conv0", "conv1", "conv2"):
+            hidden = F.relu(F.conv2d(hidden, s[f"{name}.weight"], s[f"{name}.bias"], stride=2))
+        expected = F.linear(hidden.mean((2, 3)), s["fc.weight"], s["fc.bias"])
+        torch.testing.assert_close(networks.run(x)[place], expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("pool", [None, MaxPool(4)])
+def test_a_flattening_cnn_runs_like_torch(pool: MaxPool | None) -> None:
+    layout = Layout.cnn((1, 4, 3), kernels=(3, 5), classes=5, places=(2, 2), pool=pool)
+    size = 8 if pool else 2
+    networks, x = draw(layout), points(2, 1, size, size)
+    for place, s in enumerate(networks.state_dicts()):
+        hidden = F.relu(F.conv2d(x, s["conv0.weight"], s["conv0.bias"], padding=1))
+        hidden = F.relu(F.conv2d(hidden, s["conv1.weight"], s["conv1.bias"], padding=2))
+        hidden = F.max_pool2d(hidden, 4) if pool else hidden
+        expected = F.linear(hidden.flatten(1), s["fc.weight"], s["fc.bias"])
+        torch.testing.assert_close(networks.run(x)[place], expected, rtol=1e-12, atol=1e-12)
+
+
+def park(s: dict[str, Tensor], x: Tensor) -> Tensor:
+    """The residual CNN by hand: skips are added before the activation, on the channels both layers have."""
+    first = F.relu(F.conv2d(x, s["conv0.weight"], s["conv0.bias"], padding=2))
+    second = torch.tanh(F.conv2d(first, s["conv1.weight"], s["conv1.bias"], padding=1))
+    third = F.conv2d(second, s["conv2.weight"], s["conv2.bias"], padding=3)
+    third = F.gelu(torch.cat([third[:, :4] + first, third[:, 4:]], 1))
+    fourth = F.silu(F.conv2d(third, s["conv3.weight"], s["conv3.bias"], padding=1) + second)
+    return F.linear(fourth.mean((2, 3)), s["fc.weight"], s["fc.bias"])
+
+
+def test_a_residual_cnn_runs_by_hand() -> None:
+    networks, x = draw(PARK), points(2, 3, 6, 6)
+    expected = torch.stack([park(s, x) for s in networks.state_dicts()])
+    torch.testing.assert_close(networks.run(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_gradients_are_those_of_each_network_alone() -> None:
+    networks, x = draw(PARK), points(2, 3, 6, 6)
+    values = networks.values.requires_grad_()
+    weight = points(3, 2, 4)
+    (gradient,) = torch.autograd.grad((networks.with_values(values).run(x) * weight).sum(), values)
+    for place, state_dict in enumerate(draw(PARK).state_dicts()):
+        leaves = {name: tensor.clone().requires_grad_() for name, tensor in state_dict.items()}
+        expected = torch.autograd.grad((park(leaves, x) * weight[place]).sum(), list(leaves.values()))
+        flat = torch.cat([g.flatten() for g in expected])
+        torch.testing.assert_close(gradient[place], flat, rtol=1e-10, atol=1e-12)
+
+
+def test_a_mixed_batch_runs_every_network_in_its_place() -> None:
+    other = Layout.cnn((3, 4, 4), kernels=(3, 3), classes=4)
+    networks, x = Networks.cat([draw(PARK, 2), draw(other, 2)])[[0, 2, 1, 3]], points(2, 3, 6, 6)
+    alone = torch.cat([networks[place].run(x) for place in range(4)])
+    torch.testing.assert_close(networks.run(x), alone, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (3,), (3, 5), (3, 4, 5), (3, 3, 2, 2)])
+def test_points_may_form_any_grid(shape: tuple[int, ...]) -> None:
+    networks, x = draw(Layout.mlp((2, 5, 3))), points(*shape, 2)  # three networks: a grid of three rows is still shared
+    flat = networks.run(x.reshape(-1, 2))
+    assert networks.run(x).shape == (3, *shape, 3)
+    torch.testing.assert_close(networks.run(x).reshape(3, -1, 3), flat, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape"), [(Layout.mlp((2, 5, 3)), (4, 2)), (PARK, (2, 3, 6, 6))], ids=["mlp", "cnn"]
+)
+def test_every_network_may_have_inputs_of_its_own(layout: Layout, shape: tuple[int, ...]) -> None:
+    networks, x = draw(layout), points(3, *shape)
+    expected = torch.cat([networks[place].run(x[place]) for place in range(3)])
+    torch.testing.assert_close(run_each(networks, x), expected, rtol=1e-12, atol=1e-12)
+    loose = Networks(networks.values.flatten(), [layout] * 3)
+    torch.testing.assert_close(run_each(loose, x), expected, rtol=1e-12, atol=1e-12)
+    with pytest.raises(LayoutError, match="inputs of their own for 3 networks"):
+        run_each(networks, x[:2])
+
+
+def test_the_values_of_every_group_are_at_hand() -> None:
+    networks, x = draw(PARK, 2), points(2, 2, 3, 6, 6)
+    values = run_groups(networks, x)
+    assert [tuple(v.shape) for v in values] == [(2, 2, c, 6, 6) for c in (3, 4, 6, 5, 6)] + [(2, 2, 4)]
+    hidden = run_groups(draw(Layout.mlp((2, 5, 3)), 2), points(2, 7, 4, 2))
+    assert [tuple(v.shape) for v in hidden] == [(2, 7, 4, 2), (2, 7, 4, 5), (2, 7, 4, 3)]
+
+
+@pytest.mark.parametrize(("layout", "shape"), [(Layout.mlp((2, 5, 3)), (4, 3)), (PARK, (2, 1, 6, 6)), (PARK, (4, 3))])
+def test_inputs_of_another_size_are_refused(layout: Layout, shape: tuple[int, ...]) -> None:
+    with pytest.raises(LayoutError, match=rf"reads {layout.groups[0].size} inputs, got a tensor \({shape[0]}, "):
+        draw(layout).run(points(*shape))
+
+
+def test_an_unknown_activation_is_named() -> None:
+    layout = Layout.mlp((2, 5, 3), "swish")
+    with pytest.raises(LayoutError, match=r"layers.0: unknown activation 'swish'; known: .*'sine'"):
+        check_activations(layout)
+    check_activations(PARK)
+
+
+def test_an_operator_without_a_rule_is_named() -> None:
+    networks = draw(Layout.mlp((2, 5, 3)))
+    with pytest.raises(LayoutError, match="no rule to run the operator str"):
+        apply("attention", networks.layout.blocks[0], networks, points(3, 4, 2), None)
