@@ -2,15 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import isqrt, prod
 from typing import Any
 
-from neural_graphs.axes import Atom, Axis, Concat, Product
+from neural_graphs.axes import Atom, Axis, Concat
 from neural_graphs.errors import LayoutError
-from neural_graphs.layout import Activation, Block, Conv, GlobalMean, Group, Layout, Linear, MaxPool, Parameter, Skip
+from neural_graphs.layout import Activation, Block, Conv, GlobalMean, Group, Layout, MaxPool, Parameter, Skip
 
 
 def mlp(
-    sizes: Sequence[int], activation: str = "relu", *, names: str = "layers.{}", scale: float | None = None,
+    sizes: Sequence[int],
+    activation: str = "relu",
+    *,
+    names: str = "layers.{}",
+    scale: float | None = None,
     offset: float = 0.0,
 ) -> Layout:
     """A chain of Linear layers with one activation kind between them.
@@ -38,15 +43,24 @@ def mlp(
 
 
 def cnn(
-    channels: Sequence[int], kernels: Sequence[int], classes: int, *, activations: str | Sequence[str] = "relu",
-    residual: Sequence[int] | None = None, stride: int = 1, padding: int | None = None, places: int = 1,
-    names: tuple[str, str] = ("conv{}", "fc"), pool: GlobalMean | MaxPool | None = None,
+    channels: Sequence[int],
+    kernels: Sequence[int],
+    classes: int,
+    *,
+    activations: str | Sequence[str] = "relu",
+    residual: Sequence[int] | None = None,
+    stride: int = 1,
+    padding: int | None = None,
+    places: tuple[int, int] | None = None,
+    names: tuple[str, str] = ("conv{}", "fc"),
+    pool: MaxPool | None = None,
 ) -> Layout:
     """Convolutions, a pool, and a Linear head.
 
     `channels` has one entry more than `kernels`; `residual[l] = k` adds the output of conv layer `k` to the input of
     the activation of layer `l` on the channels both have (-1: no skip). `padding` None means "same" (odd kernels).
-    `pool` None is a global mean; with `places > 1` the head reads the last feature map flattened (`places` per channel).
+    `places` None puts a global mean before the head; `places=(h, w)` lets the head read the last feature map flattened,
+    so that each of its weights is an h × w kernel, after an optional `pool`.
     """
     depth = len(kernels)
     if len(channels) != depth + 1:
@@ -60,7 +74,7 @@ def cnn(
     blocks, parameters = [], []
     for layer, (fan_in, fan_out) in enumerate(pairwise(channels)):
         name, kernel = names[0].format(layer), (kernels[layer], kernels[layer])
-        last = pool or (GlobalMean() if places == 1 else None) if layer == depth - 1 else None
+        last = None if layer < depth - 1 else GlobalMean() if places is None else pool
         groups.append(Group(name, axes[layer], "hidden", f"{name}.bias", Activation(kinds[layer]), pool=last))
         pad = kernels[layer] // 2 if padding is None else padding
         blocks.append(Block(layer, layer + 1, f"{name}.weight", kernel, Conv(stride, pad)))
@@ -68,10 +82,13 @@ def cnn(
             span = min(channels[skips[layer] + 1], fan_out)
             blocks.append(Block(skips[layer] + 1, layer + 1, None, (1, 1), Skip(), span))
         parameters += [Parameter(f"{name}.weight", (fan_out, fan_in, *kernel)), Parameter(f"{name}.bias", (fan_out,))]
-    head, kernel = names[1], (() if places == 1 else (places,))
+    head, kernel = names[1], places or ()
     groups.append(Group("output", Atom(head, classes), "output", f"{head}.bias"))
     blocks.append(Block(depth, depth + 1, f"{head}.weight", kernel))
-    parameters += [Parameter(f"{head}.weight", (classes, channels[-1] * places)), Parameter(f"{head}.bias", (classes,))]
+    parameters += [
+        Parameter(f"{head}.weight", (classes, channels[-1] * prod(kernel))),
+        Parameter(f"{head}.bias", (classes,)),
+    ]
     return Layout(tuple(groups), tuple(blocks), tuple(parameters))
 
 
@@ -99,9 +116,7 @@ def _tie(channels: tuple[int, ...], skips: tuple[int, ...], pattern: str) -> lis
     return [pieces[0] if len(pieces) == 1 else Concat(tuple(pieces)) for pieces in axes]
 
 
-def from_shapes(
-    shapes: Mapping[str, Sequence[int]], activation: str = "relu", **options: Any
-) -> Layout:
+def from_shapes(shapes: Mapping[str, Sequence[int]], activation: str = "relu", **options: Any) -> Layout:
     """Read an MLP or a plain CNN off the tensor shapes of a state dict, in their order.
 
     Weights `(out, in)` are Linear layers and `(out, in, h, w)` convolutions; every weight is followed by its bias.
@@ -129,9 +144,17 @@ def from_shapes(
         head = shapes[weights[-1]]
         layout = cnn(
             [shapes[convs[0]][1], *(shapes[name][0] for name in convs)], [shapes[name][2] for name in convs], head[0],
-            places=head[1] // shapes[convs[-1]][0], **{"activations": activation, **options},
+            places=_square(head[1], shapes[convs[-1]][0], weights[-1]), **{"activations": activation, **options},
         )  # fmt: skip
     return rename(layout, {old.name: new for old, new in zip(layout.parameters, shapes, strict=True)})
+
+
+def _square(inputs: int, channels: int, name: str) -> tuple[int, int] | None:
+    """The places of a flattened square feature map; None after a global mean."""
+    side = isqrt(inputs // channels)
+    if side * side * channels != inputs:
+        raise LayoutError(f"{name} reads {inputs} inputs: not {channels} channels of a square feature map")
+    return None if side == 1 else (side, side)
 
 
 def rename(layout: Layout, names: Mapping[str, str]) -> Layout:
@@ -153,7 +176,9 @@ def validate(layout: Layout) -> None:
     for group in layout.groups:
         if group.bias and shapes.get(group.bias) != (group.size,):
             found = shapes.get(group.bias, "no such tensor")
-            raise LayoutError(f"{group.bias}: {group.size} neurons of {group.name} need shape {(group.size,)}, got {found}")
+            raise LayoutError(
+                f"{group.bias}: {group.size} neurons of {group.name} need shape {(group.size,)}, got {found}"
+            )
     for block in layout.blocks:
         _validate_block(layout, block, shapes)
         read += [block.parameter] if block.parameter else []
@@ -178,6 +203,3 @@ def _validate_block(layout: Layout, block: Block, shapes: Mapping[str, tuple[int
     if shape is None or shape[0] != rows or Parameter(block.parameter, shape).size != size:
         expected = (rows, columns, *block.kernel)
         raise LayoutError(f"{block.parameter}: expected {expected} (or its flattening), got {shape}")
-
-
-__all__ = ["Linear", "Product", "cnn", "from_shapes", "mlp", "rename", "validate"]

@@ -71,7 +71,9 @@ class Networks:
         if len(set(layouts)) == 1:
             return cls(torch.cat([part.values.unflatten(0, (-1, layouts[0].size)) if not part.regular else part.values
                                   for part in parts]), layouts[0])  # fmt: skip
-        return cls(torch.cat([part.values if not part.regular else part.values.flatten(0, 1) for part in parts]), layouts)
+        return cls(
+            torch.cat([part.values if not part.regular else part.values.flatten(0, 1) for part in parts]), layouts
+        )
 
     def with_values(self, values: Tensor) -> Networks:
         """Networks of the same layouts with other values."""
@@ -183,5 +185,7 @@ def _flatten(state_dict: StateDict, layout: Layout, label: str) -> Tensor:
         if tuple(tensor.shape) != shape:
             raise CheckpointError(f"{label}: {name} has shape {tuple(tensor.shape)}, expected {shape} for {layout}")
         if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{label}: {name} holds NaN, infinite or non-float values; drop or repair the network")
+            raise CheckpointError(
+                f"{label}: {name} holds NaN, infinite or non-float values; drop or repair the network"
+            )
     return torch.cat([state_dict[name].reshape(-1) for name in layout.shapes])

@@ -39,14 +39,14 @@ class Ragged(Topology):
         return self._tensor([local(layout) + start for layout, start in zip(self.layouts, starts, strict=True)])
 
     def _numbers(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """First number in the long vector (-1: structural) and block of every weight of one kernel shape."""
-        firsts, blocks = [], []
+        """First number in the long vector (-1: structural) and target group of every weight of one kernel shape."""
+        firsts, groups = [], []
         for layout, start in zip(self.layouts, _starts([layout.size for layout in self.layouts]), strict=True):
             for places in kernel_places(layout):
                 if places.shape == shape:
                     firsts.append(np.where(places.starts < 0, -1, places.starts + start))
-                    blocks.append(places.blocks)
-        return np.concatenate(firsts), np.concatenate(blocks)
+                    groups.append(places.groups)
+        return np.concatenate(firsts), np.concatenate(groups)
 
     def _flat_places(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """For one kernel shape: places `(weights, kernel)` in the long vector, and which weights are structural."""
@@ -59,8 +59,8 @@ class Ragged(Topology):
         found = []
         for shape in self.shapes:
             places, structural = self._flat_places(shape)
-            values = networks.values[places].reshape(*places.shape, -1)
-            values = torch.where(structural[:, None, None], 1.0, values)
+            values = networks.values[places].reshape(len(places), -1)
+            values = torch.where(structural[:, None], 1.0, values)
             found.append(Kernels(shape, values, torch.from_numpy(self._numbers(shape)[1]).to(self.device)))
         return found
 
@@ -148,16 +148,24 @@ class Ragged(Topology):
     def neuron_index(self, table: NeuronTable) -> Tensor:
         return self._tensor([table(layout) for layout in self.layouts])
 
-    def fill(self, like: Networks, kernels: list[Tensor], biases: Tensor) -> Networks:
-        tail = like.values.shape[1:]
+    def by_kernel(self, weights: Tensor) -> list[Tensor]:
+        starts = _starts([layout.weights for layout in self.layouts])
+        found: dict[tuple[int, ...], list[np.ndarray]] = {shape: [] for shape in self.shapes}
+        for layout, start in zip(self.layouts, starts, strict=True):
+            for places in kernel_places(layout):
+                found[places.shape].append(places.weights + start)
+        return [weights.index_select(0, self._tensor(places)) for places in found.values()]
+
+    def fill(self, like: Networks, kernels: list[Tensor], biases: Tensor, channels: int) -> Networks:
         places, mask = self._bias_places()
-        chosen = mask[:, 0]
-        index, values = [places[chosen]], [biases[chosen].reshape(-1, *tail)]
+        index, values = [places[mask[:, 0]]], [biases[mask[:, 0]].reshape(-1, channels)]
         for shape, kernel in zip(self.shapes, kernels, strict=True):
             numbers, structural = self._flat_places(shape)
             index.append(numbers[~structural].reshape(-1))
-            values.append(kernel[~structural].reshape(-1, *tail))
-        return like.with_values(torch.zeros_like(like.values).index_copy(0, torch.cat(index), torch.cat(values)))
+            values.append(kernel[~structural].reshape(-1, channels))
+        empty = values[0].new_zeros(len(like.values), channels)
+        flat = empty.index_copy(0, torch.cat(index), torch.cat(values))
+        return like.with_values(flat[:, 0] if channels == 1 else flat)
 
 
 def _starts(counts: Sequence[int]) -> np.ndarray:

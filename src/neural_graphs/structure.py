@@ -13,12 +13,14 @@ from neural_graphs.wiring import Arc, Wiring
 
 @dataclass(frozen=True)
 class KernelPlaces:
-    """Where the weights of one kernel shape are: their numbers in the layout (`weights`, ascending), their block, and the
-    first number of each in the flat vector (`starts`; -1 for structural weights, whose kernel is constant ones)."""
+    """Where the weights of one kernel shape are: their numbers in the layout (`weights`, ascending), their target group,
+    and the first number of each in the flat vector (`starts`; -1 for structural weights, whose kernel is constant ones).
+    `blocks` are the numbers of their blocks, each once."""
 
     shape: tuple[int, ...]
+    blocks: tuple[int, ...]
     weights: np.ndarray
-    blocks: np.ndarray
+    groups: np.ndarray
     starts: np.ndarray
 
     @property
@@ -44,7 +46,8 @@ def kernel_places(layout: Layout) -> tuple[KernelPlaces, ...]:
             step = layout.blocks[index].kernel_size
             starts.append(np.full(count, -1) if first is None else first + step * np.arange(count))
         chosen = np.concatenate(weights)
-        found.append(KernelPlaces(shape, chosen, layout.weight_block[chosen], np.concatenate(starts)))
+        groups = np.array([block.target for block in layout.blocks])[layout.weight_block[chosen]]
+        found.append(KernelPlaces(shape, tuple(blocks), chosen, groups, np.concatenate(starts)))
     return tuple(found)
 
 

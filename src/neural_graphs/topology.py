@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from neural_graphs.layout import Layout
+from neural_graphs.layout import Block, Layout
 from neural_graphs.networks import Networks
 from neural_graphs.reductions import Spread, Statistics, SumTo, peak
 from neural_graphs.structure import kernel_places, structure
@@ -21,12 +22,12 @@ NeuronTable = Callable[[Layout], np.ndarray]  # one whole number per neuron
 
 @dataclass(frozen=True)
 class Kernels:
-    """The weights of one kernel shape: raw numbers `(*batch, weights, kernel, channels)`, and the block of each within
-    its network, `(weights,)`."""
+    """The weights of one kernel shape: raw numbers `(*batch, weights, kernel · channels)`, and the group
+    each leads to within its network, `(weights,)`."""
 
     shape: tuple[int, ...]
     values: Tensor
-    blocks: Tensor
+    groups: Tensor
 
 
 class Topology(ABC):
@@ -107,8 +108,12 @@ class Topology(ABC):
         """A function of the layout with one whole number per neuron, as a tensor `(neurons,)`."""
 
     @abstractmethod
-    def fill(self, like: Networks, kernels: list[Tensor], biases: Tensor) -> Networks:
-        """Networks whose weights and biases are these: the inverse of `kernels` and `biases`."""
+    def by_kernel(self, weights: Tensor) -> list[Tensor]:
+        """Features of weights `(*batch, weights, d)`, parted by kernel shape in the order of `kernels`."""
+
+    @abstractmethod
+    def fill(self, like: Networks, kernels: list[Tensor], biases: Tensor, channels: int) -> Networks:
+        """Networks with these numbers: the inverse of `kernels` and `biases`. One channel gets no axis of its own."""
 
 
 class Regular(Topology):
@@ -123,18 +128,17 @@ class Regular(Topology):
     def kernels(self, networks: Networks) -> list[Kernels]:
         found = []
         for places in kernel_places(self.layout):
-            blocks = [self.layout.blocks[i] for i in dict.fromkeys(places.blocks.tolist())]
-            counts = [int((places.blocks == i).sum()) for i in dict.fromkeys(places.blocks.tolist())]
-            values = [
-                networks.values.new_ones(self.count, count, places.size, *networks.values.shape[2:])
-                if block.parameter is None
-                else networks.values[:, self.layout.slices[block.parameter]].unflatten(1, (count, places.size))
-                for block, count in zip(blocks, counts, strict=True)
-            ]
-            ids = torch.from_numpy(places.blocks).to(self.device)
+            values = [self._read(networks, self.layout.blocks[i]) for i in places.blocks]
             kernels = torch.cat(values, 1) if len(values) > 1 else values[0]
-            found.append(Kernels(places.shape, kernels.reshape(*kernels.shape[:3], -1), ids))
+            found.append(Kernels(places.shape, kernels, torch.from_numpy(places.groups).to(self.device)))
         return found
+
+    def _read(self, networks: Networks, block: Block) -> Tensor:
+        """The numbers of one block, `(networks, weights, kernel · channels)`; ones for a structural block."""
+        count, channels = prod(self.layout.block_shape(block)), networks.values.shape[2:].numel()
+        if block.parameter is None:
+            return networks.values.new_ones(self.count, count, block.kernel_size * channels)
+        return networks.values[:, self.layout.slices[block.parameter]].reshape(self.count, count, -1)
 
     def biases(self, networks: Networks) -> tuple[Tensor, Tensor]:
         columns = [
@@ -193,16 +197,22 @@ class Regular(Topology):
     def neuron_index(self, table: NeuronTable) -> Tensor:
         return torch.from_numpy(table(self.layout)).to(self.device)
 
-    def fill(self, like: Networks, kernels: list[Tensor], biases: Tensor) -> Networks:
-        tail = like.values.shape[2:]
+    def by_kernel(self, weights: Tensor) -> list[Tensor]:
+        every = kernel_places(self.layout)
+        if len(every) == 1:
+            return [weights]
+        return [weights.index_select(1, torch.from_numpy(p.weights).to(self.device)) for p in every]
+
+    def fill(self, like: Networks, kernels: list[Tensor], biases: Tensor, channels: int) -> Networks:
         parts: dict[str, Tensor] = {}
         for group, place in zip(self.layout.groups, self.layout.neuron_slices, strict=True):
             if group.bias:
-                parts[group.bias] = biases[:, place].reshape(self.count, -1, *tail)
+                parts[group.bias] = biases[:, place]
         for places, values in zip(kernel_places(self.layout), kernels, strict=True):
-            ends = np.flatnonzero(np.diff(places.blocks)) + 1
-            for piece, block in zip(np.split(np.arange(len(places.blocks)), ends), dict.fromkeys(places.blocks.tolist()), strict=True):
-                name = self.layout.blocks[block].parameter
-                if name:
-                    parts[name] = values[:, piece[0] : piece[-1] + 1].reshape(self.count, -1, *tail)
-        return like.with_values(torch.cat([parts[p.name] for p in self.layout.parameters], 1))
+            blocks = [self.layout.blocks[i] for i in places.blocks]
+            counts = [prod(self.layout.block_shape(block)) for block in blocks]
+            for block, numbers in zip(blocks, values.split(counts, 1), strict=True):
+                if block.parameter:
+                    parts[block.parameter] = numbers
+        flat = torch.cat([parts[p.name].reshape(self.count, -1, channels) for p in self.layout.parameters], 1)
+        return like.with_values(flat[..., 0] if channels == 1 else flat)

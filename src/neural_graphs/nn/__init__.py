@@ -1,0 +1,32 @@
+"""Metanetworks and their parts."""
+
+from neural_graphs.nn.encoder import Encoder
+from neural_graphs.nn.features import ActivationKinds, Position, Probes, Standardise
+from neural_graphs.nn.message_passing import MessagePassing
+from neural_graphs.nn.metanetwork import Metanetwork
+from neural_graphs.nn.models import NGGNN, NGT, NGGNNEditor, NGTEditor
+from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, MeanNodes, MeanOutputs, Pool, WeightReadout
+from neural_graphs.nn.transformer import RelationalTransformer
+from neural_graphs.nn.values import ValueEncoder
+
+__all__ = [
+    "NGGNN",
+    "NGT",
+    "ActivationKinds",
+    "ConcatOutputs",
+    "Encoder",
+    "GraphReadout",
+    "MeanNodes",
+    "MeanOutputs",
+    "MessagePassing",
+    "Metanetwork",
+    "NGGNNEditor",
+    "NGTEditor",
+    "Pool",
+    "Position",
+    "Probes",
+    "RelationalTransformer",
+    "Standardise",
+    "ValueEncoder",
+    "WeightReadout",
+]

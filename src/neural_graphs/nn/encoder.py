@@ -1,0 +1,99 @@
+"""Networks to neural graphs."""
+
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neural_graphs.graph import NeuralGraph
+from neural_graphs.networks import Networks
+from neural_graphs.nn.features import ActivationKinds, Position, Probes, Standardise
+from neural_graphs.nn.values import ValueEncoder, frame_columns
+from neural_graphs.topology import Kernels, Topology
+from neural_graphs.wiring import Wiring
+
+
+class Encoder(nn.Module):
+    """Biases to node features, kernels to edge features (paper section 3).
+
+    `wiring` lists the edges. `weights` encodes kernels placed in the middle of `frame` (the largest kernel), `scalars`,
+    if given, those of Linear layers apart; with a wiring that has reversed copies a weight w is read as `[w, 0, w]`
+    forwards and `[0, w, w]` backwards. `node_width` and `edge_width` are the widths of the graph.
+    Further parts: `position`, `activations`, `probes`, `standardise`.
+    """
+
+    def __init__(
+        self, wiring: Wiring, biases: ValueEncoder, weights: ValueEncoder, frame: tuple[int, int] = (1, 1), *,
+        scalars: ValueEncoder | None = None, position: Position | None = None,
+        activations: ActivationKinds | None = None, probes: Probes | None = None,
+        standardise: Standardise | None = None,
+    ):  # fmt: skip
+        super().__init__()
+        self.wiring, self.frame = wiring, frame
+        self.biases, self.weights, self.scalars = biases, weights, scalars
+        self.position, self.activations, self.probes = position, activations, probes
+        self.standardise = standardise
+        self.node_out = nn.Linear(biases.first.out_features, biases.first.out_features)
+        self.edge_out = nn.Linear(weights.first.out_features, weights.first.out_features)
+
+    def forward(self, networks: Networks) -> NeuralGraph:
+        """The neural graph of a batch. Raises LayoutError for kernels or groups this encoder has no room for."""
+        topology = Topology.of(networks, self.wiring)
+        return NeuralGraph(self.encode_neurons(networks, topology), self.encode_weights(networks, topology), topology)
+
+    def encode_neurons(self, networks: Networks, topology: Topology) -> Tensor:
+        """`(*batch, neurons, node_width)`."""
+        values, mask = topology.biases(networks)
+        if self.standardise is not None:
+            groups = topology.neuron_index(lambda layout: layout.neuron_group)
+            values = torch.where(mask, self.standardise.biases(values, groups), 0.0)
+        if self.probes is None:
+            nodes = self.biases(values, then=self.node_out)
+        else:
+            nodes = self.node_out(self.biases(values) + self.probes(networks))
+        for part in (self.position, self.activations):
+            nodes = nodes if part is None else nodes + part(topology)
+        return nodes
+
+    def encode_weights(self, networks: Networks, topology: Topology) -> Tensor:
+        """`(*batch, edges, edge_width)`."""
+        every = topology.kernels(networks)
+        encoded = [self._encode(kernels) for kernels in every]
+        if len(every) == 1:
+            pieces = encoded
+        else:
+            halves = [piece.chunk(self.wiring.copies, -2) for piece in encoded]
+            pieces = [half[copy] for copy in range(self.wiring.copies) for half in halves]
+        nothing = self.weights(pieces[0].new_zeros(1, self._inputs()), then=self.edge_out)[0]
+        return topology.arrange(pieces, nothing, nothing)
+
+    def _inputs(self) -> int:
+        frequencies = self.weights.frequencies
+        return self.weights.first.in_features if frequencies is None else frequencies.shape[1]
+
+    def _encode(self, kernels: Kernels) -> Tensor:
+        """`(*batch, copies · weights, edge_width)`."""
+        values = kernels.values
+        if self.standardise is not None:
+            values = self.standardise.weights(values, kernels.groups)
+        encoder, columns = self.scalars or self.weights, None
+        if kernels.shape or self.scalars is None:
+            encoder, columns = self.weights, self._columns(kernels)
+        if self.wiring.copies == 2:
+            zero = torch.zeros_like(values)
+            forwards, backwards = torch.cat([values, zero, values], -1), torch.cat([zero, values, values], -1)
+            values = torch.cat([forwards, backwards], -2)
+        return encoder(values, columns, then=self.edge_out)  # type: ignore[no-any-return]
+
+    def _columns(self, kernels: Kernels) -> Tensor | None:
+        """The encoder inputs that the numbers of a kernel, once per part of `[own, opposite, sum]`, go to."""
+        channels = kernels.values.shape[-1] // prod(kernels.shape)
+        columns = frame_columns(kernels.shape, self.frame, channels)
+        if columns is None:
+            return None
+        parts = 1 if self.wiring.copies == 1 else 3
+        size = prod(self.frame) * channels
+        return torch.from_numpy(np.concatenate([columns + part * size for part in range(parts)])).to(
+            kernels.values.device
+        )

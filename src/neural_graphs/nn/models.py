@@ -1,0 +1,105 @@
+"""The two metanetworks of the paper, ready made: NG-GNN and NG-T, for answers about networks and for edits of them."""
+
+from collections.abc import Sequence
+
+from neural_graphs.family import Family
+from neural_graphs.nn.encoder import Encoder
+from neural_graphs.nn.features import ActivationKinds, Position, Probes, Standardise
+from neural_graphs.nn.message_passing import MessagePassing
+from neural_graphs.nn.metanetwork import Metanetwork
+from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, WeightReadout
+from neural_graphs.nn.transformer import RelationalTransformer
+from neural_graphs.nn.values import ValueEncoder
+from neural_graphs.wiring import Bidirectional, Forward, Looped, Wiring
+
+
+def encoder(
+    family: Family, wiring: Wiring, nodes: int, edges: int, *, sigma: float | None = 3.0, probes: int = 0,
+    probe_shape: Sequence[int] | None = None,
+) -> Encoder:  # fmt: skip
+    """The encoder both models share, for the networks of a family.
+
+    `nodes` and `edges` are widths, `sigma` the scale of the Fourier frequencies (None: raw numbers), `probes` the
+    number of probe inputs, each of `probe_shape` (default: a point with one coordinate per input).
+    """
+    statistics = family.statistics
+    parts = 1 if wiring.copies == 1 else 3
+    return Encoder(
+        wiring,
+        ValueEncoder(1, nodes, sigma),
+        ValueEncoder(parts * family.kernel_size, edges, sigma),
+        family.frame,
+        position=Position(family.inputs, family.hidden_groups, family.outputs, nodes),
+        activations=ActivationKinds(family.activations, nodes) if len(family.activations) > 1 else None,
+        probes=Probes(probes, probe_shape or (family.inputs,), family.groups + 1, nodes) if probes else None,
+        standardise=Standardise(statistics) if statistics else None,
+    )
+
+
+class NGGNN(Metanetwork):
+    """NG-GNN (paper section 3.1): message passing over the weights, and over reversed weights with `reverse`.
+
+    `family` describes the networks it will read, `classes` the answers per network, `width` and `depth` the backbone,
+    `probes` the number of probe inputs (0: weights only), `sigma` the scale of the Fourier frequencies.
+    """
+
+    def __init__(
+        self, family: Family, classes: int, width: int = 32, depth: int = 4, reverse: bool = True, probes: int = 0,
+        sigma: float | None = 3.0, dropout: float = 0.0,
+    ):  # fmt: skip
+        wiring = Bidirectional() if reverse else Forward()
+        super().__init__(
+            encoder(family, wiring, width, width, sigma=sigma, probes=probes),
+            MessagePassing(width, depth, family.log_degree, dropout),
+            GraphReadout(width, classes, ConcatOutputs(family.outputs)),
+        )
+
+
+class NGGNNEditor(Metanetwork):
+    """NG-GNN that returns a change of every parameter; arguments as for `NGGNN`."""
+
+    def __init__(
+        self, family: Family, width: int = 128, depth: int = 4, reverse: bool = True, probes: int = 0,
+        sigma: float | None = 3.0, dropout: float = 0.0,
+    ):  # fmt: skip
+        wiring = Bidirectional() if reverse else Forward()
+        super().__init__(
+            encoder(family, wiring, width, width, sigma=sigma, probes=probes),
+            MessagePassing(width, depth, family.log_degree, dropout),
+            WeightReadout(width, width, family.groups, family.frame),
+        )
+
+
+class NGT(Metanetwork):
+    """NG-T (paper section 3.2): relational attention over the edges of `wiring`.
+
+    `Looped()` runs over weights, both ways, in time linear in their number (ours); `AllPairs()` over all pairs of
+    neurons (the paper's). `widths` are those of nodes and edges, `attention` that of all heads together, `hidden`
+    those of the node and edge MLPs; the rest as for `NGGNN`.
+    """
+
+    def __init__(
+        self, family: Family, classes: int, widths: tuple[int, int] = (64, 32), attention: int = 128, heads: int = 8,
+        hidden: tuple[int, int] = (128, 64), depth: int = 4, wiring: Wiring | None = None, probes: int = 0,
+        sigma: float | None = 1.0, dropout: float = 0.0,
+    ):  # fmt: skip
+        super().__init__(
+            encoder(family, wiring or Looped(), *widths, sigma=sigma, probes=probes),
+            RelationalTransformer(*widths, depth, heads, attention, hidden, dropout=dropout),
+            GraphReadout(widths[0], classes, ConcatOutputs(family.outputs), hidden[0], depth=1),
+        )
+
+
+class NGTEditor(Metanetwork):
+    """NG-T that returns a change of every parameter; arguments as for `NGT`."""
+
+    def __init__(
+        self, family: Family, widths: tuple[int, int] = (64, 32), attention: int = 128, heads: int = 4,
+        hidden: tuple[int, int] = (128, 64), depth: int = 4, wiring: Wiring | None = None, probes: int = 0,
+        sigma: float | None = 3.0, dropout: float = 0.0,
+    ):  # fmt: skip
+        super().__init__(
+            encoder(family, wiring or Looped(), *widths, sigma=sigma, probes=probes),
+            RelationalTransformer(*widths, depth, heads, attention, hidden, dropout=dropout, update_edges=True),
+            WeightReadout(*widths, family.groups, family.frame),
+        )

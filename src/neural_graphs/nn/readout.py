@@ -1,0 +1,126 @@
+"""Neural graphs to answers: invariant readouts of a whole network, equivariant readouts of its parameters."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neural_graphs.errors import LayoutError
+from neural_graphs.graph import NeuralGraph
+from neural_graphs.networks import Networks
+from neural_graphs.nn.features import Standardise
+from neural_graphs.nn.values import frame_columns
+from neural_graphs.topology import Kernels
+
+
+class Pool(nn.Module):
+    """Nodes of each network to one vector; `factor` tells how many times as wide as a node it is."""
+
+    factor: int = 1
+
+    def forward(self, graph: NeuralGraph) -> Tensor:
+        """`(networks, factor · width)`."""
+        raise TypeError(f"{type(self).__name__} does not say how it pools")
+
+
+class ConcatOutputs(Pool):
+    """The features of the output neurons, one after another in their order (the paper's choice)."""
+
+    def __init__(self, outputs: int):
+        super().__init__()
+        self.factor = outputs
+
+    def forward(self, graph: NeuralGraph) -> Tensor:
+        found = graph.topology.outputs(graph.nodes)
+        if found.shape[1] != self.factor:
+            raise LayoutError(f"this readout was built for {self.factor} output neurons, got {found.shape[1]}")
+        return found.flatten(1)
+
+
+class MeanOutputs(Pool):
+    """The mean over the output neurons."""
+
+    def forward(self, graph: NeuralGraph) -> Tensor:
+        return graph.topology.outputs(graph.nodes).mean(1)
+
+
+class MeanNodes(Pool):
+    """The mean over all neurons."""
+
+    def forward(self, graph: NeuralGraph) -> Tensor:
+        return graph.topology.mean(graph.nodes)
+
+
+class GraphReadout(nn.Module):
+    """An invariant answer per network: a pool, then `Linear, ReLU` × `depth` and a last Linear layer.
+
+    `width` is the width of the nodes, `classes` the number of answers (logits).
+    """
+
+    def __init__(self, width: int, classes: int, pool: Pool, hidden: int | None = None, depth: int = 2):
+        super().__init__()
+        self.pool = pool
+        sizes = [width * pool.factor, *[hidden or width] * depth]
+        layers = [m for a, b in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(a, b), nn.ReLU())]
+        self.mlp = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
+
+    def forward(self, graph: NeuralGraph, networks: Networks) -> Tensor:
+        """`(networks, classes)`."""
+        return self.mlp(self.pool(graph))  # type: ignore[no-any-return]
+
+
+class WeightReadout(nn.Module):
+    """An equivariant answer: a change of every parameter, as `Networks` of the same layouts (paper section 4.2).
+
+    Neurons give biases and edges give kernels (centred in `frame`), each through `Linear, ReLU, Linear`, times one
+    learned scalar for the weights into each group and one for its biases, initially `initial`. An edge is read together
+    with its two neurons; with `ends=False` alone, as in the released models. `groups` is the largest number of groups
+    after the inputs; `standardise`, if given, is undone on the answer before the scalars.
+    """
+
+    def __init__(
+        self, nodes: int, edges: int, groups: int, frame: tuple[int, int] = (1, 1), *, channels: int = 1,
+        ends: bool = True, initial: float = 0.01, standardise: Standardise | None = None,
+    ):  # fmt: skip
+        super().__init__()
+        self.frame, self.channels, self.standardise = frame, channels, standardise
+        self.node = nn.Sequential(nn.Linear(nodes, nodes), nn.ReLU(), nn.Linear(nodes, channels))
+        self.edge, self.kernel = nn.Linear(edges, edges), nn.Linear(edges, frame[0] * frame[1] * channels)
+        self.ends = nn.ModuleList(nn.Linear(nodes, edges, bias=False) for _ in range(2 if ends else 0))
+        self.weight_scale = nn.Parameter(torch.full((groups,), initial))
+        self.bias_scale = nn.Parameter(torch.full((groups,), initial))
+
+    def forward(self, graph: NeuralGraph, networks: Networks) -> Networks:
+        """The change of every parameter. Raises LayoutError for more groups or larger kernels than it was built for."""
+        topology = graph.topology
+        last = max(len(layout.groups) for layout in networks.layouts) - 1
+        if last > len(self.weight_scale):
+            raise LayoutError(
+                f"a network has {last} groups after its inputs; this readout has {len(self.weight_scale)}"
+            )
+        hidden = topology.by_kernel(F.relu(self._read_weights(graph)))
+        kernels = [self._kernels(h, k) for h, k in zip(hidden, topology.kernels(networks), strict=True)]
+        groups = topology.neuron_index(lambda layout: layout.neuron_group)
+        biases = self.node(graph.nodes)
+        if self.standardise is not None:
+            biases = self.standardise.restore_biases(biases, groups)
+        biases = biases * self.bias_scale[(groups - 1).clamp(min=0)][:, None]  # input neurons have no bias to change
+        return topology.fill(networks, kernels, biases, self.channels)
+
+    def _read_weights(self, graph: NeuralGraph) -> Tensor:
+        """`(*batch, weights, edges)` before the ReLU."""
+        features = self.edge(graph.edges)
+        if self.ends:
+            source, target = self.ends
+            features = features + graph.topology.spread(source(graph.nodes), target(graph.nodes))
+        return graph.topology.weights(features)
+
+    def _kernels(self, hidden: Tensor, kernels: Kernels) -> Tensor:
+        columns = frame_columns(kernels.shape, self.frame, self.channels)
+        weight, bias = self.kernel.weight, self.kernel.bias
+        if columns is not None:
+            places = torch.from_numpy(columns).to(weight.device)
+            weight, bias = weight[places], bias[places]
+        numbers = F.linear(hidden, weight, bias)
+        if self.standardise is not None:
+            numbers = self.standardise.restore_weights(numbers, kernels.groups)
+        return numbers * self.weight_scale[kernels.groups - 1][:, None]
