@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neural_graphs.axes import Atom, Axis, Concat, Product
@@ -52,6 +52,7 @@ def test_the_base_class_is_abstract() -> None:
         Axis().arrange({})
 
 
+@settings(deadline=None)
 @given(SHAPES, ORDERS)
 def test_arranging_is_a_permutation_of_all_places(shape: Shape, orders: dict[str, list[int]]) -> None:
     axis = build(shape)
@@ -59,6 +60,7 @@ def test_arranging_is_a_permutation_of_all_places(shape: Shape, orders: dict[str
     assert axis.size == len(axis.arrange(orders))
 
 
+@settings(deadline=None)
 @given(SHAPES, ORDERS, ORDERS)
 def test_arranging_respects_composition(shape: Shape, first: dict[str, list[int]], then: dict[str, list[int]]) -> None:
     axis = build(shape)
