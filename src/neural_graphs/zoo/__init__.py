@@ -5,17 +5,23 @@ from neural_graphs.zoo.find_images import find_source, load_images
 from neural_graphs.zoo.grow import Plan, grow_inrs
 from neural_graphs.zoo.images import Images, Source
 from neural_graphs.zoo.presets import PRESETS, Preset, preset
+from neural_graphs.zoo.published import FORMATS, Format, Navon, Zhou, convert
 from neural_graphs.zoo.store import Record, Zoo
 
 __all__ = [
+    "FORMATS",
     "PRESETS",
+    "Format",
     "Images",
+    "Navon",
     "Plan",
     "Preset",
     "Record",
     "Source",
+    "Zhou",
     "Zoo",
     "check_zoo",
+    "convert",
     "find_source",
     "grow_inrs",
     "info",

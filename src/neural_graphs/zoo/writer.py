@@ -32,7 +32,7 @@ class Rows:
     """
 
     values: NDArray[np.float32]
-    columns: Mapping[str, Sequence[Any] | NDArray[Any]]
+    columns: Mapping[str, Sequence[Any] | NDArray[Any] | pa.Array]
     images: NDArray[np.uint8] | None = None
     layout: int = 0
     skipped: Sequence[tuple[str, str]] = field(default_factory=tuple)
