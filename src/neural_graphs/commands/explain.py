@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 
 from neural_graphs.commands.parser import did_you_mean
@@ -19,15 +19,14 @@ FRAME = re.compile(
     r"Does not validate against any|Subtypes:|Errors:|Given value|NoneType|Problem with given|^Parser key"
 )
 LISTED = 12  # more known keys than this are not listed
-TRAINER = "lightning.pytorch.Trainer"
 
 
-def explain(message: str, heads: Sequence[str]) -> ConfigError:
+def explain(message: str, heads: Mapping[str, str | None]) -> ConfigError:
     """The error for a message of jsonargparse.
 
     Args:
         message: what ``ArgumentError`` says.
-        heads: the keys a configuration may have at its top.
+        heads: the keys a configuration may have at its top, each with the class it configures, if any.
     """
     path, classes = PATH.findall(message), CLASS.findall(message)
     if unknown := UNKNOWN.search(message) or UNRECOGNIZED.search(message):
@@ -43,14 +42,23 @@ def explain(message: str, heads: Sequence[str]) -> ConfigError:
     return ConfigError(f"{where}{leaf}" + (f"; got {value[1]}" if value and "ot value" not in leaf else ""))
 
 
-def _unknown(path: list[str], classes: list[str], heads: Sequence[str]) -> ConfigError:
-    """The error for a key that nothing accepts: of the innermost class, of the trainer, or at the top."""
+def check_overrides(overrides: Iterable[str], heads: Mapping[str, str | None]) -> None:
+    """Refuses overrides such as ``--trainer.max_epoch=3``, which jsonargparse would take for an abbreviation."""
+    for override in overrides:
+        path = override.removeprefix("--").partition("=")[0].split(".")
+        configured = heads.get(path[0])
+        if len(path) > 1 and configured and path[1] not in _parameters(configured):
+            raise _unknown(path, [], heads)
+
+
+def _unknown(path: list[str], classes: list[str], heads: Mapping[str, str | None]) -> ConfigError:
+    """The error for a key that nothing accepts: of the innermost class, of a class at the top, or at the top."""
     if classes:
         return ConfigError(
             f"unknown key {'.'.join(path)} of {classes[-1]}{_nearest(path[-1], _parameters(classes[-1]))}"
         )
-    if path[0] == "trainer" and len(path) > 1:
-        return ConfigError(f"unknown key {'.'.join(path)}{_nearest(path[1], _parameters(TRAINER))}")
+    if len(path) > 1 and (configured := heads.get(path[0])):
+        return ConfigError(f"unknown key {'.'.join(path)}{_nearest(path[1], _parameters(configured))}")
     return ConfigError(f"unknown key {path[0]}{_nearest(path[0], heads)}")
 
 

@@ -4,7 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -51,6 +51,11 @@ def table(rows: Sequence[Row]) -> str:
 
 def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def bars_on_stderr() -> AbstractContextManager[Any]:
+    """Sends Lightning's progress bars, which go to stdout, where they do not disturb JSON."""
+    return redirect_stdout(sys.stderr)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 from neural_graphs.commands import show
 from neural_graphs.commands.parser import Parser
+from neural_graphs.errors import ZooError
 
 GROW = """\
 Fits one small implicit network to each image. Interrupted, the same command goes on where it stopped and ends with the
@@ -17,8 +18,13 @@ same bytes; a larger --count grows the zoo further.
 Images: digits (scikit-learn's, always there), mnist, fashion-mnist, cifar10, svhn, or a folder of IDX files, CIFAR
 binaries or pictures. Presets: dws2023, nfn2023, siren2020 (as published), fast (ours: better fits in less time).
 """
+IMPORT = """\
+Converts a published folder of implicit networks, one file each: navon (Navon et al. 2023, dws2023) or zhou (Zhou et al.
+2023, nfn2023). Files that cannot be used are skipped, with the reason in `zoo info`. Only tensors are read from them.
+"""
 RECIPE = ("kind", "preset", "images", "seed", "copies", "shares")  # of the manifest, shown by `zoo info`
 MANY_LABELS = 12
+MANY_SKIPPED = 10
 
 
 def add(commands: Any) -> None:
@@ -27,9 +33,9 @@ def add(commands: Any) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True, parser_class=Parser)
     _add_grow(actions.add_parser("grow", help="fit networks to images"))
     _add_info(actions.add_parser("info", help="what a zoo holds"))
-    # _add_show(actions.add_parser("show", help="draw networks beside their images"))
+    _add_show(actions.add_parser("show", help="draw networks beside their images"))
     _add_check(actions.add_parser("check", help="verify every byte: sizes, checksums, finite values"))
-    # _add_import(actions.add_parser("import", help="convert a published zoo"))
+    _add_import(actions.add_parser("import", help="convert a published zoo"))
 
 
 def _add_grow(parser: Parser) -> None:
@@ -67,11 +73,20 @@ def _add_show(parser: Parser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="picture to write; default: DIR-sheet.png beside DIR")
     parser.add_argument("--count", type=int, default=40, metavar="N", help="networks drawn; default: 40")
     parser.add_argument("--where", metavar="QUERY", help="only these, for example 'label == 3 and psnr > 20'")
+    parser.set_defaults(command=sheet)
 
 
 def _add_check(parser: Parser) -> None:
     parser.add_argument("zoo", type=Path, metavar="DIR")
     parser.set_defaults(command=check)
+
+
+def _add_import(parser: Parser) -> None:
+    parser.description = IMPORT
+    parser.add_argument("format", choices=("navon", "zhou"), help="whose files")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of .pt or .pth files")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the new zoo")
+    parser.set_defaults(command=convert)
 
 
 def grow_inr(arguments: Namespace) -> int:
@@ -111,7 +126,8 @@ def info(arguments: Namespace) -> int:
 
 def _describe(facts: Mapping[str, Any]) -> list[str]:
     """What a zoo holds, as lines for the terminal."""
-    unfinished = "" if facts["networks"] >= facts["planned"] else f" of {facts['planned']:,} planned: unfinished"
+    done = facts["networks"] + len(facts["skipped"])
+    unfinished = "" if done >= facts["planned"] else f" of {facts['planned']:,} planned: unfinished"
     lines = [f"{facts['path']}: {facts['networks']:,} networks{unfinished}, {facts['bytes'] / 1e6:,.1f} MB"]
     lines += [f"{layout}: {size:,} numbers" for layout, size in facts["layouts"].items()]
     lines += ["", show.table(_counts(facts)), ""]
@@ -122,7 +138,9 @@ def _describe(facts: Mapping[str, Any]) -> list[str]:
         recipe["preset"] = recipe["preset"]["name"]
     told = {key: recipe[key] for key in RECIPE if recipe.get(key) is not None}
     lines.append("recipe     " + "   ".join(f"{key}: {value}" for key, value in told.items()))
-    return lines + [f"skipped    {name}: {reason}" for name, reason in facts["skipped"]]
+    skipped = [f"skipped    {name}: {reason}" for name, reason in facts["skipped"][:MANY_SKIPPED]]
+    more = len(facts["skipped"]) - len(skipped)
+    return [*lines, *skipped, *([f"           and {more} more; --json lists them all"] if more else [])]
 
 
 def _counts(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -133,6 +151,50 @@ def _counts(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
         {"split": split, "networks": facts["splits"][split], **{f"label {each}": counts.get(each, 0) for each in shown}}
         for split, counts in facts["labels"].items()
     ]
+
+
+def convert(arguments: Namespace) -> int:
+    """Converts a published zoo."""
+    from neural_graphs import zoo
+
+    with show.bar("files") as tick:
+        made = zoo.convert(zoo.FORMATS[arguments.format](), arguments.folder, arguments.out, progress=tick)
+    print(made)
+    skipped = made.manifest.planned - len(made)
+    if skipped:
+        print(f"files skipped: {skipped}; neural-graphs zoo info {arguments.out} says why")
+    return 0
+
+
+def sheet(arguments: Namespace) -> int:
+    """Draws networks, evenly spaced in the zoo, beside the images they were fitted to."""
+    import numpy as np
+
+    from neural_graphs.plots import contact_sheet, save
+    from neural_graphs.zoo import Zoo
+
+    whole = Zoo(arguments.zoo, partial=True)
+    zoo = whole.subset(arguments.where) if arguments.where else whole
+    if not len(zoo):
+        raise ZooError(f"{arguments.zoo} has no network for which {arguments.where or 'anything'} holds")
+    chosen = np.linspace(0, len(zoo) - 1, max(1, min(arguments.count, len(zoo)))).astype(np.int64)
+    records = [zoo[int(place)] for place in chosen]
+    if records[0].image is None:  # converted zoos keep no images
+        renders = np.stack([record.render() for record in records]).clip(0, 1)
+        images, title = renders[:, :, :0], "what the networks draw"
+    else:
+        images, renders = zoo.sheet(chosen)
+        title = "images, and what their networks draw"
+    out = arguments.out or arguments.zoo.with_name(f"{arguments.zoo.resolve().name}-sheet.png")
+    captions = [_caption(record.metadata) for record in records]
+    figure = contact_sheet(images, renders, captions, title=f"{arguments.zoo.resolve().name}: {title}")
+    print(f"{save(figure, out)}: {len(chosen)} of {len(zoo):,} networks")
+    return 0
+
+
+def _caption(metadata: Mapping[str, Any]) -> str:
+    psnr = metadata.get("psnr")
+    return str(metadata["label"]) + ("" if psnr is None else f" · {psnr:.1f} dB")
 
 
 def check(arguments: Namespace) -> int:

@@ -1,0 +1,127 @@
+"""``neural-graphs fit | validate | test``: train a metanetwork as a configuration says, and measure it."""
+
+import warnings
+from argparse import ArgumentError, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from neural_graphs.commands import show
+from neural_graphs.commands.explain import check_overrides, explain
+from neural_graphs.errors import ConfigError
+
+# Keys at the top of a configuration, and the classes they configure.
+HEADS = {
+    "model": "neural_graphs.tasks.Classification",
+    "data": "neural_graphs.tasks.ZooData",
+    "trainer": "lightning.pytorch.Trainer",
+    "seed_everything": None,
+    "published": None,
+}
+
+FIT = """\
+Trains as a YAML file says; any key of it can be overridden, with dots for nesting. A run folder keeps the resolved
+configuration, metrics.csv and the checkpoints of the best and of the last epoch.
+
+  neural-graphs fit --config experiments/inr_classification/digits_nggnn.yaml --data.zoo zoos/digits
+  neural-graphs fit --config FILE --model.metanetwork.width 64 --trainer.max_epochs 50 --run runs/wide
+  neural-graphs fit --run runs/wide --resume        goes on exactly where it stopped
+
+Loggers: --trainer.logger lightning.pytorch.loggers.TensorBoardLogger, WandbLogger … (extras tensorboard, wandb).
+"""
+
+
+def add(commands: Any) -> None:
+    """Adds ``fit``, ``validate`` and ``test`` to the subparsers."""
+    parser = commands.add_parser(
+        "fit",
+        help="train a metanetwork on a zoo",
+        description=FIT,
+        passes_on=[f"--{head}{mark}" for head in HEADS for mark in (".", "=")] + ["--seed_everything", "--published"],
+        usage="neural-graphs fit --config FILE [--run DIR] [--resume] [--model.KEY VALUE] [--data.KEY VALUE] …",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", action="append", help="YAML; later ones override")
+    parser.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; default: runs/NAME for NAME.yaml")
+    parser.add_argument("--resume", action="store_true", help="go on with the run where it stopped")
+    parser.set_defaults(command=fit)
+    for name, split, command in (("validate", "val", validate), ("test", "test", test)):
+        parser = commands.add_parser(name, help=f"measure the best checkpoint of a run on the {split} split")
+        parser.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
+        parser.add_argument("--zoo", type=Path, metavar="DIR", help="another zoo than the one it was trained on")
+        show.add_json(parser)
+        parser.set_defaults(command=command)
+
+
+def fit(arguments: Namespace) -> int:
+    """Trains, and says what to do next."""
+    configs = arguments.config or []
+    if not configs and not arguments.resume:
+        raise ConfigError("fit needs --config FILE, or --run DIR --resume to go on with a run")
+    if not arguments.run and not configs:
+        raise ConfigError("fit --resume needs --run DIR, the run to go on with")
+    for config in configs:
+        if not config.is_file():
+            raise ConfigError(f"{config} is no file; the project's experiments are in experiments/")
+    folder = arguments.run or Path("runs") / configs[0].stem
+    from neural_graphs import tasks
+
+    check_overrides(arguments.overrides, HEADS)
+    words = [word for config in configs for word in ("--config", str(config))]
+    with configuration(), show.bars_on_stderr():
+        run = tasks.fit([*words, *arguments.overrides], folder, resume=arguments.resume)
+    print(f"{run.folder} is trained; measure it with: neural-graphs test --run {run.folder}")
+    return 0
+
+
+@contextmanager
+def configuration() -> Iterator[None]:
+    """Turns what jsonargparse and Lightning say about a wrong configuration into one line."""
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    try:
+        with warnings.catch_warnings():
+            # Lightning 2.6 calls what jsonargparse 4.4x and later deprecate: nothing a user could change.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    except ArgumentError as error:
+        raise explain(str(error), HEADS) from error
+    except MisconfigurationException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+
+
+def validate(arguments: Namespace) -> int:
+    """Measures a run on the val split, and prints it."""
+    from neural_graphs import tasks
+
+    with show.bars_on_stderr():
+        result = tasks.validate(arguments.run, arguments.zoo)
+    return _report(result, arguments.json)
+
+
+def test(arguments: Namespace) -> int:
+    """Measures a run on the test split, and prints it."""
+    from neural_graphs import tasks
+
+    with show.bars_on_stderr():
+        result = tasks.test(arguments.run, arguments.zoo)
+    return _report(result, arguments.json)
+
+
+def _report(result: dict[str, Any], as_json: bool) -> int:
+    if as_json:
+        show.print_json(result)
+        return 0
+    print(
+        f"accuracy {result['accuracy']:.2%}, loss {result['loss']:.4f}"
+        f" on the {result['networks']:,} networks of the {result['split']} split of {result['zoo']}"
+    )
+    if result["published"] is not None:
+        print(f"published: {result['published']:.2f}%")
+    if confusion := result.get("confusion"):
+        rows = [
+            {"true \\ said": str(label)} | {str(said): count for said, count in enumerate(row)}
+            for label, row in enumerate(confusion)
+        ]
+        print("\n" + show.table(rows))
+    return 0
