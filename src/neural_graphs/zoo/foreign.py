@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -53,7 +52,7 @@ def as_siren(state: Mapping[str, Tensor], offset: float) -> Networks:
             shapes = f"{first} {tuple(state[first].shape)} and {second} {tuple(state[second].shape)}"
             raise CheckpointError(f"{shapes} do not follow each other")
     sizes = (state[names[0][0]].shape[1], *(state[weight].shape[0] for weight, _ in names))
-    layout = _siren(sizes, offset)
+    layout = Layout.mlp(sizes, activation="sine", names="layers.{}", scale=OMEGA, offset=offset)
     for name, parameter in zip((name for pair in names for name in pair), layout.parameters, strict=True):
         if tuple(state[name].shape) != parameter.shape:
             raise CheckpointError(f"{name} has shape {tuple(state[name].shape)}, expected {parameter.shape}")
@@ -61,11 +60,6 @@ def as_siren(state: Mapping[str, Tensor], offset: float) -> Networks:
             raise CheckpointError(f"{name} holds values that are not finite, or no floating-point numbers")
     vector = torch.cat([state[name].flatten().float() for pair in names for name in pair])
     return Networks(vector[None], layout)
-
-
-@cache
-def _siren(sizes: tuple[int, ...], offset: float) -> Layout:
-    return Layout.mlp(sizes, activation="sine", names="layers.{}", scale=OMEGA, offset=offset)
 
 
 def _place(layer: str) -> tuple[bool, list[int]]:
