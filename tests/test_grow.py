@@ -11,8 +11,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from neural_graphs.errors import ImageError, ZooError
+from neural_graphs.errors import ConfigError, ImageError, ZooError
 from neural_graphs.zoo import Plan, Zoo, check_zoo, grow_inrs, preset
 
 QUICK = replace(preset("fast"), steps=2)
@@ -63,8 +64,23 @@ def test_growing_fits_the_planned_images_and_is_the_same_in_one_or_two_runs(tmp_
         grow_inrs(tmp_path / "b", "digits", replace(QUICK, steps=3), count=40, shard_size=16)
     with pytest.raises(ZooError, match="not 1798"):
         grow_inrs(tmp_path / "c", "digits", QUICK, count=1798)
+    with pytest.raises(ConfigError, match="'abacus'; expected one of cpu"):
+        grow_inrs(tmp_path / "c", "digits", QUICK, device="abacus")
+    assert not (tmp_path / "c").exists()
     with pytest.raises(ImageError):
         grow_inrs(tmp_path / "c", tmp_path / "nowhere", QUICK)
+
+
+def test_colour_images_become_networks_of_three_outputs(tmp_path):
+    random = np.random.default_rng(0)
+    for number in range(10):
+        Image.fromarray(random.integers(0, 256, (5, 4, 3)).astype(np.uint8)).save(tmp_path / f"{number}.png")
+    zoo = grow_inrs(tmp_path / "zoo", tmp_path, QUICK, hidden=(8,))
+    assert str(zoo.layout) == "2 → 8 → 3 · sine" and len(zoo) == 10
+    for record in zoo:
+        assert record.image.shape == record.render().shape == (5, 4, 3)
+        error = np.square(record.render().astype(np.float64) - record.image / 255).mean()
+        assert -10 * np.log10(error) == pytest.approx(record.metadata["psnr"], abs=1e-3)
 
 
 def test_copies_of_an_image_start_from_other_numbers(tmp_path):

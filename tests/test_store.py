@@ -129,6 +129,7 @@ def test_a_render_is_what_the_network_says_in_the_range_of_the_canvas(zoo):
     np.testing.assert_allclose(zoo[5].render(), expected[5].numpy(), rtol=1e-5, atol=1e-6)
     wide = replace(CANVAS, low=-1.0).render(zoo.networks())
     np.testing.assert_allclose(wide, (expected.numpy() + 1) / 2, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(zoo.render(slice(5, 6))[0], zoo.render([5])[0])
     images, renders = zoo.sheet([1, 2])
     np.testing.assert_allclose(images[0].ravel(), np.arange(6, 12) / 255, rtol=1e-6)
     np.testing.assert_allclose(renders, expected.numpy()[1:3].clip(0, 1), rtol=1e-5, atol=1e-6)
@@ -255,6 +256,12 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
     with pytest.raises(ZooError, match=r"no zoo \(it holds thesis\.txt\)"):
         write_zoo(tmp_path)
     assert files(tmp_path) == {"thesis.txt": b"years of work"}
+
+
+def test_shards_without_their_manifest_are_not_written_over(zoo):
+    (zoo.path / "manifest.json").unlink()
+    with pytest.raises(ZooError, match=r"no zoo \(it holds shard-00000\.parquet"):
+        write_zoo(zoo.path)
 
 
 def test_two_writers_do_not_meet(zoo):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neural_graphs.errors import ZooError
+from neural_graphs.errors import ConfigError, ZooError
 from neural_graphs.zoo.canvas import Canvas
 from neural_graphs.zoo.find_images import find_source
 from neural_graphs.zoo.images import Images, Source
@@ -88,7 +88,7 @@ def grow_inrs(
     copies: int | None = None,
     shares: Sequence[int] | None = None,
     hidden: Sequence[int] = (32, 32),
-    shard_size: int = SHARD_SIZE,
+    shard_size: int | None = None,
     device: str = "cpu",
     workers: int = 2,
     progress: Progress | None = None,
@@ -114,6 +114,8 @@ def grow_inrs(
         raise ZooError(f"{source.name} has images for {len(plan)} networks with these shares and copies, not {count}.")
     plan = plan.first(len(plan) if count is None else count)
     kind = device.partition(":")[0]
+    if kind not in STACK:
+        raise ConfigError(f"networks cannot be grown on device {device!r}; expected one of {', '.join(STACK)}.")
     facts = {
         **recipe.to_json(),
         "images": source.name,
@@ -124,6 +126,7 @@ def grow_inrs(
         "stack": STACK[kind],
     }
     canvas = Canvas(height, width, channels, preset.axes, low=preset.low, high=1.0)
+    shard_size = shard_size or max(SHARD_SIZE, STACK[kind])  # a shard fills its stacks
     with writing(path, facts, [recipe.layout], len(plan), canvas=canvas, shard_size=shard_size) as writer:
         for numbers in writer.remaining():
             tick = None if progress is None else _Tick(progress, numbers.start, len(plan))

@@ -18,6 +18,7 @@ from neural_graphs.errors import ZooError
 FORMAT = "neural-graphs zoo"
 VERSION = 1
 MANIFEST = "manifest.json"
+PARTIAL = ".partial"  # ends the names of files that are being written
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Manifest:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it exists whole or not at all, also after a power cut: temporary file, fsync, rename."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}{PARTIAL}")
     with partial.open("wb") as file:
         file.write(data)
         file.flush()

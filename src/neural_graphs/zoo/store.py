@@ -144,10 +144,13 @@ class Zoo:
             raise ZooError(f"{self.path} keeps no images.")
         return image
 
+    def render(self, indices: Indices) -> NDArray[np.float32]:
+        """Return what implicit networks draw, (n, height, width[, 3]), nominally in [0, 1]."""
+        return _require(self.canvas, str(self.path)).render(self.networks(indices))
+
     def sheet(self, indices: Indices) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return images and what the networks draw, both (n, height, width[, 3]) in [0, 1], to show side by side."""
-        networks = self.networks(indices)
-        renders = _require(self.canvas, str(self.path)).render(networks)
+        renders = self.render(indices)
         images = np.stack([self.image(int(index)) for index in np.arange(len(self))[indices]])
         return images.reshape(renders.shape).astype(np.float32) / np.float32(255), renders.clip(0, 1)
 

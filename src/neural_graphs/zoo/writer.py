@@ -18,7 +18,7 @@ from safetensors.numpy import save
 from neural_graphs.errors import ZooError
 from neural_graphs.layout import Layout
 from neural_graphs.zoo.canvas import Canvas
-from neural_graphs.zoo.manifest import MANIFEST, Manifest, Shard, locked, sha256, write_whole
+from neural_graphs.zoo.manifest import MANIFEST, PARTIAL, Manifest, Shard, locked, sha256, write_whole
 
 SHARD_SIZE = 512
 
@@ -134,7 +134,7 @@ def writing(
 
 
 def _begin(folder: Path, fresh: Manifest) -> Manifest:
-    strange = sorted(path.name for path in folder.iterdir() if not path.name.startswith((".", "shard-")))
+    strange = sorted(path.name for path in folder.iterdir() if not path.name.endswith(PARTIAL))
     if strange:
         raise ZooError(f"{folder} is not empty and no zoo (it holds {', '.join(strange[:3])}); choose another folder.")
     return fresh
