@@ -9,9 +9,43 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neural_graphs.errors import NeuralGraphsError as NeuralGraphsError
+    from neural_graphs.family import Family as Family
+    from neural_graphs.graph import NeuralGraph as NeuralGraph
+    from neural_graphs.layout import Layout as Layout
+    from neural_graphs.networks import Networks as Networks
+    from neural_graphs.nn import NGGNN as NGGNN
+    from neural_graphs.nn import NGT as NGT
+    from neural_graphs.nn import Metanetwork as Metanetwork
+    from neural_graphs.symmetry import NeuronPermutation as NeuronPermutation
+    from neural_graphs.symmetry import PositiveScale as PositiveScale
+    from neural_graphs.symmetry import SignFlip as SignFlip
+    from neural_graphs.symmetry import shuffle as shuffle
+    from neural_graphs.tasks import load_run as load_run
+    from neural_graphs.testing import assert_equivariant as assert_equivariant
+    from neural_graphs.testing import assert_invariant as assert_invariant
+    from neural_graphs.testing import symmetry_error as symmetry_error
+    from neural_graphs.topology import Topology as Topology
+    from neural_graphs.zoo import Zoo as Zoo
 
 _HOME = {
+    "Family": "family",
+    "Layout": "layout",
+    "Metanetwork": "nn",
+    "NGGNN": "nn",
+    "NGT": "nn",
+    "Networks": "networks",
+    "NeuralGraph": "graph",
     "NeuralGraphsError": "errors",
+    "NeuronPermutation": "symmetry",
+    "PositiveScale": "symmetry",
+    "SignFlip": "symmetry",
+    "Topology": "topology",
+    "Zoo": "zoo",
+    "assert_equivariant": "testing",
+    "assert_invariant": "testing",
+    "load_run": "tasks",
+    "shuffle": "symmetry",
+    "symmetry_error": "testing",
 }
 
 __all__ = list(_HOME)

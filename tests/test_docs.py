@@ -1,0 +1,60 @@
+"""What the documentation shows is true: its Python runs, its commands and files exist, its links lead somewhere."""
+
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from neural_graphs.cli import build_parser, main
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+COMMANDS = sorted(
+    {
+        line.strip()
+        for text in TEXT.values()
+        for block in re.findall(r"```\n(.*?)```", text, re.DOTALL)
+        for line in block.splitlines()
+        if line.strip().startswith("neural-graphs ")
+    }
+)
+
+
+def python_blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", TEXT[page], re.DOTALL)
+
+
+def test_the_readme_runs_as_printed() -> None:
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner()
+    for block in python_blocks("README.md"):
+        test = parser.get_doctest(block, {}, "README.md", "README.md", 0)
+        assert test.examples
+        runner.run(test)
+    assert runner.failures == 0
+
+
+def test_the_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    grow = ["zoo", "grow", "inr", "--images", "digits", "--preset", "fast", "--count", "120", "--out", "zoos/digits"]
+    assert main(grow) == 0
+    names: dict[str, object] = {}
+    for block in python_blocks("docs/quickstart.md"):
+        exec(compile(block, "quickstart.md", "exec"), names)
+    assert tuple(names["networks"].values.shape) == (64, 1185)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shown_is_understood(command: str) -> None:
+    words = shlex.split(re.split(r"\s{4,}|\s#|;", command)[0].replace("…", ""))[1:]
+    assert callable(build_parser().parse_args(words).command)
+
+
+@pytest.mark.parametrize("page", TEXT)
+def test_every_file_named_exists(page: str) -> None:
+    for name in re.findall(r"experiments/[\w/]+\.yaml", TEXT[page]):
+        assert (ROOT / name).is_file(), f"{page} names {name}"
+    for link in re.findall(r"\]\((?!http|#)([^)#]+)", TEXT[page]):
+        assert ((ROOT / page).parent / link).exists(), f"{page} links to {link}"
