@@ -46,6 +46,9 @@ def test_shares_weigh_the_splits_until_images_run_out():
     for shares in ((1, 1), (0, 0, 0), (1, -1, 1)):
         with pytest.raises(ZooError, match="three weights"):
             Plan.of(60, 40, shares=shares, copies=1, seed=0)
+    for wrong in ({"copies": 0, "seed": 0}, {"copies": 1, "seed": -1}):
+        with pytest.raises(ZooError, match="copies ≥ 1 and a seed ≥ 0"):
+            Plan.of(60, 40, shares=None, **wrong)
 
 
 def test_growing_fits_the_planned_images_and_is_the_same_in_one_or_two_runs(tmp_path):
@@ -62,8 +65,9 @@ def test_growing_fits_the_planned_images_and_is_the_same_in_one_or_two_runs(tmp_
         assert -10 * np.log10(error) == pytest.approx(record.metadata["psnr"], abs=1e-3)
     with pytest.raises(ZooError, match=r"preset\.steps is 2 there, 3 asked for"):
         grow_inrs(tmp_path / "b", "digits", replace(QUICK, steps=3), count=40, shard_size=16)
-    with pytest.raises(ZooError, match="not 1798"):
-        grow_inrs(tmp_path / "c", "digits", QUICK, count=1798)
+    for count in (1798, 0, -3):
+        with pytest.raises(ZooError, match=f"not {count}"):
+            grow_inrs(tmp_path / "c", "digits", QUICK, count=count)
     with pytest.raises(ConfigError, match="'abacus'; expected one of cpu"):
         grow_inrs(tmp_path / "c", "digits", QUICK, device="abacus")
     assert not (tmp_path / "c").exists()

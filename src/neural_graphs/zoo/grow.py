@@ -46,8 +46,12 @@ class Plan:
         """
         val = train // 12  # 5,000 of the 60,000 of MNIST, as in the published zoos
         weights = np.array((train - val, val, test) if shares is None else shares)
-        if weights.shape != (3,) or (weights < 0).any() or not weights.any() or copies < 1:
-            raise ZooError(f"Shares of train, val and test are three weights ≥ 0, copies ≥ 1; got {shares}, {copies}.")
+        if weights.shape != (3,) or (weights < 0).any() or not weights.any():
+            raise ZooError(
+                f"Shares of train, val and test are three weights, none below and one above 0; got {shares}."
+            )
+        if copies < 1 or seed < 0:
+            raise ZooError(f"Expected copies ≥ 1 and a seed ≥ 0; got {copies} copies and seed {seed}.")
         random = np.random.default_rng(seed)
         orders = {"train": random.permutation(train), "test": random.permutation(test)}
         splits = _interleave(weights, train, test)
@@ -110,7 +114,7 @@ def grow_inrs(
     recipe = Recipe(preset, (height, width, channels), tuple(hidden), seed)
     copies = preset.copies if copies is None else copies
     plan = Plan.of(len(train), len(test), shares=shares, copies=copies, seed=seed)
-    if count is not None and count > len(plan):
+    if count is not None and not 0 < count <= len(plan):
         raise ZooError(f"{source.name} has images for {len(plan)} networks with these shares and copies, not {count}.")
     plan = plan.first(len(plan) if count is None else count)
     kind = device.partition(":")[0]
