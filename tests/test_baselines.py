@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.family import Family
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines import FlatMLP, StatNN
@@ -14,6 +15,7 @@ from neural_graphs.nn.baselines.statnn import statistics
 
 LAYOUT = Layout.mlp((2, 5, 4, 1), activation="sine")
 DEEPER = Layout.mlp((2, 5, 4, 3, 1), activation="sine")
+FAMILY = Family.of([LAYOUT])
 
 
 def random_networks(count: int, layout: Layout = LAYOUT, seed: int = 0) -> Networks:
@@ -32,7 +34,7 @@ def shuffled(networks: Networks, order: list[int]) -> Networks:
 
 
 @given(st.integers(1, 40), st.integers(0, 99))
-def test_statistics_are_those_of_numpy(size, seed):
+def test_statistics_are_those_of_numpy(size, seed) -> None:
     values = torch.randn(3, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     rows = values.numpy()
     quantiles = np.quantile(rows, (0, 0.25, 0.5, 0.75, 1), axis=1).T
@@ -40,8 +42,8 @@ def test_statistics_are_those_of_numpy(size, seed):
     np.testing.assert_allclose(statistics(values).numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("baseline", [FlatMLP(LAYOUT.size, 3), StatNN(6, 3)], ids=["flat", "statistics"])
-def test_outputs_gradients_and_companions(baseline):
+@pytest.mark.parametrize("baseline", [FlatMLP(FAMILY, 3), StatNN(FAMILY, 3)], ids=["flat", "statistics"])
+def test_outputs_gradients_and_companions(baseline) -> None:
     baseline = baseline.double()
     networks = random_networks(6)
     baseline.fit_statistics(networks)
@@ -52,8 +54,8 @@ def test_outputs_gradients_and_companions(baseline):
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in baseline.parameters())
 
 
-@pytest.mark.parametrize("baseline", [FlatMLP(LAYOUT.size, 3), StatNN(6, 3)], ids=["flat", "statistics"])
-def test_the_training_networks_have_mean_0_and_spread_1(baseline):
+@pytest.mark.parametrize("baseline", [FlatMLP(FAMILY, 3), StatNN(FAMILY, 3)], ids=["flat", "statistics"])
+def test_the_training_networks_have_mean_0_and_spread_1(baseline) -> None:
     baseline = baseline.double()
     networks = random_networks(50)
     baseline.fit_statistics(networks)
@@ -64,23 +66,23 @@ def test_the_training_networks_have_mean_0_and_spread_1(baseline):
     assert {"standardise.mean", "standardise.spread"} <= set(baseline.state_dict())
 
 
-def test_only_the_flat_mlp_sees_the_order_of_neurons():
+def test_only_the_flat_mlp_sees_the_order_of_neurons() -> None:
     networks = random_networks(4)
     other = shuffled(networks, [3, 1, 4, 0, 2])
-    flat, statistical = FlatMLP(LAYOUT.size, 3).double(), StatNN(6, 3).double()
+    flat, statistical = FlatMLP(FAMILY, 3).double(), StatNN(FAMILY, 3).double()
     torch.testing.assert_close(statistical(networks), statistical(other), rtol=1e-12, atol=1e-12)
     assert (flat(networks) - flat(other)).abs().max() > 1e-3
 
 
-def test_statnn_mixes_depths_without_mixing_networks():
+def test_statnn_mixes_depths_without_mixing_networks() -> None:
     mixed = Networks.cat([random_networks(2), random_networks(1, DEEPER), random_networks(1, seed=1)])
-    model = StatNN(8, 2).double()
+    model = StatNN(Family.of([LAYOUT, DEEPER]), 2).double()
     alone = torch.cat([model(mixed[i]) for i in range(4)])
     torch.testing.assert_close(model(mixed), alone, rtol=1e-12, atol=1e-12)
     with pytest.raises(LayoutError, match=r"reads 6 tensors.*has 8"):
-        StatNN(6, 2)(mixed)
+        StatNN(FAMILY, 2)(mixed)
 
 
-def test_flat_mlp_names_the_size_it_cannot_read():
+def test_flat_mlp_names_the_size_it_cannot_read() -> None:
     with pytest.raises(LayoutError, match=rf"reads networks of {LAYOUT.size} parameters.*has {DEEPER.size}"):
-        FlatMLP(LAYOUT.size, 3)(random_networks(1, DEEPER))
+        FlatMLP(FAMILY, 3)(random_networks(1, DEEPER))

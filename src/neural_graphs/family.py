@@ -30,7 +30,7 @@ class Family:
 
     `inputs` and `outputs` are neurons, `hidden_groups` the most any network has, `frame` the largest kernel,
     `activations` the kinds that occur in hidden groups, `log_degree` the mean of `log(in-degree + 1)` over neurons
-    (δ of PNA), `statistics` those of the training networks, if they are to be standardised.
+    (δ of PNA), `statistics` those of the training networks, if they are to be standardised, `size` the most parameters any has.
     """
 
     inputs: int
@@ -40,6 +40,7 @@ class Family:
     activations: tuple[str, ...] = ()
     log_degree: float = 1.0
     statistics: Statistics | None = None
+    size: int = 0
 
     @classmethod
     def of(cls, layouts: Iterable[Layout], statistics: Statistics | None = None) -> "Family":
@@ -58,6 +59,7 @@ class Family:
             tuple(sorted({group.activation.kind for groups in hidden for group in groups})),
             float(np.log(degrees + 1).mean()),
             statistics,
+            max(layout.size for layout in every),
         )
 
     @property

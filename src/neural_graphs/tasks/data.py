@@ -1,8 +1,9 @@
 """Batches of networks from a zoo: gathered from mapped files, shuffled and augmented by explicit seeds."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,18 +13,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from neural_graphs.errors import ConfigError
-from neural_graphs.layout import Layout
+from neural_graphs.family import Family
 from neural_graphs.networks import Networks
+from neural_graphs.nn import Standardise
 from neural_graphs.zoo import Zoo
+from neural_graphs.zoo.transforms import Transform
 
 Batch = tuple[Networks, Int[Tensor, " networks"]]
 SAMPLE = 10_000  # networks are enough to know means and spreads
-
-
-class Augmentation(Protocol):
-    """What turns training networks into other networks of the same classes, such as those of `zoo.transforms`."""
-
-    def __call__(self, networks: Networks, generator: torch.Generator) -> Networks: ...
 
 
 class Draw(NamedTuple):
@@ -67,7 +64,7 @@ class Draws(Sampler[Draw]):
 class Batches(Dataset[Batch]):
     """Networks and labels of a zoo, a whole batch per item: one gather, no work per network."""
 
-    def __init__(self, zoo: Zoo, augmentation: Augmentation | None = None) -> None:
+    def __init__(self, zoo: Zoo, augmentation: Transform | None = None) -> None:
         self.zoo = zoo
         self.labels = zoo.labels
         self.augmentation = augmentation
@@ -85,13 +82,11 @@ class ZooData(LightningDataModule):
     Args:
         zoo: folder of the zoo.
         batch_size: networks in a batch.
-        augmentation: applied to training batches only.
+        augmentation: a transform of `neural_graphs.zoo.transforms`, applied to training batches only.
         seed: of the order of the training networks and of their augmentation.
     """
 
-    def __init__(
-        self, zoo: Path, batch_size: int = 128, augmentation: Augmentation | None = None, seed: int = 0
-    ) -> None:
+    def __init__(self, zoo: Path, batch_size: int = 128, augmentation: Transform | None = None, seed: int = 0) -> None:
         super().__init__()
         if batch_size < 1:
             raise ConfigError(f"data.batch_size is {batch_size}; it must be at least 1")
@@ -100,10 +95,11 @@ class ZooData(LightningDataModule):
         self.augmentation = augmentation
         self.seed = seed
 
-    @property
-    def layouts(self) -> tuple[Layout, ...]:
-        """The layouts of the zoo's networks."""
-        return self.zoo.layouts
+    @cached_property
+    def family(self) -> Family:
+        """What a metanetwork must know of these networks, statistics of the train split included where it is regular."""
+        train = self.sample()
+        return Family.of(self.zoo.layouts, Standardise.measure(train) if train.regular else None)
 
     @property
     def classes(self) -> int:

@@ -12,7 +12,7 @@ from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.history import History
 from neural_graphs.tasks.quiet import quiet
-from neural_graphs.tasks.runs import Run, made_with
+from neural_graphs.tasks.runs import MetanetworkOf, Run, made_with
 
 # The published protocol; a configuration may say otherwise.
 DEFAULTS = {
@@ -25,12 +25,25 @@ DEFAULTS = {
 }
 
 
+class ConfiguredClassification(Classification):
+    """The task with the metanetwork still to be made, for the family of networks of the data.
+
+    Args:
+        metanetwork: what makes the metanetwork of a family; in a configuration a class whose first argument that is.
+        family: comes from the data.
+        options: those of `Classification`.
+    """
+
+    def __init__(self, metanetwork: MetanetworkOf, family: Any, **options: Any) -> None:
+        super().__init__(metanetwork(family), **options)
+
+
 class FitCLI(LightningCLI):
     """Reads `seed_everything`, `model`, `data`, `trainer` and `published` and makes the objects; trains nothing."""
 
     def __init__(self, arguments: Sequence[str], run: Run) -> None:
         super().__init__(
-            Classification,
+            ConfiguredClassification,
             ZooData,
             save_config_callback=None,
             seed_everything_default=0,
@@ -43,6 +56,7 @@ class FitCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("data.family", "model.family", apply_on="instantiate")
         parser.add_argument(
             "--published",
             type=float | None,
@@ -97,7 +111,8 @@ def _begin(run: Run, cli: FitCLI) -> None:
     run.config_file.write_text(cli.resolved(), encoding="utf-8")
     facts: dict[str, Any] = {
         **made_with(),
-        "layouts": [layout.to_json() for layout in data.layouts],
+        "layouts": [layout.to_json() for layout in data.zoo.layouts],
+        "family": data.family.to_json(),
         "classes": data.classes,
         "recipe": data.zoo.manifest.recipe,
         "parameters": sum(p.numel() for p in cli.model.metanetwork.parameters()),

@@ -3,6 +3,7 @@
 import json
 import platform
 import subprocess
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ import yaml
 from torch import nn
 
 from neural_graphs.errors import CheckpointError, ConfigError
+from neural_graphs.family import Family
 from neural_graphs.layout import Layout
 from neural_graphs.zoo.manifest import write_whole
 
+MetanetworkOf = Callable[[Family], nn.Module]  # in a configuration: a class whose first argument is the family
 PREFIX = "metanetwork."  # of the metanetwork's tensors in the checkpoint of its task
 
 
 class Run:
     """The folder of a run.
 
-    `config.yaml` (resolved), `run.json` (versions, commit, layouts, classes), `checkpoints/best.ckpt` and `last.ckpt`,
+    `config.yaml` (resolved), `run.json` (versions, commit, layouts, family, classes), `checkpoints/best.ckpt` and `last.ckpt`,
     `metrics.csv` (a row per epoch) and `result.json` (what `test` found). Checkpoints are read with
     `weights_only=True`: tensors and plain values, never code.
     """
@@ -63,6 +66,11 @@ class Run:
         return tuple(Layout.from_json(layout) for layout in self.facts["layouts"])
 
     @property
+    def family(self) -> Family:
+        """What its metanetwork knows of the networks it reads."""
+        return Family.from_json(self.facts["family"])
+
+    @property
     def result(self) -> dict[str, Any]:
         """What `test` found last."""
         return _read_json(self.result_file)
@@ -91,7 +99,7 @@ def load_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """
     run = Run(path)
     config = run.config
-    metanetwork = build(config["model"]["metanetwork"])
+    metanetwork = build(config["model"]["metanetwork"], run.family)
     saved = run.checkpoint().get("state_dict", {})
     state = {name.removeprefix(PREFIX): tensor for name, tensor in saved.items() if name.startswith(PREFIX)}
     try:
@@ -102,14 +110,17 @@ def load_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     return metanetwork.eval(), config
 
 
-def build(description: dict[str, Any]) -> nn.Module:
-    """The module that a configuration describes by `{class_path, init_args}`; raises ConfigError."""
+def build(description: dict[str, Any], family: Family) -> nn.Module:
+    """The metanetwork that a configuration describes by `{class_path, init_args}`, for networks of a family.
+
+    Raises ConfigError saying what does not fit the signatures.
+    """
     from jsonargparse import ArgumentError, ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--metanetwork", type=nn.Module)
+    parser.add_argument("--metanetwork", type=MetanetworkOf)
     try:
-        return parser.instantiate_classes(parser.parse_object({"metanetwork": description})).metanetwork
+        return parser.instantiate_classes(parser.parse_object({"metanetwork": description})).metanetwork(family)
     except (ArgumentError, TypeError) as error:
         raise ConfigError(f"model.metanetwork: {' '.join(str(error).split())}") from error
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.family import Family
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.standardise import Standardise
 
@@ -27,17 +28,19 @@ class FlatMLP(nn.Module):
     It sees neurons in the order they happen to have, so shuffling hidden neurons changes its answers.
 
     Args:
-        size: how many parameters a network has (`layout.size`).
-        outputs: numbers to predict for each network, such as classes.
+        family: the networks it will read, all of `family.size` parameters.
+        classes: the answers per network.
         hidden: widths of the hidden layers.
         dropout: probability of dropping a hidden feature in training.
     """
 
-    def __init__(self, size: int, outputs: int, hidden: Sequence[int] = (512, 512, 512), dropout: float = 0.0) -> None:
+    def __init__(
+        self, family: Family, classes: int, hidden: Sequence[int] = (512, 512, 512), dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        self.size = size
-        self.standardise = Standardise(size)
-        self.mlp = perceptron((size, *hidden, outputs), dropout)
+        self.size = family.size
+        self.standardise = Standardise(self.size)
+        self.mlp = perceptron((self.size, *hidden, classes), dropout)
 
     def fit_statistics(self, networks: Networks) -> None:
         """Standardise by these networks, those of the training split."""
@@ -50,5 +53,5 @@ class FlatMLP(nn.Module):
             raise LayoutError(f"this FlatMLP reads networks of {self.size} parameters; {odd} has {odd.size}")
         return networks.values if networks.regular else torch.stack(networks.vectors())
 
-    def forward(self, networks: Networks) -> Float[Tensor, "networks outputs"]:
+    def forward(self, networks: Networks) -> Float[Tensor, "networks classes"]:
         return self.mlp(self.standardise(self.features(networks)))

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.family import Family
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.flat_mlp import perceptron
 from neural_graphs.nn.baselines.standardise import Standardise
@@ -28,21 +29,23 @@ def statistics(values: Float[Tensor, "networks size"]) -> Float[Tensor, "network
 class StatNN(nn.Module):
     """An MLP on seven statistics of every tensor, weights and biases apart (Unterthiner et al. 2020).
 
-    Invariant to every permutation, also to those that change the function. Networks with fewer tensors than `tensors`
-    have zeros for the missing ones, so networks of several depths can be mixed.
+    Invariant to every permutation, also to those that change the function. Networks with fewer tensors than the deepest
+    of the family have zeros for the missing ones, so networks of several depths can be mixed.
 
     Args:
-        tensors: the largest number of parameter tensors of a network (weights and biases count apart).
-        outputs: numbers to predict for each network, such as classes.
+        family: the networks it will read; they have at most a tensor of weights and one of biases per group.
+        classes: the answers per network.
         hidden: widths of the hidden layers.
         dropout: probability of dropping a hidden feature in training.
     """
 
-    def __init__(self, tensors: int, outputs: int, hidden: Sequence[int] = (1000, 1000), dropout: float = 0.0) -> None:
+    def __init__(
+        self, family: Family, classes: int, hidden: Sequence[int] = (1000, 1000), dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        self.tensors = tensors
-        self.standardise = Standardise(tensors * STATISTICS)
-        self.mlp = perceptron((tensors * STATISTICS, *hidden, outputs), dropout)
+        self.tensors = 2 * family.groups
+        self.standardise = Standardise(self.tensors * STATISTICS)
+        self.mlp = perceptron((self.tensors * STATISTICS, *hidden, classes), dropout)
 
     def fit_statistics(self, networks: Networks) -> None:
         """Standardise by these networks, those of the training split."""
@@ -59,5 +62,5 @@ class StatNN(nn.Module):
             rows[places] = F.pad(found, (0, rows.shape[1] - found.shape[1]))
         return rows
 
-    def forward(self, networks: Networks) -> Float[Tensor, "networks outputs"]:
+    def forward(self, networks: Networks) -> Float[Tensor, "networks classes"]:
         return self.mlp(self.standardise(self.features(networks)))
