@@ -30,7 +30,8 @@ class Family:
 
     `inputs` and `outputs` are neurons, `hidden_groups` the most any network has, `frame` the largest kernel,
     `activations` the kinds that occur in hidden groups, `log_degree` the mean of `log(in-degree + 1)` over neurons
-    (δ of PNA), `statistics` those of the training networks, if they are to be standardised, `size` the most parameters any has.
+    (δ of PNA), `statistics` those of the training networks, if they are to be standardised, `size` the most parameters
+    any network has.
     """
 
     inputs: int

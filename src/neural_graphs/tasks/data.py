@@ -97,7 +97,7 @@ class ZooData(LightningDataModule):
 
     @cached_property
     def family(self) -> Family:
-        """What a metanetwork must know of these networks, statistics of the train split included where it is regular."""
+        """What a metanetwork must know of these networks; with statistics where all share a layout."""
         train = self.sample()
         return Family.of(self.zoo.layouts, Standardise.measure(train) if train.regular else None)
 

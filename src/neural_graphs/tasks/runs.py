@@ -24,8 +24,8 @@ PREFIX = "metanetwork."  # of the metanetwork's tensors in the checkpoint of its
 class Run:
     """The folder of a run.
 
-    `config.yaml` (resolved), `run.json` (versions, commit, layouts, family, classes), `checkpoints/best.ckpt` and `last.ckpt`,
-    `metrics.csv` (a row per epoch) and `result.json` (what `test` found). Checkpoints are read with
+    `config.yaml` (resolved), `run.json` (versions, commit, layouts, family, classes), `checkpoints/best.ckpt` and
+    `last.ckpt`, `metrics.csv` (a row per epoch) and `result.json` (what `test` found). Checkpoints are read with
     `weights_only=True`: tensors and plain values, never code.
     """
 
