@@ -1,0 +1,50 @@
+"""Invariance and equivariance of every metanetwork: answers stay, edits move along, weights and biases alike."""
+
+import torch
+
+from neural_graphs.networks import Networks
+from neural_graphs.nn import Standardise
+from neural_graphs.symmetry import NeuronPermutation, sample_symmetry
+from neural_graphs.testing import assert_equivariant, assert_invariant, symmetry_error
+
+
+def test_answers_do_not_change(case, backbone, generator: torch.Generator) -> None:
+    assert_invariant(backbone.reader(case.family), case.networks(), generator)
+
+
+def test_edits_move_along(case, backbone, generator: torch.Generator) -> None:
+    assert_equivariant(backbone.editor(case.family), case.networks(), generator)
+
+
+def test_probed_networks_too(inr_case, backbone, generator: torch.Generator) -> None:
+    assert_invariant(backbone.reader(inr_case.family, probes=5), inr_case.networks(), generator)
+    assert_equivariant(backbone.editor(inr_case.family, probes=5), inr_case.networks(), generator)
+
+
+def test_standardised_networks_too(inr, backbone, generator: torch.Generator) -> None:
+    networks = inr.networks()
+    family = type(inr.family).of(inr.layouts, Standardise.measure(networks))
+    assert_invariant(backbone.reader(family), networks, generator)
+    assert_equivariant(backbone.editor(family), networks, generator)
+
+
+def test_edited_networks_move_along(inr, backbone, generator: torch.Generator) -> None:
+    """Editing and then moving is moving and then editing: `g · (n + F(n)) = g · n + F(g · n)`."""
+    editor = backbone.editor(inr.family)
+
+    def edited(networks: Networks) -> Networks:
+        return networks + editor(networks)
+
+    symmetry = sample_symmetry(inr.networks(), generator)
+    assert symmetry_error(edited, inr.networks(), symmetry) < 1e-12
+
+
+def test_one_swap_of_one_layer_is_enough_to_see(regular_case, backbone) -> None:
+    """Every free atom by itself, the smallest move there is."""
+    networks = regular_case.networks()
+    reader, editor = backbone.reader(regular_case.family), backbone.editor(regular_case.family)
+    for atom in networks.layout.free_atoms:
+        order = torch.arange(atom.size).roll(1).numpy()
+        swap = NeuronPermutation(networks.layout, {atom.name: order})
+        assert symmetry_error(reader, networks, swap) < 1e-10
+        assert symmetry_error(editor, networks, swap) < 1e-10
