@@ -2,7 +2,6 @@
 
 import json
 import resource
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +50,11 @@ SMALL = ["--images", "digits", "--preset", "fast", "--count", "20", "--hidden", 
         (["zoo", "grow", "inr", "--imges", "digits"], "--imges; did you mean --images?"),
         (["zoo", "grow", "inr", "--images", "digits", "--out", "z", "--sed", "1"], "--sed; did you mean --seed?"),
         (["zoo", "grow", "inr", "--images", "digits"], "required: --out"),
-        (["zoo", "grow", "inr", "--images", "digits", "--out", "z", "--count", "many"], "invalid int value: 'many'"),
+        (
+            ["zoo", "grow", "inr", "--images", "digits", "--out", "z", "--count", "many"],
+            "invalid positive value: 'many'",
+        ),
+        (["zoo", "grow", "inr", "--images", "digits", "--out", "z", "--count", "-5"], "expected at least 1, got -5"),
         (["demo", "--uot", "x"], "did you mean --out?"),
         (["zoo", "info", "a", "b"], "unknown argument b"),
     ],
@@ -152,6 +155,31 @@ def test_an_unknown_preset_lists_the_known(capsys: pytest.CaptureFixture[str], t
     assert "dws2023" in capsys.readouterr().err
 
 
+def test_a_device_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["zoo", "grow", "inr", "--images", "digits", "--device", "cuda:77", "--out", str(tmp_path / "z")]
+    assert main(words) == 2
+    assert "--device cuda:77 cannot be used" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    assert main(["zoo", "grow", "inr", "--images", "digits", "--out", str(tmp_path / "file" / "zoo")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# -- benchmarks ----------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_benchmark_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "reed_zoo"]) == 2
+    assert "did you mean read_zoo?" in capsys.readouterr().err
+
+
+def test_a_benchmark_gets_its_options(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "read_zoo", "--help"]) == 0
+    assert "--zoo" in capfd.readouterr().out
+
+
 def test_info_says_what_is_there(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["zoo", "info", str(zoo)]) == 0
     said = capsys.readouterr().out
@@ -214,7 +242,7 @@ model:
   warmup: 0
   metanetwork:
     class_path: neural_graphs.nn.baselines.FlatMLP
-    init_args: {size: 17, outputs: 10, hidden: [8]}
+    init_args: {classes: 10, hidden: [8]}
 trainer: {max_epochs: 1, accelerator: cpu}
 """
 
@@ -238,12 +266,14 @@ def test_fit_keeps_the_overridden_configuration(run: Path, capsys: pytest.Captur
     assert (run / "checkpoints" / "best.ckpt").is_file()
 
 
-def test_fit_resumes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    copy = tmp_path / "run"
-    shutil.copytree(run, copy)
-    assert main(["fit", "--run", str(copy), "--resume", "--trainer.max_epochs", "2"]) == 0
-    assert len((copy / "metrics.csv").read_text(encoding="utf-8").splitlines()) == 3
-    assert f"test --run {copy}" in capsys.readouterr().out
+def test_fit_resumes(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    assert main(["fit", "--config", str(config), "--run", str(folder)]) == 0
+    assert main(["fit", "--config", str(config), "--run", str(folder)]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(["fit", "--run", str(folder), "--resume", "--trainer.max_epochs", "2"]) == 0
+    assert len((folder / "metrics.csv").read_text(encoding="utf-8").splitlines()) == 3
+    assert f"test --run {folder}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -252,6 +282,11 @@ def test_fit_resumes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         (
             ["--model.metanetwork.hiden", "[4]"],
             "metanetwork.hiden of neural_graphs.nn.baselines.FlatMLP; did you mean hidden?",
+        ),
+        (["--model.metanetwork.class_path", "neural_graphs.nn.baselines.FlatMPL"], "did you mean FlatMLP?"),
+        (
+            ["--model.metanetwork.hidden", "x"],
+            "model.metanetwork.hidden: Expected a <class 'collections.abc.Sequence'>",
         ),
         (["--model.lrr", "1"], "unknown key model.lrr; did you mean lr?"),
         (["--data.batch_siz", "1"], "unknown key data.batch_siz; did you mean batch_size?"),

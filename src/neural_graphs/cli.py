@@ -46,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = build_parser().parse_args(arguments)
     try:
         return int(parsed.command(parsed))
-    except NeuralGraphsError as error:
+    except BrokenPipeError:  # the reader of our output left (… | head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (NeuralGraphsError, OSError) as error:  # ours, or a disk that is full, a folder that is closed
         if getattr(parsed, "debug", False):
             raise
         print(f"neural-graphs: error: {error}", file=sys.stderr)
@@ -54,6 +57,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("neural-graphs: interrupted; the same command continues where it stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output left (… | head)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0

@@ -13,6 +13,9 @@ UNRECOGNIZED = re.compile(r"unrecognized arguments: --(?P<key>[^\s=]+)")
 NO_CLASS = re.compile(r"module '(?P<module>[^']+)' has no attribute '(?P<name>[^']+)'")
 PATH = re.compile(r'Parser key "([^"]+)"')
 CLASS = re.compile(r"class_path '([^']+)'")
+CONFIGURED = re.compile(r"class_path(?:=|': )'([^']+)'")
+CALLABLE = re.compile(r"Type collections.*? expects a function or a callable class: ")
+ECHO = re.compile(r"\.? Got value: Namespace\(.*")
 VALUE = re.compile(r"Given value: (.{1,80})")
 # Lines that only say where in a union or a class jsonargparse was when it failed.
 FRAME = re.compile(
@@ -28,7 +31,9 @@ def explain(message: str, heads: Mapping[str, str | None]) -> ConfigError:
         message: what ``ArgumentError`` says.
         heads: the keys a configuration may have at its top, each with the class it configures, if any.
     """
-    path, classes = PATH.findall(message), CLASS.findall(message)
+    classes = CLASS.findall(message) or CONFIGURED.findall(message)[:1]
+    message = ECHO.sub("", CALLABLE.sub("", message))
+    path = PATH.findall(message)
     if unknown := UNKNOWN.search(message) or UNRECOGNIZED.search(message):
         group = unknown.groupdict().get("group")
         return _unknown([*path, *([group] if group else []), *unknown["key"].split(".")], classes, heads)

@@ -20,6 +20,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def positive(word: str) -> int:
+    """A whole number of at least 1, as the type of an option."""
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
+    return number
+
+
 class Parser(argparse.ArgumentParser):
     """An ``ArgumentParser`` without abbreviations, whose errors name the nearest known word.
 

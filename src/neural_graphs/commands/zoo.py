@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from neural_graphs.commands import show
-from neural_graphs.commands.parser import Parser
-from neural_graphs.errors import ZooError
+from neural_graphs.commands.parser import Parser, positive
+from neural_graphs.errors import ConfigError, ZooError
 
 GROW = """\
 Fits one small implicit network to each image. Interrupted, the same command goes on where it stopped and ends with the
@@ -44,9 +44,9 @@ def _add_grow(parser: Parser) -> None:
     inr.add_argument("--images", required=True, metavar="NAME|DIR", help="see above")
     inr.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the zoo")
     inr.add_argument("--preset", default="dws2023", metavar="NAME", help="default: dws2023")
-    inr.add_argument("--count", type=int, metavar="N", help="networks in all; default: one per image and copy")
+    inr.add_argument("--count", type=positive, metavar="N", help="networks in all; default: one per image and copy")
     inr.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed, the same bytes; default: 0")
-    inr.add_argument("--copies", type=int, metavar="N", help="networks per training image; default: the preset's")
+    inr.add_argument("--copies", type=positive, metavar="N", help="networks per training image; default: the preset's")
     inr.add_argument(
         "--shares",
         type=int,
@@ -55,10 +55,10 @@ def _add_grow(parser: Parser) -> None:
         help="weights of the splits; default: every image, a twelfth of the training images for validation",
     )
     inr.add_argument(
-        "--hidden", type=int, nargs="+", default=[32, 32], metavar="N", help="hidden neurons; default: 32 32"
+        "--hidden", type=positive, nargs="+", default=[32, 32], metavar="N", help="hidden neurons; default: 32 32"
     )
     inr.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …; default: cpu")
-    inr.add_argument("--workers", type=int, default=2, metavar="N", help="threads on the CPU; default: 2")
+    inr.add_argument("--workers", type=positive, default=2, metavar="N", help="threads on the CPU; default: 2")
     inr.set_defaults(command=grow_inr)
 
 
@@ -71,7 +71,7 @@ def _add_info(parser: Parser) -> None:
 def _add_show(parser: Parser) -> None:
     parser.add_argument("zoo", type=Path, metavar="DIR")
     parser.add_argument("--out", type=Path, metavar="FILE", help="picture to write; default: DIR-sheet.png beside DIR")
-    parser.add_argument("--count", type=int, default=40, metavar="N", help="networks drawn; default: 40")
+    parser.add_argument("--count", type=positive, default=40, metavar="N", help="networks drawn; default: 40")
     parser.add_argument("--where", metavar="QUERY", help="only these, for example 'label == 3 and psnr > 20'")
     parser.set_defaults(command=sheet)
 
@@ -93,6 +93,7 @@ def grow_inr(arguments: Namespace) -> int:
     """Grows a zoo of implicit networks."""
     from neural_graphs.zoo import grow_inrs, preset
 
+    _check_device(arguments.device)
     with show.bar("networks") as tick:
         zoo = grow_inrs(
             arguments.out,
@@ -109,6 +110,15 @@ def grow_inr(arguments: Namespace) -> int:
         )
     print(zoo)
     return 0
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # unknown to torch, not built in, not there
+        raise ConfigError(f"--device {name} cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def info(arguments: Namespace) -> int:
