@@ -129,6 +129,11 @@ class ZooData(LightningDataModule):
         return DataLoader(
             Batches(zoo, self.augmentation if shuffle else None),
             sampler=Draws(len(zoo), self.batch_size, shuffle=shuffle, seed=self.seed, rank=rank, ranks=ranks),
-            batch_size=None,  # an item is a batch already
+            batch_size=None,  # an item is a batch already,
+            collate_fn=_as_it_is,  # which the default would turn into a list
             generator=torch.Generator(),  # or the loader would draw from the global one
         )
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch

@@ -66,7 +66,7 @@ class FitCLI(LightningCLI):
 
     def resolved(self) -> str:
         """The whole configuration as YAML, defaults included."""
-        return self.parser.dump(self.config, skip_none=False)
+        return self.parser.dump(self.config)
 
 
 def fit(arguments: Sequence[str], folder: str | Path, *, resume: bool = False) -> Run:

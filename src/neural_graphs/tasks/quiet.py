@@ -9,6 +9,8 @@ REMARKS = (
     ".*does not have many workers.*",  # a batch is one gather: workers would only copy it
     ".*Checkpoint directory .* exists and is not empty.*",  # so it is when a run is resumed
     ".*args parameter is intended to run from within Python.*",  # our command line hands its arguments on
+    r"\s*By default only one JsonargparseDeprecationWarning",  # Lightning 2.6 beside jsonargparse 4.53, here
+    r"\s*.*instantiate_classes",  # and here
     ".*LeafSpec.* is deprecated.*",  # Lightning 2.6 beside torch 2.13
     ".*GPU available but not used.*",
     ".*number of training batches .* is smaller than the logging interval.*",

@@ -120,7 +120,7 @@ def build(description: dict[str, Any], family: Family) -> nn.Module:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--metanetwork", type=MetanetworkOf)
     try:
-        return parser.instantiate_classes(parser.parse_object({"metanetwork": description})).metanetwork(family)
+        return parser.instantiate(parser.parse_object({"metanetwork": description})).metanetwork(family)
     except (ArgumentError, TypeError) as error:
         raise ConfigError(f"model.metanetwork: {' '.join(str(error).split())}") from error
 

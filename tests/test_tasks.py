@@ -1,0 +1,273 @@
+"""Training from a configuration: run folders, exact resume, testing, predicting, and what is refused."""
+
+import json
+import math
+from argparse import ArgumentError
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from lightning import Trainer
+from safetensors.torch import save_file
+
+from neural_graphs.errors import CheckpointError, ConfigError, ZooError
+from neural_graphs.nn.baselines import FlatMLP
+from neural_graphs.tasks import (
+    Classification,
+    Run,
+    ZooData,
+    callbacks,
+    classify,
+    fit,
+    load_run,
+    predict,
+    test,
+    validate,
+)
+from neural_graphs.tasks.data import Batches, Draws
+from neural_graphs.tasks.quiet import quiet
+from neural_graphs.zoo import Zoo, grow_inrs, preset
+from neural_graphs.zoo.transforms import Noise
+
+test.__test__ = False  # the library's function, not one of pytest's
+BARE = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("zoos") / "digits"
+    grow_inrs(folder, "digits", replace(preset("fast"), steps=3), count=90, hidden=(4,), shares=(4, 1, 1))
+    return folder
+
+
+def configuration(zoo: Path, folder: Path, metanetwork: dict | None = None, **trainer) -> list[str]:
+    mlp = {"class_path": "neural_graphs.nn.baselines.FlatMLP", "init_args": {"classes": 10, "hidden": [8]}}
+    content = {
+        "seed_everything": 1,
+        "published": 91.4,
+        "model": {"metanetwork": metanetwork or mlp, "warmup": 4},
+        "data": {"zoo": str(zoo), "batch_size": 16},
+        "trainer": {"max_epochs": 3, **trainer},
+    }
+    content["model"]["metanetwork"]["init_args"]["dropout"] = 0.3  # draws numbers that a resumed run must draw again
+    (folder / "config.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return ["--config", str(folder / "config.yaml"), *BARE]
+
+
+@pytest.fixture(scope="module")
+def run(zoo, tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("runs")
+    return fit(configuration(zoo, folder), folder / "run")
+
+
+def weights(run: Run, file: Path | None = None) -> dict[str, torch.Tensor]:
+    return run.checkpoint(file)["state_dict"]
+
+
+# -- batches -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_holds_every_network_once_in_an_order_of_its_own() -> None:
+    draws = Draws(50, 16, shuffle=True, seed=3)
+    first = list(draws)
+    assert [len(draw.places) for draw in first] == [16, 16, 16, 2]
+    assert sorted(place for draw in first for place in draw.places) == list(range(50))
+    assert list(draws) == first
+    draws.set_epoch(1)
+    assert list(draws) != first
+    assert len({draw.seed for draw in [*first, *draws]}) == 8
+
+
+def test_ranks_share_an_epoch_without_overlap() -> None:
+    parts = [list(Draws(70, 8, shuffle=True, rank=rank, ranks=2)) for rank in range(2)]
+    assert [len(part) for part in parts] == [4, 4]
+    places = [place for part in parts for draw in part for place in draw.places]
+    assert len(set(places)) == len(places) == 64
+    in_order = [draw for rank in range(2) for draw in Draws(70, 8, shuffle=False, rank=rank, ranks=2)]
+    assert sorted(place for draw in in_order for place in draw.places) == list(range(70))
+
+
+def test_batches_are_rows_of_the_zoo_augmented_by_their_own_seed(zoo) -> None:
+    train = Zoo(zoo).split("train")
+    draw = next(iter(Draws(len(train), 8, shuffle=True)))
+    networks, labels = Batches(train)[draw]
+    assert torch.equal(networks.values, train.networks(draw.places).values)
+    assert torch.equal(labels, train.labels[draw.places])
+    noisy = Batches(train, Noise())
+    assert torch.equal(noisy[draw][0].values, noisy[draw][0].values)
+    assert not torch.equal(noisy[draw][0].values, networks.values)
+    assert not torch.equal(noisy[draw][0].values, noisy[draw._replace(seed=draw.seed + 1)][0].values)
+
+
+def test_only_training_batches_are_augmented(zoo) -> None:
+    data = ZooData(zoo, 16, Noise())
+    (networks, _), *_ = data.val_dataloader()
+    assert torch.equal(networks.values, Zoo(zoo).split("val").networks(slice(0, 16)).values)
+    (networks, labels), *_ = data.train_dataloader()
+    assert labels.shape == (16,)
+    distances = torch.cdist(networks.values, Zoo(zoo).split("train").networks().values)
+    assert distances.min() > 0
+
+
+# -- a run -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_keeps_what_it_was_made_with(run, zoo) -> None:
+    assert run.config["model"]["lr"] == 1e-3  # defaults are resolved
+    assert run.config["published"] == 91.4
+    assert set(run.facts) >= {"versions", "commit", "layouts", "family", "classes", "recipe", "parameters"}
+    assert run.layouts == Zoo(zoo).layouts
+    assert run.family == ZooData(zoo).family
+    rows = run.metrics_file.read_text().splitlines()
+    assert rows[0].startswith("epoch,step,train_loss,train_accuracy,val_loss,val_accuracy")
+    assert len(rows) == 4
+    assert "nan" not in "".join(rows)
+
+
+def test_the_best_checkpoint_is_the_one_of_the_best_validation_accuracy(run) -> None:
+    found = validate(run.folder)
+    column = [float(row.split(",")[5]) for row in run.metrics_file.read_text().splitlines()[1:]]
+    assert found["accuracy"] == pytest.approx(max(column), abs=1e-6)
+
+
+def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(run, zoo, tmp_path) -> None:
+    part = fit([*configuration(zoo, tmp_path), "--trainer.max_epochs", "1"], tmp_path / "run")
+    part = fit(["--trainer.max_epochs", "3", *BARE], part.folder, resume=True)
+    for file, other in ((part.last, run.last), (part.best, run.best)):
+        ours, theirs = weights(part, file), weights(run, other)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    without_seconds = [
+        [row.rsplit(",", 1)[0] for row in each.metrics_file.read_text().splitlines()] for each in (part, run)
+    ]
+    assert without_seconds[0] == without_seconds[1]
+
+
+def test_testing_agrees_with_classifying_by_hand(run, zoo) -> None:
+    result = test(run.folder)
+    metanetwork, config = load_run(run.folder)
+    split = Zoo(zoo).split("test")
+    scores = classify(metanetwork, split.networks(), batch_size=7)
+    right = (scores.argmax(1) == split.labels).double().mean().item()
+    assert result["accuracy"] == pytest.approx(right, abs=1e-6)
+    confusion = np.array(result["confusion"])
+    assert confusion.sum() == result["networks"] == len(split)
+    assert np.trace(confusion) == round(right * len(split))
+    assert json.loads(run.result_file.read_text()) == result == run.result
+    assert config["model"]["classes"] == 10
+
+
+def test_predicting_reads_files_of_several_kinds_and_names(run, zoo, tmp_path) -> None:
+    networks = Zoo(zoo).split("test").networks([0, 1])
+    states = [{name: tensor.clone() for name, tensor in state.items()} for state in networks.state_dicts()]
+    save_file(states[0], tmp_path / "a.safetensors")
+    torch.save({f"seq.{place}": tensor for place, tensor in enumerate(states[1].values())}, tmp_path / "b.pt")
+    rows = predict(run.folder, [tmp_path / "a.safetensors", tmp_path / "b.pt"])
+    expected = classify(load_run(run.folder)[0], networks).softmax(1)
+    assert [row["class"] for row in rows] == expected.argmax(1).tolist()
+    assert torch.allclose(torch.tensor([row["probabilities"] for row in rows]), expected)
+
+
+def test_training_from_python_with_a_module_of_ones_own(zoo, tmp_path) -> None:
+    data = ZooData(zoo, 16)
+    run = Run(tmp_path)
+    options = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    with quiet():
+        trainer = Trainer(max_epochs=1, callbacks=callbacks(run), **options)
+        module = Classification(FlatMLP(data.family, 10, hidden=(8,)), warmup=2)
+        trainer.fit(module, data)
+    assert run.best.is_file() and run.last.is_file()
+    assert module.metanetwork.standardise.spread.ne(1).any()  # the statistics were taken
+
+
+def test_the_learning_rate_warms_up_linearly_and_stays(zoo) -> None:
+    module = Classification(FlatMLP(ZooData(zoo).family, 10), lr=0.1, warmup=4)
+    chosen = module.configure_optimizers()
+    assert chosen["optimizer"].defaults["amsgrad"]
+    rates = []
+    for _ in range(6):
+        rates.append(chosen["optimizer"].param_groups[0]["lr"])
+        chosen["optimizer"].step()
+        chosen["lr_scheduler"]["scheduler"].step()
+    assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["--model.learning_rate=1", "--data.zoos=x", "--trainer.epochs=1", "--modle.lr=1"])
+def test_unknown_keys_are_refused(zoo, tmp_path, key) -> None:
+    with pytest.raises(ArgumentError, match=key.split("=")[0].split(".")[-1]):
+        fit([*configuration(zoo, tmp_path), key], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_keys_of_the_metanetwork_can_be_overridden_and_are_checked(zoo, tmp_path) -> None:
+    made = fit(
+        [*configuration(zoo, tmp_path), "--model.metanetwork.hidden=[5]", "--trainer.max_epochs=1"], tmp_path / "run"
+    )
+    assert weights(made)["metanetwork.mlp.0.weight"].shape[0] == 5
+    with pytest.raises(ArgumentError, match="wdth"):
+        fit([*configuration(zoo, tmp_path), "--model.metanetwork.wdth=5"], tmp_path / "other")
+
+
+def test_a_folder_is_neither_trained_into_twice_nor_resumed_from_nothing(run, zoo, tmp_path) -> None:
+    with pytest.raises(ConfigError, match="holds a run already"):
+        fit(configuration(zoo, tmp_path), run.folder)
+    with pytest.raises(CheckpointError, match=r"last\.ckpt is missing"):
+        fit([], tmp_path / "nothing", resume=True)
+    with pytest.raises(ConfigError, match="not a run"):
+        load_run(tmp_path / "empty")
+    with pytest.raises(ZooError):
+        fit([*configuration(tmp_path / "no zoo", tmp_path), *BARE], tmp_path / "run")
+
+
+def test_damaged_checkpoints_are_named(run, zoo, tmp_path) -> None:
+    copy = Run(tmp_path / "copy")
+    copy.checkpoints.mkdir(parents=True)
+    for file in (run.config_file, run.facts_file):
+        (copy.folder / file.name).write_bytes(file.read_bytes())
+    copy.best.write_bytes(run.best.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"best.ckpt cannot be read"):
+        load_run(copy.folder)
+    config = copy.config
+    config["model"]["metanetwork"]["init_args"]["hidden"] = [9]
+    copy.config_file.write_text(yaml.safe_dump(config))
+    copy.best.write_bytes(run.best.read_bytes())
+    with pytest.raises(CheckpointError, match=r"does not fit the metanetwork.*mlp.0.weight"):
+        load_run(copy.folder)
+    copy.config_file.write_text("model: [")
+    with pytest.raises(ConfigError, match="not readable"):
+        load_run(copy.folder)
+
+
+def test_files_that_are_no_networks_of_the_zoo_are_named(run, tmp_path) -> None:
+    with pytest.raises(CheckpointError, match=r"gone\.pt does not exist"):
+        predict(run.folder, [tmp_path / "gone.pt"])
+    (tmp_path / "text.safetensors").write_text("not tensors")
+    with pytest.raises(CheckpointError, match=r"text\.safetensors cannot be read"):
+        predict(run.folder, [tmp_path / "text.safetensors"])
+    torch.save({"model": {"x": torch.zeros(1)}}, tmp_path / "nested.pt")
+    with pytest.raises(CheckpointError, match=r"nested\.pt holds a dict"):
+        predict(run.folder, [tmp_path / "nested.pt"])
+    torch.save({"w": torch.zeros(3, 2), "b": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match=r"other.pt: expected a network 2 → 4 → 1 · sine; got tensors w \(3, 2\)"):
+        predict(run.folder, [tmp_path / "other.pt"])
+    state = {name: torch.full(shape, math.nan) for name, shape in run.layouts[0].shapes.items()}
+    save_file(state, tmp_path / "nan.safetensors")
+    with pytest.raises(CheckpointError, match=r"nan.safetensors: layers.0.weight holds NaN"):
+        predict(run.folder, [tmp_path / "nan.safetensors"])
+
+
+def test_code_in_a_checkpoint_is_never_run(run, tmp_path) -> None:
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "sprung",))
+
+    torch.save({"w": Trap()}, tmp_path / "trap.pt")
+    with pytest.raises(CheckpointError, match=r"trap\.pt cannot be read"):
+        predict(run.folder, [tmp_path / "trap.pt"])
+    assert not (tmp_path / "sprung").exists()
