@@ -1,0 +1,119 @@
+"""Pictures show what they are given, and a report is one file that needs no other."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.image import imread
+
+from neural_graphs import plots
+from neural_graphs.errors import ConfigError, LayoutError
+from neural_graphs.layout import Layout
+from neural_graphs.networks import Networks
+from neural_graphs.plots.network import DRAWN
+from neural_graphs.report import report
+from neural_graphs.tasks import fit
+from neural_graphs.tasks import test as evaluate
+from neural_graphs.zoo import grow_inrs, preset
+
+
+def network(layout: Layout) -> Networks:
+    return Networks(torch.randn(1, layout.size, generator=torch.Generator().manual_seed(0)), layout)
+
+
+def drawn(figure, kind) -> list:
+    return [each for each in figure.axes[0].collections if isinstance(each, kind)]
+
+
+@pytest.mark.parametrize("colours", [(), (3,)], ids=["grey", "colour"])
+def test_a_contact_sheet_puts_renders_beside_images(tmp_path, colours) -> None:
+    images, renders = np.zeros((5, 8, 6, *colours)), np.full((5, 8, 6, *colours), 1.7)
+    figure = plots.contact_sheet(images, renders, ["a"] * 5, columns=3, title="t")
+    shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert len(shown) == 5 and len(figure.axes) == 6
+    assert shown[0].shape == (8, 13, *colours)
+    assert shown[0][:, :6].max() == 0 and shown[0][:, 7:].min() == 1  # out of range is clipped
+    path = plots.save(figure, tmp_path / "deeper" / "sheet.png")
+    assert imread(path).ndim == 3
+
+
+def test_training_curves_leave_out_nothing() -> None:
+    columns = {"epoch": [0.0, 1.0, 2.0], "train_loss": [3.0, 2.0, 1.0], "val_loss": [3.0, 2.5, 2.0]}
+    columns |= {"train_accuracy": [0.1, 0.5, 0.9], "val_accuracy": [0.1, 0.4, float("nan")]}
+    figure = plots.training_curve(columns, marks={"flat MLP": 0.3})
+    loss, accuracy = figure.axes
+    assert [line.get_label() for line in loss.lines] == ["training", "validation"]
+    np.testing.assert_allclose(accuracy.lines[0].get_ydata(), [10, 50, 90])
+    assert "flat MLP 30.0" in [text.get_text() for text in accuracy.texts]
+
+
+def test_a_confusion_matrix_counts() -> None:
+    counts = np.array([[3, 1], [0, 4]])
+    axes = plots.confusion_matrix(counts, ["cat", "dog"]).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["3", "1", "4"]
+    assert "87.5 % of 8 networks" in axes.get_title(loc="left")
+    assert plots.confusion_matrix(np.zeros((2, 2), int)).axes[0].get_title(loc="left").startswith("0.0 %")
+
+
+def test_bars_are_as_long_as_the_accuracies() -> None:
+    axes = plots.bars({"ours": 0.9, "theirs": 0.5}, published={"ours": 0.88}).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx([90, 50])
+    assert "published 88.0" in [text.get_text() for text in axes.texts]
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        Layout.mlp((2, 5, 4, 1), activation="sine"),
+        Layout.cnn((1, 3, 4), kernels=(3, 3), classes=2),
+        Layout.cnn((1, 4, 6, 4), kernels=(3, 1, 3), classes=2, residual=(-1, -1, 0)),
+    ],
+    ids=str,
+)
+def test_a_network_is_drawn_whole(layout) -> None:
+    figure = plots.network_graph(network(layout))
+    assert sum(len(lines.get_segments()) for lines in drawn(figure, LineCollection)) == layout.weights
+    assert sum(len(dots.get_offsets()) for dots in drawn(figure, PathCollection)) == layout.neurons
+    assert len(figure.axes[0].texts) == len(layout.groups)
+
+
+def test_the_strongest_weight_has_the_strongest_line() -> None:
+    layout = Layout.mlp((2, 3, 1))
+    values = torch.full((1, layout.size), 0.1)
+    values[0, 3] = -2.0  # weight 3: from input 1 to hidden neuron 1
+    lines = drawn(plots.network_graph(Networks(values, layout)), LineCollection)[0]
+    strongest = int(np.argmax(lines.get_linewidths()))
+    red, _, blue, alpha = lines.get_colors()[strongest]
+    assert strongest == 5 and alpha == 1 and red > blue  # on top, opaque, negative
+    (x0, y0), (x1, y1) = lines.get_segments()[strongest]
+    assert (x0, x1) == (0, 1) and y0 < 0 and y1 == 0
+
+
+def test_large_groups_are_thinned_and_say_so() -> None:
+    figure = plots.network_graph(network(Layout.mlp((2, 3 * DRAWN, 1))))
+    assert sum(len(dots.get_offsets()) for dots in drawn(figure, PathCollection)) == 2 + DRAWN + 1
+    assert f"{DRAWN} of {3 * DRAWN} drawn" in figure.axes[0].texts[1].get_text()
+    with pytest.raises(LayoutError, match="one network, got 2"):
+        plots.network_graph(Networks.cat([network(Layout.mlp((2, 3, 1)))] * 2))
+
+
+def test_a_report_is_one_file_with_all_its_pictures(tmp_path) -> None:
+    grow_inrs(tmp_path / "zoo", "digits", replace(preset("fast"), steps=3), count=60, hidden=(4,), shares=(4, 1, 1))
+    mlp = {"class_path": "neural_graphs.nn.baselines.FlatMLP", "init_args": {"classes": 10, "hidden": [8]}}
+    content = {"model": {"metanetwork": mlp}, "data": {"zoo": str(tmp_path / "zoo")}, "published": 91.4}
+    content["trainer"] = {"max_epochs": 1, "enable_progress_bar": False, "accelerator": "cpu"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    run = fit(["--config", str(tmp_path / "config.yaml")], tmp_path / "run <b>")
+    untested = report(run.folder).read_text(encoding="utf-8")
+    assert "test accuracy" not in untested and untested.count("<img") == 3
+    result = evaluate(run.folder)
+    page = report(run.folder, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/png;base64,') == page.count("<img") == 4
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert f"{100 * result['accuracy']:.2f} %" in page and "91.4 %" in page and "run &lt;b&gt;" in page
+    with pytest.raises(ConfigError, match="is not a run"):
+        report(tmp_path / "empty")
