@@ -293,6 +293,11 @@ def test_fit_resumes(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         (["--trainer.max_epochss", "1"], "unknown key trainer.max_epochss; did you mean max_epochs?"),
         (["--model.lr", "fast"], "model.lr"),
         (["--data.zoo", "nowhere"], "nowhere is not a zoo"),
+        (["--trainer.logger", "lightning.pytorch.loggers.WandbLogger"], "pip install 'neural-graphs[wandb]'"),
+        (
+            ["--trainer.logger", "lightning.pytorch.loggers.TensorBoardLogger", "--trainer.logger.save_dir", "t"],
+            "needs",
+        ),
         (["--trainer.accelerator", "cuda", "--trainer.devices", "64"], "neural-graphs: error: "),
     ],
 )

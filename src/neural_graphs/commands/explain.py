@@ -21,6 +21,7 @@ VALUE = re.compile(r"Given value: (.{1,80})")
 FRAME = re.compile(
     r"Does not validate against any|Subtypes:|Errors:|Given value|NoneType|Problem with given|^Parser key"
 )
+MISSING = re.compile(r"Requirement '(?P<package>tensorboard|wandb)[^']*' not met")
 LISTED = 12  # more known keys than this are not listed
 
 
@@ -28,7 +29,7 @@ def explain(message: str, heads: Mapping[str, str | None]) -> ConfigError:
     """The error for a message of jsonargparse.
 
     Args:
-        message: what ``ArgumentError`` says.
+        message: what its ``ArgumentError``, or its ``ValueError`` while it makes the objects, says.
         heads: the keys a configuration may have at its top, each with the class it configures, if any.
     """
     classes = CLASS.findall(message) or CONFIGURED.findall(message)[:1]
@@ -42,6 +43,9 @@ def explain(message: str, heads: Mapping[str, str | None]) -> ConfigError:
         classes_there = [name for name in dir(import_module(missing["module"])) if name[0].isupper()]
         hint = _nearest(missing["name"], classes_there)
         return ConfigError(f"{where}{missing['module']} has no class {missing['name']}{hint}")
+    if missing := MISSING.search(message):
+        extra = f"pip install 'neural-graphs[{missing['package']}]'"
+        return ConfigError(f"{where}{classes[-1]} needs an extra: {extra}")
     value = VALUE.search(message)
     leaf = _leaf(message)
     return ConfigError(f"{where}{leaf}" + (f"; got {value[1]}" if value and "ot value" not in leaf else ""))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_graphs.commands import show
-from neural_graphs.commands.explain import check_overrides, explain
+from neural_graphs.commands.explain import FRAME, check_overrides, explain
 from neural_graphs.errors import ConfigError
 
 # Keys at the top of a configuration, and the classes they configure.
@@ -85,6 +85,10 @@ def configuration() -> Iterator[None]:
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
     except ArgumentError as error:
+        raise explain(str(error), HEADS) from error
+    except ValueError as error:
+        if not FRAME.search(str(error)):  # not from jsonargparse
+            raise
         raise explain(str(error), HEADS) from error
     except MisconfigurationException as error:
         raise ConfigError(" ".join(str(error).split())) from error
