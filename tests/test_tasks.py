@@ -193,6 +193,8 @@ def test_the_learning_rate_warms_up_linearly_and_stays(zoo) -> None:
         chosen["optimizer"].step()
         chosen["lr_scheduler"]["scheduler"].step()
     assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
+    falling = Classification(FlatMLP(ZooData(zoo).family, 10), warmup=4, steps=8)
+    assert [falling.rate(step) for step in (3, 4, 6, 8, 9)] == pytest.approx([1, 1, 0.5, 0, 0])
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Classifying networks: loss, metrics and optimiser around any module that maps `Networks` to class scores."""
 
+import math
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -25,7 +26,8 @@ class NeedsStatistics(Protocol):
 class Classification(LightningModule):
     """Train a metanetwork to tell the class of a network, by cross-entropy and AdamW (the paper, appendix on INRs).
 
-    The learning rate rises linearly over `warmup` steps and then stays. Dropout draws from torch's global generator,
+    The learning rate rises linearly over `warmup` steps and then stays (the paper), or falls to 0 along a cosine that
+    ends after `steps` steps (ours, for short runs). Dropout draws from torch's global generator,
     seeded at the start of every epoch, so that a run resumed between epochs goes on as if it had never stopped.
 
     Args:
@@ -34,7 +36,7 @@ class Classification(LightningModule):
         lr: learning rate after the warm-up.
         weight_decay: of AdamW.
         warmup: steps of the warm-up.
-        micro_batch: networks in one forward and backward pass; gradients are those of the whole batch. 0: all at once.
+        steps: at which the learning rate reaches 0; None: never.
         seed: of dropout.
     """
 
@@ -45,13 +47,12 @@ class Classification(LightningModule):
         lr: float = 1e-3,
         weight_decay: float = 5e-4,
         warmup: int = 1000,
-        micro_batch: int = 0,
+        steps: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.metanetwork = metanetwork
-        self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
-        self.micro_batch = micro_batch
+        self.lr, self.weight_decay, self.warmup, self.steps = lr, weight_decay, warmup, steps
         self.seed = seed
         self.train_accuracy = MulticlassAccuracy(classes, average="micro")
         self.val_accuracy = MulticlassAccuracy(classes, average="micro")
@@ -106,7 +107,17 @@ class Classification(LightningModule):
         torch.manual_seed(int(state[0]))
 
     def configure_optimizers(self) -> Any:
-        """AdamW with AMSGrad and a linear warm-up."""
+        """AdamW with AMSGrad, its learning rate following `rate`."""
+        # A lambda stays out of checkpoints, a method would be pickled into them.
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, amsgrad=True)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / max(1, self.warmup)))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, as a part of `lr`."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        if self.steps is None:
+            return 1.0
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -1,0 +1,42 @@
+"""Every experiment file is built and trains for two steps on a tiny zoo, and holds a published figure or says why not."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from neural_graphs.tasks import fit, load_run
+from neural_graphs.tasks import test as evaluate
+from neural_graphs.zoo import grow_inrs, preset
+
+FOLDER = Path(__file__).parents[1] / "experiments"
+FILES = sorted(FOLDER.rglob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("zoos") / "tiny"
+    grow_inrs(folder, "digits", replace(preset("fast"), steps=2), count=12, hidden=(3, 3), shares=(4, 1, 1))
+    return folder
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_it_trains(file, zoo, tmp_path) -> None:
+    tiny = {"data.zoo": zoo, "data.batch_size": 4, "trainer.max_epochs": 1, "trainer.limit_train_batches": 2}
+    tiny |= {"trainer.enable_progress_bar": "false", "trainer.accelerator": "cpu"}
+    run = fit(["--config", str(file), *(f"--{key}={value}" for key, value in tiny.items())], tmp_path / "run")
+    assert len(run.metrics_file.read_text().splitlines()) == 2
+    metanetwork, _ = load_run(run.folder)
+    assert run.facts["parameters"] == sum(p.numel() for p in metanetwork.parameters())
+    assert evaluate(run.folder)["networks"] == 2
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_it_says_how_to_run_it_and_what_to_expect(file) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert f"neural-graphs fit --config {file.relative_to(FOLDER.parent)}" in text
+    assert f"neural-graphs test --run runs/{file.stem}" in text
+    assert "ublished" in text
+    published = yaml.safe_load(text)["published"]
+    assert published is None or f"{published:g}" in "".join(line for line in text.splitlines() if line.startswith("#"))
