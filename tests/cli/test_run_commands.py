@@ -124,6 +124,13 @@ def test_predict_names_the_file_it_cannot_read(
     assert "broken.safetensors" in capsys.readouterr().err
 
 
+def test_report_writes_a_page(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.html"
+    assert main(["report", "--run", str(run), "--out", str(page)]) == 0
+    assert capsys.readouterr().out.strip() == str(page)
+    assert "FlatMLP" in page.read_text(encoding="utf-8")
+
+
 # -- what jsonargparse says ---------------------------------------------------------------------------------------
 
 NESTED = """Parser key "model":
