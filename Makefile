@@ -11,7 +11,7 @@ WORKERS ?= 2 # of pytest
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CONSTRAINTS := $(strip $(CONSTRAINTS))
-PYTEST := $(BIN)/python -W error::SyntaxWarning -m pytest -W error -n $(strip $(WORKERS))
+PYTEST := $(BIN)/python -m pytest -W error -n $(strip $(WORKERS))
 
 .PHONY: env demo test format lint types docs unit bench constraints clean
 
@@ -49,10 +49,10 @@ unit: env
 bench: env
 	$(BIN)/neural-graphs bench
 
+# Without the name of the build (+cpu, +cu130): that is for pip's index to choose.
 constraints: env
-	@head -n 1 constraints.txt > $(OUT).constraints
-	@$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' >> $(OUT).constraints
-	@mv $(OUT).constraints constraints.txt
+	@{ head -n 1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9]*$$//'; } > $(VENV)/constraints
+	@mv $(VENV)/constraints constraints.txt
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .hypothesis
