@@ -213,6 +213,13 @@ def test_initial_values_follow_the_preset():
             assert 0.97 * bound <= largest <= bound * (1 + 1e-6)
 
 
+def test_all_networks_may_start_from_the_same_values():
+    shared = recipe_of(preset("same-start"))
+    assert torch.equal(shared.initial(0), shared.initial(7))
+    assert not torch.equal(shared.initial(0), recipe_of(preset("same-start"), seed=1).initial(0))
+    assert "same_start" not in recipe_of(preset("fast")).to_json()["preset"]  # older zoos can be grown further
+
+
 def test_a_step_draws_a_quarter_of_the_pixels():
     drawn = recipe_of(preset("fast")).drawn()
     assert drawn.shape == (500, 16)

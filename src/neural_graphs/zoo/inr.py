@@ -49,9 +49,12 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as plain lists and dictionaries."""
+        preset = asdict(self.preset)
+        if not preset["same_start"]:
+            del preset["same_start"]  # as in the zoos grown before there was a choice
         return {
             "kind": "inr",
-            "preset": asdict(self.preset),
+            "preset": preset,
             "image": list(self.image),
             "hidden": list(self.hidden),
             "seed": self.seed,
@@ -79,6 +82,7 @@ class Recipe:
 
     def initial(self, number: int) -> Float[Tensor, " size"]:
         """Return the parameters that network `number` starts from."""
+        number = 0 if self.preset.same_start else number
         state = np.random.SeedSequence((self.seed, number)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]))
         uniform = torch.rand(self.layout.size, generator=generator)

@@ -60,6 +60,7 @@ class Preset:
     `offset` is added to the output, pixels in [0, 1] are mapped to [low, 1], `pixels` is the part of the pixels drawn
     at each step, `stop_psnr` (dB) ends a fit early, the learning rate goes from `lr` to `last_lr` along a cosine.
     `axes` names the first input: "xy" the column, "ij" the row. `copies` is the number of networks per training image.
+    With `same_start` all networks start from the same values, and neuron i does much the same in each of them.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Preset:
     pixels: float = 1.0
     axes: str = "xy"
     copies: int = 1
+    same_start: bool = False
 
     def __post_init__(self) -> None:
         if self.axes not in ("xy", "ij"):
@@ -122,6 +124,9 @@ PRESETS = {
         ),
         Preset(  # ours: the first layer of Sitzmann et al., a short cosine schedule, a quarter of the work per step
             "fast", Initialisation(), offset=0.5, low=0.0, lr=4e-3, last_lr=0.0, steps=500, pixels=0.25
+        ),
+        Preset(  # ours: for small images; the networks stay close to where all of them start
+            "same-start", Initialisation(), offset=0.5, low=0.0, lr=4e-3, last_lr=0.0, steps=60, same_start=True
         ),
     )
 }
