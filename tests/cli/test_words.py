@@ -126,6 +126,13 @@ def test_a_benchmark_gets_its_options(capfd: pytest.CaptureFixture[str]) -> None
     assert "--zoo" in capfd.readouterr().out
 
 
+def test_demo_is_told_where_and_how_much(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told: list[object] = []
+    monkeypatch.setattr("neural_graphs.demo.run", lambda out, quick: told.extend((out, quick)))
+    assert main(["demo", "--quick", "--out", str(tmp_path)]) == 0
+    assert told == [tmp_path, True]
+
+
 # -- tables -------------------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ def add(commands: Any) -> None:
     """Adds ``demo`` to the subparsers."""
     parser = commands.add_parser("demo", help="the whole story on scikit-learn's digits", description=DESCRIPTION)
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: out/demo")
+    parser.add_argument("--quick", action="store_true", help="a few networks for an epoch: only to see it run")
     parser.set_defaults(command=run)
 
 
@@ -22,5 +23,5 @@ def run(arguments: Namespace) -> int:
     """Runs the demo, which prints its own story."""
     from neural_graphs.demo import run as demo
 
-    demo(arguments.out)
+    demo(arguments.out, quick=arguments.quick)
     return 0
