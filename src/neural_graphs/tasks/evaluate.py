@@ -1,5 +1,6 @@
 """What a trained metanetwork says: of the splits of a zoo, and of single files. Data comes back; nothing is printed."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def _evaluate(run: Run, zoo: str | Path | None, split: str) -> dict[str, Any]:
     data = ZooData(place, config["data"]["batch_size"])
     module = Classification(metanetwork, config["model"]["classes"])
     with quiet():
-        trainer = Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False)
+        bar = sys.stderr.isatty()  # for people who watch
+        trainer = Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=bar)
         evaluate = trainer.test if split == "test" else trainer.validate
         (found,) = evaluate(module, data, verbose=False)
     result = {
