@@ -1,6 +1,6 @@
 """Compare our outputs with those of the paper's released models, case folder by case folder.
 
-Each folder holds config.json, state.safetensors, inputs.safetensors and outputs.safetensors. Prints one row per case and
+Each folder holds config.json, state.safetensors, inputs.safetensors and outputs.safetensors. Prints a row per case and
 exits non-zero where a relative error (largest difference over largest value, per output tensor) exceeds the bound.
 
     python benchmarks/parity.py DIR [DIR …]

@@ -1,4 +1,4 @@
-"""Every experiment file is built and trains for two steps on a tiny zoo, and holds a published figure or says why not."""
+"""Every experiment file trains for two steps on a tiny zoo, and holds a published figure or says why not."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -75,9 +75,9 @@ class Family:
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values from which `from_json` makes an equal family."""
-        return serial.to_json(self)  # type: ignore[no-any-return]
+        return serial.to_json(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Family":
         """The family that `to_json` described."""
-        return serial.from_json(value, (cls, Statistics))  # type: ignore[no-any-return]
+        return serial.from_json(value, (cls, Statistics))

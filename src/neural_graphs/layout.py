@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import prod
 from typing import Any, Literal
 
@@ -165,7 +165,7 @@ class Layout:
     def neuron_slices(self) -> tuple[slice, ...]:
         """The neurons of each group."""
         ends = list(accumulate((group.size for group in self.groups), initial=0))
-        return tuple(slice(a, b) for a, b in zip(ends, ends[1:], strict=False))
+        return tuple(slice(a, b) for a, b in pairwise(ends))
 
     @cached_property
     def weights(self) -> int:
@@ -177,7 +177,7 @@ class Layout:
         """The weights of each block."""
         counts = (prod(self.block_shape(block)) for block in self.blocks)
         ends = list(accumulate(counts, initial=0))
-        return tuple(slice(a, b) for a, b in zip(ends, ends[1:], strict=False))
+        return tuple(slice(a, b) for a, b in pairwise(ends))
 
     def block_shape(self, block: Block) -> tuple[int, int]:
         """`(targets, sources)` of a dense block; `(span, 1)` of a one-to-one block."""
@@ -268,5 +268,5 @@ class Layout:
         return cnn(channels, kernels, classes, **options)
 
 
-_KINDS = (Layout, Group, Block, Parameter, Activation, Atom, Product, Concat)
+_KINDS: tuple[type, ...] = (Layout, Group, Block, Parameter, Activation, Atom, Product, Concat)
 _KINDS += (Linear, Conv, Skip, GlobalMean, MaxPool)

@@ -1,4 +1,4 @@
-"""Builders of common layouts (MLP, INR, CNN with skips), reading them off state dicts, and what makes a layout valid."""
+"""Builders of layouts (MLP, INR, CNN with skips), layouts read off state dicts, and what makes a layout valid."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -21,7 +21,7 @@ def mlp(
     """A chain of Linear layers with one activation kind between them.
 
     `names` is the pattern of the tensor names, `.weight` and `.bias` are appended. `scale` multiplies the input of the
-    activation (default 30 for `sine`: SIREN, Sitzmann et al. 2020, section 3.2; else 1); `offset` is added to the output.
+    activation (30 for `sine`: SIREN, Sitzmann et al. 2020, section 3.2; else 1); `offset` is added to the output.
     """
     if len(sizes) < 2:
         raise LayoutError(f"an MLP needs at least an input and an output size, got {tuple(sizes)}")
@@ -73,15 +73,15 @@ def cnn(
     groups = [Group("input", Atom("input", channels[0]), "input")]
     blocks, parameters = [], []
     for layer, (fan_in, fan_out) in enumerate(pairwise(channels)):
-        name, kernel = names[0].format(layer), (kernels[layer], kernels[layer])
+        name, square = names[0].format(layer), (kernels[layer], kernels[layer])
         last = None if layer < depth - 1 else GlobalMean() if places is None else pool
         groups.append(Group(name, axes[layer], "hidden", f"{name}.bias", Activation(kinds[layer]), pool=last))
         pad = kernels[layer] // 2 if padding is None else padding
-        blocks.append(Block(layer, layer + 1, f"{name}.weight", kernel, Conv(stride, pad)))
+        blocks.append(Block(layer, layer + 1, f"{name}.weight", square, Conv(stride, pad)))
         if skips[layer] >= 0:
             span = min(channels[skips[layer] + 1], fan_out)
             blocks.append(Block(skips[layer] + 1, layer + 1, None, (1, 1), Skip(), span))
-        parameters += [Parameter(f"{name}.weight", (fan_out, fan_in, *kernel)), Parameter(f"{name}.bias", (fan_out,))]
+        parameters += [Parameter(f"{name}.weight", (fan_out, fan_in, *square)), Parameter(f"{name}.bias", (fan_out,))]
     head, kernel = names[1], places or ()
     groups.append(Group("output", Atom(head, classes), "output", f"{head}.bias"))
     blocks.append(Block(depth, depth + 1, f"{head}.weight", kernel))
@@ -107,7 +107,8 @@ def _tie(channels: tuple[int, ...], skips: tuple[int, ...], pattern: str) -> lis
         starts = sorted({0} | cuts[layer])
         pieces = [Atom(f"{pattern.format(layer)}[{a}:{b}]", b - a, free=True) for a, b in pairwise(starts)]
         if source >= 0:
-            span, shared_atoms = min(channels[source], channels[layer]), []
+            span = min(channels[source], channels[layer])
+            shared_atoms: list[Atom] = []
             for atom in axes[source]:
                 if sum(piece.size for piece in shared_atoms) < span:
                     shared_atoms.append(atom)

@@ -156,9 +156,9 @@ class Networks:
 
     __rmul__ = __mul__
 
-    def to(self, *args: torch.device | torch.dtype | str) -> Networks:
+    def to(self, target: torch.device | torch.dtype | str) -> Networks:
         """The same networks on another device or in another precision, as `Tensor.to`."""
-        return self.with_values(self.values.to(*args))
+        return self.with_values(self.values.to(target))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Networks:
         """Apply an element-wise or shape-preserving function to the values."""

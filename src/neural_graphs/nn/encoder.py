@@ -84,7 +84,7 @@ class Encoder(nn.Module):
             zero = torch.zeros_like(values)
             forwards, backwards = torch.cat([values, zero, values], -1), torch.cat([zero, values, values], -1)
             values = torch.cat([forwards, backwards], -2)
-        return encoder(values, columns, then=self.edge_out)  # type: ignore[no-any-return]
+        return encoder(values, columns, then=self.edge_out)
 
     def _columns(self, kernels: Kernels) -> Tensor | None:
         """The encoder inputs that the numbers of a kernel, once per part of `[own, opposite, sum]`, go to."""

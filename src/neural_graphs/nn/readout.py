@@ -1,5 +1,7 @@
 """Neural graphs to answers: invariant readouts of a whole network, equivariant readouts of its parameters."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -60,12 +62,12 @@ class GraphReadout(nn.Module):
         super().__init__()
         self.pool = pool
         sizes = [width * pool.factor, *[hidden or width] * depth]
-        layers = [m for a, b in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(a, b), nn.ReLU())]
+        layers = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU())]
         self.mlp = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 
     def forward(self, graph: NeuralGraph, networks: Networks) -> Tensor:
         """`(networks, classes)`."""
-        return self.mlp(self.pool(graph))  # type: ignore[no-any-return]
+        return self.mlp(self.pool(graph))
 
 
 class WeightReadout(nn.Module):
@@ -116,7 +118,8 @@ class WeightReadout(nn.Module):
 
     def _kernels(self, hidden: Tensor, kernels: Kernels) -> Tensor:
         columns = frame_columns(kernels.shape, self.frame, self.channels)
-        weight, bias = self.kernel.weight, self.kernel.bias
+        weight: Tensor = self.kernel.weight
+        bias: Tensor = self.kernel.bias
         if columns is not None:
             places = torch.from_numpy(columns).to(weight.device)
             weight, bias = weight[places], bias[places]

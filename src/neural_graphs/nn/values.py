@@ -79,7 +79,7 @@ def frame_columns(shape: tuple[int, ...], frame: tuple[int, int], channels: int)
 
 
 class ValueEncoder(nn.Module):
-    """`[Fourier], Linear, (SiLU, Linear) × (depth − 1)` on the last axis (MODELS: encoder; paper section 3 and appendix).
+    """`[Fourier], Linear, (SiLU, Linear) × (depth − 1)` on the last axis (paper section 3 and appendix).
 
     `inputs` raw numbers to `width` features. `sigma` is the scale of the random frequencies, drawn once from
     N(0, sigma²) and never trained; None feeds the raw numbers straight in. A kernel smaller than the largest one gives
@@ -102,7 +102,8 @@ class ValueEncoder(nn.Module):
         self, values: Float[Tensor, "*batch numbers"], columns: Tensor | None = None, then: nn.Linear | None = None
     ) -> Float[Tensor, "*batch width"]:
         """Encode, and apply the Linear layer `then`, merged with the one before it where nothing lies between."""
-        weight, bias = self.first.weight, self.first.bias
+        weight: Tensor = self.first.weight
+        bias: Tensor = self.first.bias
         if then is not None and not self.rest:
             weight, bias, then = then.weight @ weight, then.weight @ bias + then.bias, None
         features = self._project(values, columns, weight, bias)
@@ -114,5 +115,6 @@ class ValueEncoder(nn.Module):
         if self.frequencies is None:
             return F.linear(values, weight if columns is None else weight[:, columns], bias)
         frequencies = self.frequencies if columns is None else self.frequencies[:, columns]
-        flat = FourierLinear.apply(values.reshape(-1, values.shape[-1]), frequencies, weight, bias)
-        return flat.unflatten(0, values.shape[:-1])  # type: ignore[no-any-return, union-attr]
+        rows = values.reshape(-1, values.shape[-1])
+        flat: Tensor = FourierLinear.apply(rows, frequencies, weight, bias)  # type: ignore[no-untyped-call]  # torch's
+        return flat.unflatten(0, values.shape[:-1])
