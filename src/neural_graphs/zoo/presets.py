@@ -125,8 +125,15 @@ PRESETS = {
         Preset(  # ours: the first layer of Sitzmann et al., a short cosine schedule, a quarter of the work per step
             "fast", Initialisation(), offset=0.5, low=0.0, lr=4e-3, last_lr=0.0, steps=500, pixels=0.25
         ),
-        Preset(  # ours: for small images; the networks stay close to where all of them start
-            "same-start", Initialisation(), offset=0.5, low=0.0, lr=4e-3, last_lr=0.0, steps=60, same_start=True
+        Preset(  # ours, for images of 8 × 8: networks as smooth as those allow, close to where all of them start
+            "same-start",
+            Initialisation(first=Uniform(0.4, 1.0)),
+            offset=0.5,
+            low=0.0,
+            lr=4e-3,
+            last_lr=0.0,
+            steps=200,
+            same_start=True,
         ),
     )
 }
