@@ -182,7 +182,7 @@ def _encoder(config: Config, source: _Reader, layout: Layout, graph_nn: bool) ->
 def _gnn(config: Config, source: _Reader, equivariant: bool) -> MessagePassing:
     settings = config["model"]["gnn_backbone"]
     width, depth = settings["hidden_channels"], settings["num_layers"]
-    made = MessagePassing(width, depth, dropout=settings["dropout"])
+    made = MessagePassing(width, depth, dropout=settings["dropout"], outputs_only=not equivariant)
     for t, layer in enumerate(made.messages):
         name = f"gnn.convs.{t}"
         source.fill(layer.modulation, f"{name}.edge_encoder")
@@ -204,8 +204,9 @@ def _gnn(config: Config, source: _Reader, equivariant: bool) -> MessagePassing:
 def _transformer(config: Config, source: _Reader, equivariant: bool) -> RelationalTransformer:
     model = config["model"]
     made = RelationalTransformer(
-        model["d_node"], model["d_edge"], model["n_layers"], model["n_heads"], model["d_attn_hid"],
-        (model["d_node_hid"], model["d_edge_hid"]), model.get("modulate_v", True), model["dropout"], equivariant,
+        (model["d_node"], model["d_edge"]), model["n_layers"], model["n_heads"], model["d_attn_hid"],
+        (model["d_node_hid"], model["d_edge_hid"]), modulate=model.get("modulate_v", True), dropout=model["dropout"],
+        update_edges=equivariant, outputs_only=not equivariant,
     )  # fmt: skip
     for t, layer in enumerate(made.layers):
         name = f"layers.{t}"

@@ -1,6 +1,7 @@
 """`Ragged`: a batch of different layouts on one long axis; reductions are scatters."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.reductions import summary
 from neural_graphs.structure import bias_places, edge_recipe, ends, kernel_places, output_places
-from neural_graphs.topology import Kernels, NeuronTable, Topology
+from neural_graphs.topology import Kernels, Narrow, NeuronTable, Topology
 from neural_graphs.wiring import Wiring
 
 
@@ -82,13 +83,13 @@ class Ragged(Topology):
 
     def _recipe(self) -> Tensor:
         """Like `structure.edge_recipe`, for the pieces of the whole batch: one per copy and kernel shape."""
-        sizes = {shape: 0 for shape in self.shapes}
+        sizes = dict.fromkeys(self.shapes, 0)
         for layout in self.layouts:
             for places in kernel_places(layout):
                 sizes[places.shape] += len(places.weights)
         weights = sum(sizes.values())
         piece_starts = dict(zip(self.shapes, _starts(list(sizes.values())), strict=True))
-        used, recipes = {shape: 0 for shape in self.shapes}, []
+        used, recipes = dict.fromkeys(self.shapes, 0), []
         for layout in self.layouts:
             rows = []
             for places in kernel_places(layout):
@@ -125,7 +126,20 @@ class Ragged(Topology):
         return powers / self.sum(powers, "source").index_select(0, self.source)
 
     def counterpart(self, edges: Tensor) -> Tensor:
-        return edges.index_select(0, self._indices(self.edges, self.wiring.counterpart))
+        return edges.index_select(0, self.counterpart_index())
+
+    def counterpart_index(self) -> Tensor:
+        return self._indices(self.edges, self.wiring.counterpart)
+
+    def at_outputs(self, end: str) -> Narrow:
+        index = self.is_output()[self.target if end == "target" else self.source, 0].nonzero()[:, 0]
+        narrow = copy(self)
+        narrow.source, narrow.target = self.source[index], self.target[index]
+        narrow.in_degree = torch.bincount(narrow.target, minlength=sum(self.neurons)).double()[:, None]
+        return Narrow(narrow, index)
+
+    def is_output(self) -> Tensor:
+        return self.neuron_index(lambda layout: np.isin(np.arange(layout.neurons), output_places(layout)))[:, None]
 
     def weights(self, edges: Tensor) -> Tensor:
         return edges.index_select(

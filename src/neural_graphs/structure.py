@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from neural_graphs.layout import Layout
-from neural_graphs.wiring import Arc, Wiring
+from neural_graphs.wiring import Arc, Wiring, narrow
 
 
 @dataclass(frozen=True)
 class KernelPlaces:
-    """Where the weights of one kernel shape are: their numbers in the layout (`weights`, ascending), their target group,
-    and the first number of each in the flat vector (`starts`; -1 for structural weights, whose kernel is constant ones).
-    `blocks` are the numbers of their blocks, each once."""
+    """Where the weights of one kernel shape are.
+
+    `weights` are their numbers in the layout, ascending, `groups` their target groups and `starts` the first number of
+    each in the flat vector (-1 for structural weights, whose kernel is constant ones); `blocks` lists their blocks.
+    """
 
     shape: tuple[int, ...]
     blocks: tuple[int, ...]
@@ -99,28 +101,35 @@ class Structure:
     in_degree: Tensor  # (neurons, 1) float64
     has_bias: Tensor  # (neurons, 1) bool
     outputs: Tensor  # (outputs,)
+    is_output: Tensor  # (neurons, 1) bool
+    edges: Tensor  # (edges,), their numbers among all edges of the wiring
 
 
 @lru_cache(maxsize=512)
-def structure(layout: Layout, wiring: Wiring, device: torch.device) -> Structure:
-    """The structure of a layout, cached."""
+def structure(layout: Layout, wiring: Wiring, device: torch.device, end: str | None = None) -> Structure:
+    """The structure of a layout, cached; with `end` that of the edges whose source or target is an output neuron."""
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
     recipe = edge_recipe(layout, wiring)
     plain = np.array_equal(recipe, np.arange(len(recipe)))
-    degree = np.bincount(ends(layout, wiring)[1], minlength=layout.neurons).astype(np.float64)
-    try:
-        counterpart = tensor(wiring.counterpart(layout))
-    except ValueError:  # a forward wiring has none
-        counterpart = None
+    arcs, edges = wiring.arcs(layout), np.arange(len(recipe))
+    outputs = output_places(layout)
+    if end is not None:
+        arcs, edges = narrow(arcs, slice(int(outputs[0]), int(outputs[-1]) + 1), end)
     return Structure(
-        wiring.arcs(layout),
-        None if plain else tensor(recipe),
-        tensor(wiring.weight_places(layout)),
-        counterpart,
-        tensor(degree[:, None]),
-        tensor(bias_places(layout)[:, None] >= 0),
-        tensor(output_places(layout)),
+        arcs=arcs,
+        recipe=None if plain else tensor(recipe),
+        weight_places=tensor(wiring.weight_places(layout)),
+        counterpart=tensor(wiring.counterpart(layout)) if wiring.paired else None,
+        in_degree=tensor(_degree(layout, wiring, edges)[:, None]),
+        has_bias=tensor(bias_places(layout)[:, None] >= 0),
+        outputs=tensor(outputs),
+        is_output=tensor(np.isin(np.arange(layout.neurons), outputs)[:, None]),
+        edges=tensor(edges),
     )
+
+
+def _degree(layout: Layout, wiring: Wiring, edges: np.ndarray) -> np.ndarray:
+    return np.bincount(ends(layout, wiring)[1][edges], minlength=layout.neurons).astype(np.float64)

@@ -9,8 +9,11 @@ from math import prod
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from neural_graphs.attention import Attend
+from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Block, Layout
 from neural_graphs.networks import Networks
 from neural_graphs.reductions import Spread, Statistics, SumTo, peak
@@ -30,12 +33,32 @@ class Kernels:
     groups: Tensor
 
 
+@dataclass(frozen=True)
+class Narrow:
+    """Some edges of a topology: the topology they form, with all neurons, and their numbers `(edges,)`."""
+
+    topology: Topology
+    index: Tensor
+
+    def take(self, edges: Tensor) -> Tensor:
+        """The features of these edges, out of those of all."""
+        return edges.index_select(-2, self.index)
+
+    def take_counterparts(self, edges: Tensor, whole: Topology) -> Tensor:
+        """The features of the edges that run the other way round, out of those of all edges of `whole`."""
+        return edges.index_select(-2, whole.counterpart_index()[self.index])
+
+    def keep_outputs(self, new: Tensor, old: Tensor) -> Tensor:
+        """`new` features at output neurons, `old` ones at the others."""
+        return torch.where(self.topology.is_output(), new, old)
+
+
 class Topology(ABC):
     """A batch of layouts under one wiring.
 
-    Feature tensors are `(*batch, neurons, d)` and `(*batch, edges, d)`: a batch axis where all networks share one layout
-    (`Regular`), one long axis where they differ (`Ragged`). Verbs: `spread` (neurons → edges), `statistics`, `sum` and
-    `softmax` (edges → neurons), `mean` and `outputs` (neurons → networks).
+    Feature tensors are `(*batch, neurons, d)` and `(*batch, edges, d)`: a batch axis where all networks share one
+    layout (`Regular`), one long axis where they differ (`Ragged`). Verbs: `spread` (neurons → edges), `statistics`,
+    `sum`, `softmax` and `attend` (edges → neurons), `mean` and `outputs` (neurons → networks).
     """
 
     wiring: Wiring
@@ -57,7 +80,7 @@ class Topology(ABC):
 
     @abstractmethod
     def biases(self, networks: Networks) -> tuple[Tensor, Tensor]:
-        """Biases `(*batch, neurons, channels)`, 0 where a neuron has none, and the mask `(neurons, 1)` of those that do."""
+        """Biases `(*batch, neurons, channels)`, 0 where there is none; and the mask `(neurons, 1)` of those there."""
 
     @abstractmethod
     def arrange(self, pieces: list[Tensor], loop: Tensor | None, absent: Tensor | None) -> Tensor:
@@ -83,6 +106,33 @@ class Topology(ABC):
     def softmax(self, logits: Tensor) -> Tensor:
         """Normalise `(*batch, edges, heads)` over the edges that leave each neuron."""
 
+    def attend(self, nodes: Tensor, edges: Tensor, weight: Tensor, heads: int, modulate: bool) -> Tensor:
+        """Relational attention of every neuron over the edges that leave it, `(*batch, neurons, attention)`.
+
+        `nodes` `(*batch, neurons, 3 · attention)` holds query, key and value of every neuron, `weight`
+        `(3 or 4 · attention, d)` makes query, key, value (and gate) of `edges` `(*batch, edges, d)`; each of the parts
+        is `attention` wide, head after head. See `RelationalAttention` for the formula.
+        """
+        q, k, v = nodes.chunk(3, -1)
+        width, nothing = q.shape[-1], torch.zeros_like(q)
+        q_e, k_e, v_e, *gate = F.linear(edges, weight).split(width, -1)
+        product = (self.spread(q, nothing) + q_e) * (self.spread(nothing, k) + k_e)
+        share = self.softmax(product.unflatten(-1, (heads, -1)).sum(-1) * width**-0.5)
+        value = self.spread(nothing, v) * gate[0] + v_e if modulate else self.spread(nothing, v) + v_e
+        return self.sum((share[..., None] * value.unflatten(-1, (heads, -1))).flatten(-2), "source")
+
+    @abstractmethod
+    def at_outputs(self, end: str) -> Narrow:
+        """The edges whose `end` ("source" or "target") is an output neuron."""
+
+    @abstractmethod
+    def is_output(self) -> Tensor:
+        """Which neurons are outputs, `(neurons, 1)` bool."""
+
+    @abstractmethod
+    def counterpart_index(self) -> Tensor:
+        """The number of the edge that joins the same neurons the other way round, `(edges,)`."""
+
     @abstractmethod
     def counterpart(self, edges: Tensor) -> Tensor:
         """For every edge the features of the edge that joins the same neurons the other way round."""
@@ -101,7 +151,7 @@ class Topology(ABC):
 
     @abstractmethod
     def outputs(self, nodes: Tensor) -> Tensor:
-        """The features of the output neurons, `(networks, outputs, d)`. Raises LayoutError where their numbers differ."""
+        """The features of the output neurons, `(networks, outputs, d)`. Raises LayoutError where numbers differ."""
 
     @abstractmethod
     def neuron_index(self, table: NeuronTable) -> Tensor:
@@ -119,9 +169,9 @@ class Topology(ABC):
 class Regular(Topology):
     """All networks share one layout: a batch axis, and arcs that are dense tables."""
 
-    def __init__(self, layout: Layout, count: int, wiring: Wiring, device: torch.device):
+    def __init__(self, layout: Layout, count: int, wiring: Wiring, device: torch.device, end: str | None = None):
         self.layout, self.count, self.wiring, self.device = layout, count, wiring, device
-        self.structure = structure(layout, wiring, device)
+        self.structure = structure(layout, wiring, device, end)
         self.arcs = self.structure.arcs
         self.in_degree = self.structure.in_degree
 
@@ -164,6 +214,9 @@ class Regular(Topology):
     def statistics(self, messages: Tensor) -> Tensor:
         return Statistics.apply(messages, self.arcs, self.in_degree)  # type: ignore[no-untyped-call]
 
+    def attend(self, nodes: Tensor, edges: Tensor, weight: Tensor, heads: int, modulate: bool) -> Tensor:
+        return Attend.apply(nodes, edges, weight, self.arcs, heads, modulate)  # type: ignore[no-untyped-call]
+
     def sum(self, edges: Tensor, end: str = "target") -> Tensor:
         return SumTo.apply(edges, self.arcs, self.layout.neurons, end)  # type: ignore[no-untyped-call]
 
@@ -178,7 +231,19 @@ class Regular(Topology):
     def counterpart(self, edges: Tensor) -> Tensor:
         if len(self.arcs) == 1:
             return edges.unflatten(1, (self.arcs[0].rows, -1)).transpose(1, 2).flatten(1, 2)
-        return edges[:, self.structure.counterpart]
+        return edges.index_select(1, self.counterpart_index())
+
+    def counterpart_index(self) -> Tensor:
+        if self.structure.counterpart is None:
+            raise LayoutError(f"{self.wiring} has no reversed edges; use Bidirectional, Looped or AllPairs")
+        return self.structure.counterpart
+
+    def at_outputs(self, end: str) -> Narrow:
+        narrow = Regular(self.layout, self.count, self.wiring, self.device, end)
+        return Narrow(narrow, narrow.structure.edges)
+
+    def is_output(self) -> Tensor:
+        return self.structure.is_output
 
     def weights(self, edges: Tensor) -> Tensor:
         if len(self.arcs) == 1:

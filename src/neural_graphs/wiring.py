@@ -6,6 +6,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout
 
 
@@ -37,6 +38,29 @@ class Arc:
         return self.source.start + table[self.source_axis], self.target.start + table[self.target_axis]
 
 
+def narrow(arcs: tuple[Arc, ...], neurons: slice, end: str) -> tuple[tuple[Arc, ...], np.ndarray]:
+    """The edges whose `end` lies in a run of neurons: as arcs of their own, and their numbers among all edges."""
+    kept, numbers, start = [], [np.arange(0)], 0
+    for arc in arcs:
+        place, axis = (arc.source, arc.source_axis) if end == "source" else (arc.target, arc.target_axis)
+        first, last = max(place.start, neurons.start), min(place.stop, neurons.stop)
+        if first >= last:
+            continue
+        table = arc.start + np.arange(arc.rows * arc.columns).reshape(arc.rows, arc.columns)
+        chosen = np.take(table, np.arange(first - place.start, last - place.start), axis)
+        ends = {"source": arc.source, "target": arc.target}
+        axes = {"source": arc.source_axis, "target": arc.target_axis}
+        for name in ends:
+            if axes[name] == axis:  # the other end too, where the arc is one-to-one
+                offset = ends[name].start - place.start
+                ends[name] = slice(first + offset, last + offset)
+        rows, columns = chosen.shape
+        kept.append(Arc(start, rows, columns, ends["source"], ends["target"], arc.source_axis, arc.target_axis))
+        numbers.append(chosen.reshape(-1))
+        start += chosen.size
+    return tuple(kept), np.concatenate(numbers)
+
+
 @dataclass(frozen=True)
 class Wiring(ABC):
     """The rule that lists the edges of a layout; a value without tensors.
@@ -45,6 +69,11 @@ class Wiring(ABC):
     """
 
     copies: int = 1
+
+    @property
+    def paired(self) -> bool:
+        """Whether every edge has a counterpart that runs the other way round."""
+        return True
 
     @abstractmethod
     def arcs(self, layout: Layout) -> tuple[Arc, ...]:
@@ -67,11 +96,15 @@ class Wiring(ABC):
 class Forward(Wiring):
     """Every weight, from its source to its target."""
 
+    @property
+    def paired(self) -> bool:
+        return False
+
     def arcs(self, layout: Layout) -> tuple[Arc, ...]:
         return _weights(layout)
 
     def counterpart(self, layout: Layout) -> np.ndarray:
-        raise ValueError("a forward wiring has no reversed edges; use Bidirectional, Looped or AllPairs")
+        raise LayoutError("a forward wiring has no reversed edges; use Bidirectional, Looped or AllPairs")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neural_graphs.graph import NeuralGraph
+from neural_graphs.nn.dropout import Dropout
 from neural_graphs.topology import Topology
 
 
@@ -67,25 +68,33 @@ class EdgeUpdate(nn.Module):
 class MessagePassing(nn.Module):
     """The NG-GNN backbone: `depth` rounds of messages, and edge updates between them.
 
-    `log_degree` is δ, see `average_log_degree`; `dropout` follows the norm between rounds.
+    `log_degree` is δ, see `Family`; `dropout` follows the norm between rounds. With `outputs_only` the last round
+    updates output neurons only, and the edges it reads are the only ones updated before it: what a readout of output
+    neurons needs, at two thirds of the cost.
     """
 
-    def __init__(self, width: int, depth: int = 4, log_degree: float = 1.0, dropout: float = 0.0):
+    def __init__(
+        self, width: int, depth: int = 4, log_degree: float = 1.0, dropout: float = 0.0, outputs_only: bool = False
+    ):
         super().__init__()
         self.messages = nn.ModuleList(Messages(width, log_degree) for _ in range(depth))
         self.norms = nn.ModuleList(GraphNorm(width) for _ in range(depth - 1))
         self.edge_updates = nn.ModuleList(EdgeUpdate(width) for _ in range(depth - 1))
-        self.dropout = dropout
+        self.dropout, self.outputs_only = Dropout(dropout), outputs_only
+        self.numbers_per_edge = 2 * width
 
     def forward(self, graph: NeuralGraph) -> NeuralGraph:
         """Graph in, graph out: neurons are updated `depth` times, edges `depth − 1` times."""
-        for index, messages in enumerate(self.messages):
-            nodes = messages(graph)
-            if index == len(self.norms):
-                return NeuralGraph(nodes, graph.edges, graph.topology)
-            nodes = F.silu(self.norms[index](nodes, graph.topology))
-            if self.dropout and self.training:
-                nodes = F.dropout(nodes, self.dropout)
-            graph = NeuralGraph(nodes, graph.edges, graph.topology)
-            graph = NeuralGraph(nodes, self.edge_updates[index](graph), graph.topology)
-        return graph
+        whole = graph.topology
+        last = whole.at_outputs("target") if self.outputs_only else None
+        for index, norm in enumerate(self.norms):
+            nodes = self.dropout(F.silu(norm(self.messages[index](graph), whole)))
+            edges, topology = graph.edges, whole
+            if last is not None and index == len(self.norms) - 1:
+                edges, topology = last.take(edges), last.topology
+            graph = NeuralGraph(nodes, self.edge_updates[index](NeuralGraph(nodes, edges, topology)), topology)
+        if last is None:
+            return NeuralGraph(self.messages[-1](graph), graph.edges, whole)
+        if not self.norms:
+            graph = NeuralGraph(graph.nodes, last.take(graph.edges), last.topology)
+        return NeuralGraph(last.keep_outputs(self.messages[-1](graph), graph.nodes), graph.edges, last.topology)

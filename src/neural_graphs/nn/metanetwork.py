@@ -1,28 +1,43 @@
-"""`Metanetwork`: an encoder, a backbone and a readout; and the two models of the paper as ready-made ones."""
+"""`Metanetwork`: an encoder, a backbone and a readout."""
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from neural_graphs.graph import NeuralGraph
 from neural_graphs.networks import Networks
+from neural_graphs.nn import microbatch
 
 
 class Metanetwork(nn.Module):
     """`Encoder → Backbone → Readout`: a network that reads networks.
 
     `metanetwork(networks)` is `(networks, classes)` with a `GraphReadout`, and `Networks` (a change of every parameter)
-    with a `WeightReadout`. The order of hidden neurons never matters.
+    with a `WeightReadout`. The order of hidden neurons never matters. Without gradients a large batch is read piece by
+    piece (`nn.microbatch`), so that any number of networks fits; to train piece by piece, use `microbatch.mean_loss`.
     """
 
     def __init__(self, encoder: nn.Module, backbone: nn.Module, readout: nn.Module):
         super().__init__()
         self.encoder, self.backbone, self.readout = encoder, backbone, readout
 
-    def forward(self, networks: Networks) -> Tensor | Networks | Any:
+    def forward(self, networks: Networks) -> Tensor | Networks:
         """Read a batch of networks."""
+        found: Tensor | Networks = self.read(networks) if torch.is_grad_enabled() else microbatch.read(self, networks)
+        return found
+
+    def read(self, networks: Networks) -> Any:
+        """Read a batch in one go."""
         return self.readout(self.embed(networks), networks)
 
     def embed(self, networks: Networks) -> NeuralGraph:
         """The neural graph before the readout."""
-        return self.backbone(self.encoder(networks))  # type: ignore[no-any-return]
+        graph: NeuralGraph = self.backbone(self.encoder(networks))
+        return graph
+
+    def numbers(self, networks: Networks) -> int:
+        """How many numbers the largest edge tensor holds for one network, about."""
+        largest = max(networks.layouts, key=lambda layout: layout.weights) if not networks.regular else networks.layout
+        edges = sum(arc.rows * arc.columns for arc in self.encoder.wiring.arcs(largest))
+        return int(edges * self.backbone.numbers_per_edge)

@@ -50,7 +50,7 @@ class NGGNN(Metanetwork):
         wiring = Bidirectional() if reverse else Forward()
         super().__init__(
             encoder(family, wiring, width, width, sigma=sigma, probes=probes),
-            MessagePassing(width, depth, family.log_degree, dropout),
+            MessagePassing(width, depth, family.log_degree, dropout, outputs_only=True),
             GraphReadout(width, classes, ConcatOutputs(family.outputs)),
         )
 
@@ -85,7 +85,7 @@ class NGT(Metanetwork):
     ):  # fmt: skip
         super().__init__(
             encoder(family, wiring or Looped(), *widths, sigma=sigma, probes=probes),
-            RelationalTransformer(*widths, depth, heads, attention, hidden, dropout=dropout),
+            RelationalTransformer(widths, depth, heads, attention, hidden, dropout=dropout, outputs_only=True),
             GraphReadout(widths[0], classes, ConcatOutputs(family.outputs), hidden[0], depth=1),
         )
 
@@ -100,6 +100,6 @@ class NGTEditor(Metanetwork):
     ):  # fmt: skip
         super().__init__(
             encoder(family, wiring or Looped(), *widths, sigma=sigma, probes=probes),
-            RelationalTransformer(*widths, depth, heads, attention, hidden, dropout=dropout, update_edges=True),
+            RelationalTransformer(widths, depth, heads, attention, hidden, dropout=dropout, update_edges=True),
             WeightReadout(*widths, family.groups, family.frame),
         )

@@ -1,10 +1,11 @@
 """NG-T: relational attention, where edges shape queries, keys and values (paper section 3.2; Diao & Loynd 2023)."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neural_graphs.graph import NeuralGraph
+from neural_graphs.nn.dropout import Dropout
+from neural_graphs.topology import Topology
 
 
 class RelationalAttention(nn.Module):
@@ -18,49 +19,41 @@ class RelationalAttention(nn.Module):
         super().__init__()
         if attention % heads:
             raise ValueError(f"attention width {attention} must be a multiple of the number of heads {heads}")
-        self.heads, self.scale, self.modulate = heads, attention**-0.5, modulate
+        self.heads, self.modulate = heads, modulate
         self.node = nn.Linear(nodes, 3 * attention, bias=False)  # per head: query, key, value
         self.edge = nn.Linear(edges, (4 if modulate else 3) * attention, bias=False)  # and gate
         self.out = nn.Linear(attention, nodes)
 
     def forward(self, graph: NeuralGraph) -> Tensor:
         """`(*batch, neurons, nodes)`."""
-        topology = graph.topology
-        q, k, v = self.node(graph.nodes).unflatten(-1, (self.heads, 3, -1)).unbind(-2)
-        q_e, k_e, v_e, *gate = self.edge(graph.edges).unflatten(-1, (self.heads, -1, q.shape[-1])).unbind(-2)
-        nothing = torch.zeros_like(q).flatten(-2)
-        query = topology.spread(q.flatten(-2), nothing).unflatten(-1, q.shape[-2:]) + q_e
-        key = topology.spread(nothing, k.flatten(-2)).unflatten(-1, q.shape[-2:]) + k_e
-        value = topology.spread(nothing, v.flatten(-2)).unflatten(-1, q.shape[-2:])
-        value = value * gate[0] + v_e if self.modulate else value + v_e
-        share = topology.softmax((query * key).sum(-1) * self.scale)
-        return self.out(topology.sum((share[..., None] * value).flatten(-2), "source"))
+        nodes = F.linear(graph.nodes, self._parts(self.node.weight, 3))
+        weight = self._parts(self.edge.weight, 4 if self.modulate else 3)
+        return self.out(graph.topology.attend(nodes, graph.edges, weight, self.heads, self.modulate))
+
+    def _parts(self, weight: Tensor, parts: int) -> Tensor:
+        """Rows ordered by head and then part, as the released code keeps them, to part and then head."""
+        return weight.unflatten(0, (self.heads, parts, -1)).transpose(0, 1).flatten(0, 2)
 
 
 class RelationalLayer(nn.Module):
-    """Attention, node MLP, and, unless `last`, the update of edges from themselves, their counterpart and their ends."""
+    """Attention, node MLP, and, with `edge_update`, new edges from themselves, their counterparts and their ends."""
 
     def __init__(
-        self, nodes: int, edges: int, attention: int, heads: int, node_hidden: int, edge_hidden: int,
-        modulate: bool = True, dropout: float = 0.0, last: bool = False,
+        self, nodes: int, edges: int, attention: int, heads: int, hidden: tuple[int, int], modulate: bool = True,
+        dropout: float = 0.0, edge_update: bool = True,
     ):  # fmt: skip
         super().__init__()
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.attention = RelationalAttention(nodes, edges, attention, heads, modulate)
         self.node_in = nn.Linear(nodes, nodes)
         self.node_norms = nn.ModuleList(nn.LayerNorm(nodes) for _ in range(2))
-        self.node_mlp = nn.Sequential(nn.Linear(nodes, node_hidden, False), nn.GELU(), nn.Linear(node_hidden, nodes))
-        self.edge_update = None if last else RelationalEdgeUpdate(nodes, edges, edge_hidden, dropout)
+        self.node_mlp = nn.Sequential(nn.Linear(nodes, hidden[0], False), nn.GELU(), nn.Linear(hidden[0], nodes))
+        self.edge_update = RelationalEdgeUpdate(nodes, edges, hidden[1], dropout) if edge_update else None
 
-    def forward(self, graph: NeuralGraph) -> NeuralGraph:
-        """Graph in, graph out."""
-        nodes = self.node_norms[0](graph.nodes + self._drop(self.node_in(self.attention(graph))))
-        nodes = self.node_norms[1](nodes + self._drop(self.node_mlp(nodes)))
-        graph = NeuralGraph(nodes, graph.edges, graph.topology)
-        return graph if self.edge_update is None else self.edge_update(graph)  # type: ignore[no-any-return]
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout) if self.dropout and self.training else x
+    def update_nodes(self, graph: NeuralGraph) -> Tensor:
+        """New node features, `(*batch, neurons, nodes)`."""
+        nodes = self.node_norms[0](graph.nodes + self.dropout(self.node_in(self.attention(graph))))
+        return self.node_norms[1](nodes + self.dropout(self.node_mlp(nodes)))
 
 
 class RelationalEdgeUpdate(nn.Module):
@@ -68,42 +61,40 @@ class RelationalEdgeUpdate(nn.Module):
 
     def __init__(self, nodes: int, edges: int, hidden: int, dropout: float = 0.0):
         super().__init__()
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.own, self.opposite = nn.Linear(edges, hidden), nn.Linear(edges, hidden, bias=False)
         self.source, self.target = nn.Linear(nodes, hidden), nn.Linear(nodes, hidden)
         self.out = nn.Linear(hidden, edges)
         self.norms = nn.ModuleList(nn.LayerNorm(edges) for _ in range(2))
         self.mlp = nn.Sequential(nn.Linear(edges, hidden, False), nn.GELU(), nn.Linear(hidden, edges))
 
-    def forward(self, graph: NeuralGraph) -> NeuralGraph:
-        """Graph in, graph out; nodes stay as they are."""
-        edges, topology = graph.edges, graph.topology
-        ends = topology.spread(self.source(graph.nodes), self.target(graph.nodes))
-        hidden = F.gelu(self.own(edges) + topology.counterpart(self.opposite(edges)) + ends)
-        edges = self.norms[0](edges + self._drop(self.out(hidden)))
-        edges = self.norms[1](edges + self._drop(self.mlp(edges)))
-        return NeuralGraph(graph.nodes, edges, topology)
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout) if self.dropout and self.training else x
+    def forward(self, edges: Tensor, opposite: Tensor, nodes: Tensor, topology: Topology) -> Tensor:
+        """New features of `edges`, those of a topology, given `opposite(counterparts)`, both `(*batch, edges, ·)`."""
+        ends = topology.spread(self.source(nodes), self.target(nodes))
+        edges = self.norms[0](edges + self.dropout(self.out(F.gelu(self.own(edges) + opposite + ends))))
+        return self.norms[1](edges + self.dropout(self.mlp(edges)))
 
 
 class RelationalTransformer(nn.Module):
     """The NG-T backbone: `depth` relational layers; all Linear layers start Xavier-uniform with zero biases.
 
     Attention runs over the edges of the wiring: `Looped()` for the weights (linear in their number, ours), `AllPairs()`
-    for the paper's model. With `update_edges=False` the last layer leaves edges alone (a readout of neurons).
+    for the paper's model. The last layer updates edges only with `update_edges` (a readout of weights); with
+    `outputs_only` it updates output neurons only, and the edges they attend to are the only ones updated before it.
+    `widths` are those of nodes and edges, `hidden` those of their MLPs.
     """
 
     def __init__(
-        self, nodes: int = 64, edges: int = 32, depth: int = 4, heads: int = 8, attention: int = 128,
-        hidden: tuple[int, int] = (128, 64), modulate: bool = True, dropout: float = 0.0, update_edges: bool = False,
+        self, widths: tuple[int, int] = (64, 32), depth: int = 4, heads: int = 8, attention: int = 128,
+        hidden: tuple[int, int] = (128, 64), *, modulate: bool = True, dropout: float = 0.0,
+        update_edges: bool = False, outputs_only: bool = False,
     ):  # fmt: skip
         super().__init__()
+        if update_edges and outputs_only:
+            raise ValueError("update_edges reads weights and outputs_only reads output neurons: choose one")
+        self.outputs_only, self.numbers_per_edge = outputs_only, attention
         self.layers = nn.ModuleList(
-            RelationalLayer(
-                nodes, edges, attention, heads, *hidden, modulate, dropout, not update_edges and i == depth - 1
-            )
+            RelationalLayer(*widths, attention, heads, hidden, modulate, dropout, update_edges or i < depth - 1)
             for i in range(depth)
         )
         for module in self.modules():
@@ -114,6 +105,19 @@ class RelationalTransformer(nn.Module):
 
     def forward(self, graph: NeuralGraph) -> NeuralGraph:
         """Graph in, graph out."""
-        for layer in self.layers:
-            graph = layer(graph)
-        return graph
+        nodes, edges, whole = graph.nodes, graph.edges, graph.topology
+        topology, last = whole, whole.at_outputs("source") if self.outputs_only else None
+        for index, layer in enumerate(self.layers):
+            if last is not None and index == len(self.layers) - 1:
+                edges = edges if topology is last.topology else last.take(edges)
+                new = layer.update_nodes(NeuralGraph(nodes, edges, last.topology))
+                return NeuralGraph(last.keep_outputs(new, nodes), edges, last.topology)
+            nodes = layer.update_nodes(NeuralGraph(nodes, edges, whole))
+            update = layer.edge_update
+            if last is not None and index == len(self.layers) - 2:
+                opposite = update.opposite(last.take_counterparts(edges, whole))
+                edges, topology = last.take(edges), last.topology
+                edges = update(edges, opposite, nodes, topology)
+            elif update is not None:
+                edges = update(edges, whole.counterpart(update.opposite(edges)), nodes, whole)
+        return NeuralGraph(nodes, edges, whole)

@@ -54,9 +54,12 @@ def _waves(values: Tensor, angular: Tensor, out: Tensor) -> Tensor:
     """Cosines and sines of `values @ angular`, side by side, in the first rows of `out`."""
     rows = out[: len(values)]
     angles = values @ angular if values.shape[1] > 1 else values * angular
-    count = angles.shape[1]
-    torch.cos(angles, out=rows[:, :count])
-    torch.sin(angles, out=rows[:, count:])
+    cosine, sine = rows.chunk(2, 1)
+    if angles.device.type == "cpu" and angles.dtype in (torch.float32, torch.float64):
+        np.cos(angles.numpy(), out=cosine.numpy())  # about twice as fast as torch's, as exact
+        np.sin(angles.numpy(), out=sine.numpy())
+    else:
+        rows.copy_(torch.cat([angles.cos(), angles.sin()], 1))
     return rows
 
 

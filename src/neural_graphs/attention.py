@@ -1,0 +1,159 @@
+"""Relational attention over the arcs of a regular batch, with its gradients written out.
+
+Queries, keys and gates of the edges are three contiguous tensors into which what neurons add is broadcast in place.
+Values of the edges are never made: their weighted sum is the projection of the weighted sum of the edges.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from neural_graphs.reductions import along, peak, table
+from neural_graphs.wiring import Arc
+
+Arcs = Sequence[Arc]
+
+
+class Attend(Function):
+    """See `Topology.attend`: `nodes (b, n, 3a)`, `edges (b, e, d)`, `weight (3a or 4a, d)` to `(b, n, a)`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, nodes: Tensor, edges: Tensor, weight: Tensor, arcs: Arcs, heads: int, modulate: bool
+    ) -> Tensor:
+        query, key, value = nodes.chunk(3, -1)
+        width = query.shape[-1]
+        to_query, to_key, to_value, *to_gate = weight.split(width)
+        q, k = _project(edges, to_query), _project(edges, to_key)
+        for arc in arcs:
+            table(q, arc).add_(along(query, arc.source, arc.source_axis))
+            table(k, arc).add_(along(key, arc.target, arc.target_axis))
+        buffer = q * k
+        share = _by_head(buffer, heads).sum(-1).mul_(width**-0.5)
+        _softmax(share, arcs, nodes.shape[1])
+        gate = _project(edges, to_gate[0]) if modulate else None
+        _gated(value, gate, arcs, out=buffer)
+        _by_head(buffer, heads).mul_(share[..., None])
+        gathered = _weigh(share, edges, arcs, nodes.shape[1])  # (b, n, heads, d)
+        out = torch.einsum("bnhd,hkd->bnhk", gathered, _by_head(to_value.T, heads).movedim(0, -1)).flatten(2)
+        for arc in arcs:
+            out[:, arc.source] += table(buffer, arc).sum(2 - arc.source_axis)
+        ctx.save_for_backward(value, edges, weight, q, k, gate, share, gathered)
+        ctx.arcs, ctx.heads = arcs, heads
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+        value, edges, weight, q, k, gate, share, gathered = ctx.saved_tensors
+        arcs, heads, width, neurons = ctx.arcs, ctx.heads, value.shape[-1], value.shape[1]
+        to_query, to_key, to_value, *to_gate = weight.split(width)
+        by_head = _by_head(to_value.T, heads).movedim(0, -1)  # (heads, a / heads, d)
+        out_grad = _by_head(grads[0], heads)
+        pull = torch.einsum("bnhk,hkd->bnhd", out_grad, by_head)  # what the answer asks of the weighted sum of edges
+        nodes_grad = value.new_zeros(*value.shape[:2], 3 * width)
+        query_grad, key_grad, value_grad = nodes_grad.chunk(3, -1)
+        weight_grad, edges_grad = torch.empty_like(weight), torch.empty_like(edges)
+        # values: out = Σ share · (value ⊙ gate) + W_v Σ share · edge
+        message, sent = torch.empty_like(q), torch.empty_like(q)
+        _gated(value, gate, arcs, out=sent)
+        for arc in arcs:
+            torch.mul(table(sent, arc), along(grads[0], arc.source, arc.source_axis), out=table(message, arc))
+        share_grad = _by_head(message, heads).sum(-1)
+        for arc in arcs:
+            share_part, edge_part = _pull_back(arc, pull, share, edges)
+            table(share_grad, arc).add_(share_part)
+            table(edges_grad, arc).copy_(edge_part)
+            table(sent, arc).copy_(along(grads[0], arc.source, arc.source_axis))
+        _by_head(sent, heads).mul_(share[..., None])
+        if gate is not None:
+            torch.mul(sent, gate, out=message)
+        _reduce(sent if gate is None else message, arcs, "target", value_grad)
+        if gate is not None:
+            for arc in arcs:
+                table(sent, arc).mul_(along(value, arc.target, arc.target_axis))
+            _project_back(sent, to_gate[0], edges, edges_grad, weight_grad[3 * width :])
+        weight_grad[2 * width : 3 * width] = torch.einsum("bnhk,bnhd->hkd", out_grad, gathered).flatten(0, 1)
+        # queries and keys
+        logit_grad = _softmax_grad(share, share_grad, arcs, neurons).mul_(width**-0.5)[..., None]
+        torch.mul(_by_head(k, heads), logit_grad, out=_by_head(message, heads))
+        torch.mul(_by_head(q, heads), logit_grad, out=_by_head(sent, heads))
+        _reduce(message, arcs, "source", query_grad)
+        _reduce(sent, arcs, "target", key_grad)
+        _project_back(message, to_query, edges, edges_grad, weight_grad[:width])
+        _project_back(sent, to_key, edges, edges_grad, weight_grad[width : 2 * width])
+        return nodes_grad, edges_grad, weight_grad, None, None, None
+
+
+def _by_head(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(-1, (heads, -1))
+
+
+def _project(edges: Tensor, weight: Tensor) -> Tensor:
+    return (edges.flatten(0, 1) @ weight.T).unflatten(0, edges.shape[:2])
+
+
+def _project_back(grad: Tensor, weight: Tensor, edges: Tensor, edges_grad: Tensor, weight_grad: Tensor) -> None:
+    """Add the gradient of `edges @ weight.T` to that of the edges, and write that of the weight."""
+    flat = grad.flatten(0, 1)
+    edges_grad.view(-1, edges_grad.shape[-1]).addmm_(flat, weight)
+    weight_grad.copy_((edges.flatten(0, 1).T @ flat).T)
+
+
+def _gated(value: Tensor, gate: Tensor | None, arcs: Arcs, out: Tensor) -> None:
+    """`value[target] ⊙ gate` of every edge."""
+    for arc in arcs:
+        sent = along(value, arc.target, arc.target_axis)
+        if gate is None:
+            table(out, arc).copy_(sent)
+        else:
+            torch.mul(table(gate, arc), sent, out=table(out, arc))
+
+
+def _reduce(edges: Tensor, arcs: Arcs, end: str, out: Tensor) -> None:
+    for arc in arcs:
+        place, axis = (arc.source, arc.source_axis) if end == "source" else (arc.target, arc.target_axis)
+        out[:, place] += table(edges, arc).sum(2 - axis)
+
+
+def _rows(edges: Tensor, arc: Arc) -> Tensor:
+    """The edges that leave each neuron of an arc, `(b, sources, edges each, d)`."""
+    return table(edges, arc) if arc.source_axis == 0 else table(edges, arc).transpose(1, 2)
+
+
+def _weigh(share: Tensor, edges: Tensor, arcs: Arcs, neurons: int) -> Tensor:
+    """`Σ share · edge` over the edges that leave each neuron, `(b, n, heads, d)`."""
+    out = edges.new_zeros(edges.shape[0], neurons, share.shape[-1], edges.shape[-1])
+    for arc in arcs:
+        out[:, arc.source] += _rows(share, arc).mT @ _rows(edges, arc)
+    return out
+
+
+def _pull_back(arc: Arc, pull: Tensor, share: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of the shares and the edges of one arc from that of `_weigh`, as tables."""
+    asked = pull[:, arc.source]  # (b, sources, heads, d)
+    share_part, edge_part = _rows(edges, arc) @ asked.mT, _rows(share, arc) @ asked
+    return (share_part, edge_part) if arc.source_axis == 0 else (share_part.transpose(1, 2), edge_part.transpose(1, 2))
+
+
+def _softmax(logits: Tensor, arcs: Arcs, neurons: int) -> None:
+    """Normalise in place over the edges that leave each neuron."""
+    top = peak(logits, arcs, neurons)
+    for arc in arcs:
+        table(logits, arc).sub_(along(top, arc.source, arc.source_axis))
+    total = torch.zeros_like(top)
+    _reduce(logits.exp_(), arcs, "source", total)
+    for arc in arcs:
+        table(logits, arc).div_(along(total, arc.source, arc.source_axis))
+
+
+def _softmax_grad(share: Tensor, grad: Tensor, arcs: Arcs, neurons: int) -> Tensor:
+    """The gradient of the logits from that of the shares."""
+    grad = grad * share
+    total = grad.new_zeros(grad.shape[0], neurons, grad.shape[2])
+    _reduce(grad, arcs, "source", total)
+    for arc in arcs:
+        table(grad, arc).addcmul_(table(share, arc), along(total, arc.source, arc.source_axis), value=-1)
+    return grad
