@@ -24,7 +24,7 @@ FIT = """\
 Trains as a YAML file says; any key of it can be overridden, with dots for nesting. A run folder keeps the resolved
 configuration, metrics.csv and the checkpoints of the best and of the last epoch.
 
-  neural-graphs fit --config experiments/inr_classification/digits_nggnn.yaml --data.zoo zoos/digits
+  neural-graphs fit --config experiments/inr_classification/digits_nggnn.yaml
   neural-graphs fit --config FILE --model.metanetwork.width 64 --trainer.max_epochs 50 --run runs/wide
   neural-graphs fit --run runs/wide --resume        goes on exactly where it stopped
 
