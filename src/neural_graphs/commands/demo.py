@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTION = """\
-Fits one small network to each of scikit-learn's digits, trains a graph metanetwork and a flat MLP to name the digit that
-a network draws, shuffles the neurons of the test networks, and shows that only the flat MLP is confused. Under five
-minutes on two cores; the pictures are in --out.
+Fits one small network to each of scikit-learn's digits, trains a graph metanetwork and a flat MLP to name the digit
+that a network draws, shuffles the neurons of the test networks, and shows that only the flat MLP is confused. Under
+five minutes on two cores; the pictures are in --out.
 """
 
 
