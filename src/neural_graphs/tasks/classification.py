@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from neural_graphs.networks import Networks
+from neural_graphs.nn import Metanetwork
+from neural_graphs.nn.microbatch import mean_loss
 from neural_graphs.tasks.data import Batch, ZooData
 
 
@@ -67,11 +69,17 @@ class Classification(LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Cross-entropy of a batch."""
         networks, labels = batch
-        logits = self(networks)
-        loss = F.cross_entropy(logits, labels)
-        self.train_accuracy.update(logits.detach(), labels)
+        loss, logits = self._loss(networks, labels)
+        self.train_accuracy.update(logits, labels)
         self._log("train", loss, self.train_accuracy, labels)
         return loss
+
+    def _loss(self, networks: Networks, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of a batch, for `backward`, and scores without gradients; in small pieces where the module allows it."""
+        if isinstance(self.metanetwork, Metanetwork):
+            return mean_loss(self.metanetwork, networks, labels, F.cross_entropy)
+        scores = self(networks)
+        return F.cross_entropy(scores, labels), scores.detach()
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Measure a batch of the val split."""
