@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from lightning import Trainer
+from lightning.fabric.utilities import move_data_to_device
 from safetensors.torch import save_file
 
 from neural_graphs.errors import CheckpointError, ConfigError, ZooError
@@ -110,6 +111,13 @@ def test_only_training_batches_are_augmented(zoo) -> None:
     assert labels.shape == (16,)
     distances = torch.cdist(networks.values, Zoo(zoo).split("train").networks().values)
     assert distances.min() > 0
+
+
+def test_lightning_moves_batches_to_its_device(zoo) -> None:
+    networks, labels = next(iter(ZooData(zoo, 16).val_dataloader()))
+    moved, targets = move_data_to_device((networks, labels), torch.device("meta"))
+    assert moved.values.device == targets.device == torch.device("meta")
+    assert moved.layout == networks.layout
 
 
 # -- a run -------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,9 @@ def run(out: str | Path = "out/demo", *, quick: bool = False) -> dict[str, Any]:
     _say(f"     {len(zoo)} networks {zoo.layout}, median fit {np.median(zoo.column('psnr')):.0f} dB")
     runs = {}
     for place, (name, config) in enumerate(configurations(out / "zoo", quick=quick).items(), start=2):
-        _say(f"{place}/4  training {name} on the weights of {len(zoo.split('train'))} networks")
+        probes = config["model"]["metanetwork"]["init_args"].get("probes")
+        also = f", and on their values at {probes} learned points" if probes else ""
+        _say(f"{place}/4  training {name} on the weights of {len(zoo.split('train'))} networks{also}")
         runs[name] = _train(out / name.lower().replace(" ", "_"), config)
     _say("4/4  testing, before and after every test network's neurons are shuffled")
     networks = zoo.split("test").networks()
