@@ -141,15 +141,24 @@ def test_the_best_checkpoint_is_the_one_of_the_best_validation_accuracy(run) -> 
     assert found["accuracy"] == pytest.approx(max(column), abs=1e-6)
 
 
-def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(run, zoo, tmp_path) -> None:
-    part = fit([*configuration(zoo, tmp_path), "--trainer.max_epochs", "1"], tmp_path / "run")
+@pytest.mark.parametrize(
+    "metanetwork",
+    [
+        {"class_path": "neural_graphs.nn.baselines.FlatMLP", "init_args": {"classes": 10, "hidden": [8]}},
+        {"class_path": "neural_graphs.nn.NGGNN", "init_args": {"classes": 10, "width": 4, "depth": 2, "probes": 2}},
+    ],
+    ids=["FlatMLP", "NGGNN"],
+)
+def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(metanetwork, zoo, tmp_path) -> None:
+    whole = fit(configuration(zoo, tmp_path, metanetwork), tmp_path / "whole")
+    part = fit([*configuration(zoo, tmp_path, metanetwork), "--trainer.max_epochs", "1"], tmp_path / "part")
     part = fit(["--trainer.max_epochs", "3", *BARE], part.folder, resume=True)
-    for file, other in ((part.last, run.last), (part.best, run.best)):
-        ours, theirs = weights(part, file), weights(run, other)
+    for file, other in ((part.last, whole.last), (part.best, whole.best)):
+        ours, theirs = weights(part, file), weights(whole, other)
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     without_seconds = [
-        [row.rsplit(",", 1)[0] for row in each.metrics_file.read_text().splitlines()] for each in (part, run)
+        [row.rsplit(",", 1)[0] for row in run.metrics_file.read_text().splitlines()] for run in (part, whole)
     ]
     assert without_seconds[0] == without_seconds[1]
 

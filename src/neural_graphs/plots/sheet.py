@@ -23,9 +23,9 @@ def contact_sheet(
     """
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    figure = Figure(figsize=(1.75 * columns, (1.13 if captions else 0.95) * rows + (0.6 if title else 0.1)))
+    figure = Figure(figsize=(1.75 * columns, (1.13 if captions else 0.95) * rows + (0.5 if title else 0.1)))
     grid = figure.subplots(rows, columns, squeeze=False)
-    figure.subplots_adjust(left=0, right=1, bottom=0, top=1 - 0.6 / figure.get_figheight() if title else 1,
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=1 - 0.5 / figure.get_figheight() if title else 1,
                            wspace=0.08, hspace=0.32 if captions else 0.1)  # fmt: skip
     for axes in grid.flat:
         axes.axis("off")
