@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from neural_graphs.graph import NeuralGraph
 from neural_graphs.networks import Networks
 from neural_graphs.nn.features import ActivationKinds, Position, Probes, Standardise
+from neural_graphs.nn.signs import CanonicalSigns
 from neural_graphs.nn.values import ValueEncoder, frame_columns
 from neural_graphs.topology import Kernels, Topology
 from neural_graphs.wiring import Wiring
@@ -20,26 +21,27 @@ class Encoder(nn.Module):
     `wiring` lists the edges. `weights` encodes kernels placed in the middle of `frame` (the largest kernel), `scalars`,
     if given, those of Linear layers apart; with a wiring that has reversed copies a weight w is read as `[w, 0, w]`
     forwards and `[0, w, w]` backwards. `node_width` and `edge_width` are the widths of the graph.
-    Further parts: `position`, `activations`, `probes`, `standardise`.
+    Further parts: `position`, `activations`, `probes`, `standardise`, and `signs`, which makes signs canonical first.
     """
 
     def __init__(
         self, wiring: Wiring, biases: ValueEncoder, weights: ValueEncoder, frame: tuple[int, int] = (1, 1), *,
         scalars: ValueEncoder | None = None, position: Position | None = None,
         activations: ActivationKinds | None = None, probes: Probes | None = None,
-        standardise: Standardise | None = None,
+        standardise: Standardise | None = None, signs: CanonicalSigns | None = None,
     ):  # fmt: skip
         super().__init__()
         self.wiring, self.frame = wiring, frame
         self.biases, self.weights, self.scalars = biases, weights, scalars
         self.position, self.activations, self.probes = position, activations, probes
-        self.standardise = standardise
+        self.standardise, self.signs = standardise, signs
         self.node_out = nn.Linear(biases.first.out_features, biases.first.out_features)
         self.edge_out = nn.Linear(weights.first.out_features, weights.first.out_features)
 
     def forward(self, networks: Networks) -> NeuralGraph:
         """The neural graph of a batch. Raises LayoutError for kernels or groups this encoder has no room for."""
         topology = Topology.of(networks, self.wiring)
+        networks = networks if self.signs is None else self.signs(networks)
         return NeuralGraph(self.encode_neurons(networks, topology), self.encode_weights(networks, topology), topology)
 
     def encode_neurons(self, networks: Networks, topology: Topology) -> Tensor:

@@ -17,7 +17,8 @@ from neural_graphs.networks import Networks
 from neural_graphs.nn.dropout import dropout_generator
 
 Loss = Callable[[Any, Tensor], Tensor]  # outputs and targets of some networks to their mean loss
-BUDGET = {"cpu": 1_200_000, "cuda": 400_000_000}  # numbers of the largest edge tensor of a piece
+BUDGET = {"cpu": 1_200_000}  # numbers of the largest edge tensor of a piece
+LARGE_BUDGET = 400_000_000  # on an accelerator
 
 
 def pieces(metanetwork: Any, networks: Networks) -> list[slice]:
@@ -26,7 +27,7 @@ def pieces(metanetwork: Any, networks: Networks) -> list[slice]:
     `metanetwork.numbers(networks)` tells how many numbers its largest edge tensor holds for one network, about, and
     `metanetwork.read(networks)` answers in one go; `Metanetwork` does both.
     """
-    budget = BUDGET.get(networks.values.device.type, BUDGET["cuda"])
+    budget = BUDGET.get(networks.values.device.type, LARGE_BUDGET)
     size = max(1, budget // max(1, metanetwork.numbers(networks)))
     return [slice(start, start + size) for start in range(0, len(networks), size)]
 

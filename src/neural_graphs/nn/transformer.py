@@ -76,7 +76,7 @@ class RelationalEdgeUpdate(nn.Module):
 
 
 class RelationalTransformer(nn.Module):
-    """The NG-T backbone: `depth` relational layers; all Linear layers start Xavier-uniform with zero biases.
+    """The NG-T backbone: `depth` relational layers.
 
     Attention runs over the edges of the wiring: `Looped()` for the weights (linear in their number, ours), `AllPairs()`
     for the paper's model. The last layer updates edges only with `update_edges` (a readout of weights); with
@@ -97,11 +97,6 @@ class RelationalTransformer(nn.Module):
             RelationalLayer(*widths, attention, heads, hidden, modulate, dropout, update_edges or i < depth - 1)
             for i in range(depth)
         )
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
 
     def forward(self, graph: NeuralGraph) -> NeuralGraph:
         """Graph in, graph out."""
