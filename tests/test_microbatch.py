@@ -107,3 +107,10 @@ def test_the_device_budget_sets_the_size_of_pieces(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(microbatch, "BUDGET", {"cpu": 2 * module.numbers(networks)})
     cuts = microbatch.pieces(module, networks)
     assert [len(range(7)[cut]) for cut in cuts] == [2, 2, 2, 1]
+
+
+def test_autocast_changes_nothing() -> None:
+    module, networks = NGT(FAMILY, 3, depth=3), regular().to(torch.float32)
+    plain = module.read(networks)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(module.read(networks), plain)

@@ -28,8 +28,10 @@ class Metanetwork(nn.Module):
         return found
 
     def read(self, networks: Networks) -> Any:
-        """Read a batch in one go."""
-        return self.readout(self.embed(networks), networks)
+        """Read a batch in one go, in the precision of the parameters: autocasting is off in here, since the deviation of
+        messages, √(E[m²] − E[m]²), needs all their bits."""
+        with torch.autocast(networks.values.device.type, enabled=False):
+            return self.readout(self.embed(networks), networks)
 
     def embed(self, networks: Networks) -> NeuralGraph:
         """The neural graph before the readout."""

@@ -55,7 +55,7 @@ def mean_loss(metanetwork: Any, networks: Networks, targets: Tensor, loss: Loss)
     Dropout is seeded per piece from torch's global generator, so that a run can be repeated.
     """
     cuts = pieces(metanetwork, networks)
-    if len(cuts) == 1 or torch.is_autocast_enabled(networks.values.device.type):
+    if len(cuts) == 1:
         outputs = metanetwork.read(networks)
         return loss(outputs, targets), _detach(outputs)
     parameters = [p for p in metanetwork.parameters() if p.requires_grad]
