@@ -28,8 +28,10 @@ class Metanetwork(nn.Module):
         return found
 
     def read(self, networks: Networks) -> Any:
-        """Read a batch in one go, in the precision of the parameters: autocasting is off in here, since the deviation of
-        messages, √(E[m²] − E[m]²), needs all their bits."""
+        """Read a batch in one go, in the precision of the parameters.
+
+        Autocasting is off in here: the deviation of messages, √(E[m²] − E[m]²), needs all their bits.
+        """
         with torch.autocast(networks.values.device.type, enabled=False):
             return self.readout(self.embed(networks), networks)
 
