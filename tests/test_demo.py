@@ -29,10 +29,10 @@ def test_the_demo_tells_its_story(out, capsys) -> None:
 
 
 def test_it_can_be_run_again_in_the_same_folder(out, capsys) -> None:
-    shards = {file: file.stat().st_mtime_ns for file in (out / "zoo").glob("shard-*")}
+    shards = {file: file.stat().st_mtime_ns for file in (out / "zoo-quick").glob("shard-*")}
     result = run(out, quick=True)
     assert result["models"]["NG-GNN"]["changed"] == 0
-    assert {file: file.stat().st_mtime_ns for file in (out / "zoo").glob("shard-*")} == shards  # grown once
+    assert {file: file.stat().st_mtime_ns for file in (out / "zoo-quick").glob("shard-*")} == shards  # grown once
 
 
 @pytest.mark.parametrize(("name", "file"), [("NG-GNN", "digits_nggnn.yaml"), ("flat MLP", "digits_flat_mlp.yaml")])

@@ -236,12 +236,22 @@ def test_keys_of_the_metanetwork_can_be_overridden_and_are_checked(zoo, tmp_path
 def test_a_folder_is_neither_trained_into_twice_nor_resumed_from_nothing(run, zoo, tmp_path) -> None:
     with pytest.raises(ConfigError, match="holds a run already"):
         fit(configuration(zoo, tmp_path), run.folder)
-    with pytest.raises(CheckpointError, match=r"last\.ckpt is missing"):
+    with pytest.raises(ConfigError, match="not a run"):
         fit([], tmp_path / "nothing", resume=True)
     with pytest.raises(ConfigError, match="not a run"):
         load_run(tmp_path / "empty")
     with pytest.raises(ZooError):
         fit([*configuration(tmp_path / "no zoo", tmp_path), *BARE], tmp_path / "run")
+
+
+def test_a_run_stopped_in_its_first_epoch_starts_again(zoo, tmp_path) -> None:
+    with pytest.raises(CheckpointError, match=r"best\.ckpt was not written"):
+        fit([*configuration(zoo, tmp_path), "--trainer.max_epochs", "0"], tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"best\.ckpt is missing"):
+        load_run(tmp_path / "run")
+    again = fit(["--trainer.max_epochs", "1", *BARE], tmp_path / "run", resume=True)
+    anew = fit([*configuration(zoo, tmp_path), "--trainer.max_epochs", "1"], tmp_path / "anew")
+    assert all(torch.equal(tensor, weights(anew)[name]) for name, tensor in weights(again).items())
 
 
 def test_damaged_checkpoints_are_named(run, zoo, tmp_path) -> None:

@@ -29,14 +29,15 @@ def run(out: str | Path = "out/demo", *, quick: bool = False) -> dict[str, Any]:
     for an epoch. A zoo that is in `out` already is used again, models are trained afresh.
     """
     out, start = Path(out), time.perf_counter()
-    _say(f"1/4  one small network per handwritten digit, grown in {out / 'zoo'}")
-    zoo = grow(out / "zoo", quick=quick)
+    place = out / ("zoo-quick" if quick else "zoo")
+    _say(f"1/4  one small network per handwritten digit, grown in {place}")
+    zoo = grow(place, quick=quick)
     _say(f"     {len(zoo)} networks {zoo.layout}, median fit {np.median(zoo.column('psnr')):.0f} dB")
     runs = {}
-    for place, (name, config) in enumerate(configurations(out / "zoo", quick=quick).items(), start=2):
+    for step, (name, config) in enumerate(configurations(place, quick=quick).items(), start=2):
         probes = config["model"]["metanetwork"]["init_args"].get("probes")
         also = f", and on their values at {probes} learned points" if probes else ""
-        _say(f"{place}/4  training {name} on the weights of {len(zoo.split('train'))} networks{also}")
+        _say(f"{step}/4  training {name} on the weights of {len(zoo.split('train'))} networks{also}")
         runs[name] = _train(out / name.lower().replace(" ", "_"), config)
     _say("4/4  testing, before and after every test network's neurons are shuffled")
     networks = zoo.split("test").networks()

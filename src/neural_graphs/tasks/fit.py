@@ -13,6 +13,7 @@ from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.history import History
 from neural_graphs.tasks.quiet import quiet
 from neural_graphs.tasks.runs import MetanetworkOf, Run, made_with
+from neural_graphs.zoo.manifest import write_whole
 
 # The published protocol; a configuration may say otherwise.
 DEFAULTS = {
@@ -75,18 +76,18 @@ def fit(arguments: Sequence[str], folder: str | Path, *, resume: bool = False) -
     `arguments` are `--config FILE` and overrides such as `--model.lr 3e-4`; with `resume` the run's own configuration
     comes first and training goes on after its last whole epoch, exactly as if it had not been interrupted. Raises
     jsonargparse's ArgumentError for a configuration that does not fit the signatures, ConfigError where the folder
-    holds a run already (without `resume`) or none (with it).
+    holds a trained run already (without `resume`) or no run (with it).
     """
     run = Run(folder)
+    begun = run.last.is_file()  # a run stopped before its first epoch ended starts again from its beginning
     if resume:
-        run.checkpoint(run.last)  # complains where there is none
-        arguments = ["--config", str(run.config_file), *arguments]
-    elif run.config_file.exists():
+        arguments = ["--config", str(run.known().config_file), *arguments]
+    elif begun:
         raise ConfigError(f"{run.folder} holds a run already; add --resume to go on with it, or choose another folder")
     with quiet():
         cli = FitCLI(arguments, run)
         _begin(run, cli)
-        start: dict[str, Any] = {"ckpt_path": run.last, "weights_only": True} if resume else {}
+        start: dict[str, Any] = {"ckpt_path": run.last, "weights_only": True} if begun else {}
         cli.trainer.fit(cli.model, cli.datamodule, **start)
     if not run.best.is_file():
         raise CheckpointError(f"{run.best} was not written: training stopped before its first epoch ended")
@@ -108,7 +109,7 @@ def _begin(run: Run, cli: FitCLI) -> None:
     """Write down what is about to happen."""
     data: ZooData = cli.datamodule
     run.folder.mkdir(parents=True, exist_ok=True)
-    run.config_file.write_text(cli.resolved(), encoding="utf-8")
+    write_whole(run.config_file, cli.resolved().encode())
     facts: dict[str, Any] = {
         **made_with(),
         "layouts": [layout.to_json() for layout in data.zoo.layouts],

@@ -42,13 +42,17 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
 
+    def known(self) -> "Run":
+        """The run itself. Raises ConfigError where the folder holds none."""
+        if not self.config_file.is_file():
+            raise ConfigError(f"{self.folder} is not a run: it has no config.yaml; train one with: neural-graphs fit")
+        return self
+
     @property
     def config(self) -> dict[str, Any]:
         """The resolved configuration. Raises ConfigError where the folder is no run or the file is damaged."""
-        if not self.config_file.is_file():
-            raise ConfigError(f"{self.folder} is not a run: it has no config.yaml; train one with: neural-graphs fit")
         try:
-            config = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+            config = yaml.safe_load(self.known().config_file.read_text(encoding="utf-8"))
         except yaml.YAMLError as error:
             raise ConfigError(f"{self.config_file} is not readable: {' '.join(str(error).split())}") from error
         if not isinstance(config, dict) or not {"model", "data"} <= config.keys():
