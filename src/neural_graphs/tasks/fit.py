@@ -67,7 +67,7 @@ class FitCLI(LightningCLI):
 
     def resolved(self) -> str:
         """The whole configuration as YAML, defaults included."""
-        return self.parser.dump(self.config)
+        return self.parser.dump(self.config, skip_unset=False)  # null is a value, such as sigma: null
 
 
 def fit(arguments: Sequence[str], folder: str | Path, *, resume: bool = False) -> Run:
