@@ -145,7 +145,7 @@ def test_the_best_checkpoint_is_the_one_of_the_best_validation_accuracy(run) -> 
     "metanetwork",
     [
         {"class_path": "neural_graphs.nn.baselines.FlatMLP", "init_args": {"classes": 10, "hidden": [8]}},
-        {"class_path": "neural_graphs.nn.NGGNN", "init_args": {"classes": 10, "width": 4, "depth": 2, "probes": 2}},
+        {"class_path": "neural_graphs.nn.NGGNN", "init_args": {"classes": 10, "width": 4, "depth": 2, "sigma": None}},
     ],
     ids=["FlatMLP", "NGGNN"],
 )
@@ -161,6 +161,7 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(metanetwork, zoo, 
         [row.rsplit(",", 1)[0] for row in run.metrics_file.read_text().splitlines()] for run in (part, whole)
     ]
     assert without_seconds[0] == without_seconds[1]
+    load_run(part.folder)  # the configuration it wrote builds the same metanetwork, null arguments included
 
 
 def test_testing_agrees_with_classifying_by_hand(run, zoo) -> None:
