@@ -26,4 +26,4 @@ def test_editors_learn_to_return_what_they_read(backbone) -> None:
     layout = Layout.mlp((2, 4, 3), activation="sine")
     values = torch.randn(16, layout.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     editor = backbone.editor(Family.of([layout]), sigma=0.5)
-    assert_learns_identity(editor, Networks(0.3 * values, layout), steps=120)
+    assert_learns_identity(editor, Networks(0.3 * values, layout))
