@@ -16,19 +16,9 @@ from safetensors.torch import save_file
 
 from neural_graphs.errors import CheckpointError, ConfigError, ZooError
 from neural_graphs.nn.baselines import FlatMLP
-from neural_graphs.tasks import (
-    Classification,
-    Run,
-    ZooData,
-    callbacks,
-    classify,
-    fit,
-    load_run,
-    predict,
-    test,
-    validate,
-)
+from neural_graphs.tasks import Classification, Run, ZooData, classify, fit, load_run, predict, test, validate
 from neural_graphs.tasks.data import Batches, Draws
+from neural_graphs.tasks.fit import callbacks
 from neural_graphs.tasks.quiet import quiet
 from neural_graphs.zoo import Zoo, grow_inrs, preset
 from neural_graphs.zoo.transforms import Noise
