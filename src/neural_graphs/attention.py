@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from neural_graphs.reductions import along, peak, table
+from neural_graphs.reductions import add_up, along, peak, table
 from neural_graphs.wiring import Arc
 
 Arcs = Sequence[Arc]
@@ -39,8 +39,7 @@ class Attend(Function):
         _by_head(buffer, heads).mul_(share[..., None])
         gathered = _weigh(share, edges, arcs, nodes.shape[1])  # (b, n, heads, d)
         out = torch.einsum("bnhd,hkd->bnhk", gathered, _by_head(to_value.T, heads).movedim(0, -1)).flatten(2)
-        for arc in arcs:
-            out[:, arc.source] += table(buffer, arc).sum(2 - arc.source_axis)
+        add_up(buffer, arcs, "source", out)
         ctx.save_for_backward(value, edges, weight, q, k, gate, share, gathered)
         ctx.arcs, ctx.heads = arcs, heads
         return out
@@ -70,7 +69,7 @@ class Attend(Function):
         _by_head(sent, heads).mul_(share[..., None])
         if gate is not None:
             torch.mul(sent, gate, out=message)
-        _reduce(sent if gate is None else message, arcs, "target", value_grad)
+        add_up(sent if gate is None else message, arcs, "target", value_grad)
         if gate is not None:
             for arc in arcs:
                 table(sent, arc).mul_(along(value, arc.target, arc.target_axis))
@@ -80,8 +79,8 @@ class Attend(Function):
         logit_grad = _softmax_grad(share, share_grad, arcs, neurons).mul_(width**-0.5)[..., None]
         torch.mul(_by_head(k, heads), logit_grad, out=_by_head(message, heads))
         torch.mul(_by_head(q, heads), logit_grad, out=_by_head(sent, heads))
-        _reduce(message, arcs, "source", query_grad)
-        _reduce(sent, arcs, "target", key_grad)
+        add_up(message, arcs, "source", query_grad)
+        add_up(sent, arcs, "target", key_grad)
         _project_back(message, to_query, edges, edges_grad, weight_grad[:width])
         _project_back(sent, to_key, edges, edges_grad, weight_grad[width : 2 * width])
         return nodes_grad, edges_grad, weight_grad, None, None, None
@@ -112,12 +111,6 @@ def _gated(value: Tensor, gate: Tensor | None, arcs: Arcs, out: Tensor) -> None:
             torch.mul(table(gate, arc), sent, out=table(out, arc))
 
 
-def _reduce(edges: Tensor, arcs: Arcs, end: str, out: Tensor) -> None:
-    for arc in arcs:
-        place, axis = (arc.source, arc.source_axis) if end == "source" else (arc.target, arc.target_axis)
-        out[:, place] += table(edges, arc).sum(2 - axis)
-
-
 def _rows(edges: Tensor, arc: Arc) -> Tensor:
     """The edges that leave each neuron of an arc, `(b, sources, edges each, d)`."""
     return table(edges, arc) if arc.source_axis == 0 else table(edges, arc).transpose(1, 2)
@@ -144,7 +137,7 @@ def _softmax(logits: Tensor, arcs: Arcs, neurons: int) -> None:
     for arc in arcs:
         table(logits, arc).sub_(along(top, arc.source, arc.source_axis))
     total = torch.zeros_like(top)
-    _reduce(logits.exp_(), arcs, "source", total)
+    add_up(logits.exp_(), arcs, "source", total)
     for arc in arcs:
         table(logits, arc).div_(along(total, arc.source, arc.source_axis))
 
@@ -153,7 +146,7 @@ def _softmax_grad(share: Tensor, grad: Tensor, arcs: Arcs, neurons: int) -> Tens
     """The gradient of the logits from that of the shares."""
     grad = grad * share
     total = grad.new_zeros(grad.shape[0], neurons, grad.shape[2])
-    _reduce(grad, arcs, "source", total)
+    add_up(grad, arcs, "source", total)
     for arc in arcs:
         table(grad, arc).addcmul_(table(share, arc), along(total, arc.source, arc.source_axis), value=-1)
     return grad

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.layout import Activation, Block, Conv, GlobalMean, Group, Layout, Linear, MaxPool, Skip
+from neural_graphs.layout import Block, Conv, GlobalMean, Group, Layout, Linear, MaxPool, Skip
 from neural_graphs.networks import Networks
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -129,6 +129,3 @@ def check_activations(layout: Layout) -> None:
             raise LayoutError(
                 f"{group.name}: unknown activation {group.activation.kind!r}; known: {sorted(ACTIVATIONS)}"
             )
-
-
-__all__ = ["ACTIVATIONS", "Activation", "apply", "check_activations", "run", "run_each", "run_groups"]

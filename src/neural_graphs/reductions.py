@@ -55,9 +55,7 @@ class SumTo(Function):
     def forward(ctx: Any, edges: Tensor, arcs: Sequence[Arc], neurons: int, end: str) -> Tensor:
         ctx.arcs, ctx.end = arcs, end
         out = edges.new_zeros(edges.shape[0], neurons, edges.shape[2])
-        for arc in arcs:
-            place, axis = _end(arc, end)
-            out[:, place] += table(edges, arc).sum(2 - axis)
+        add_up(edges, arcs, end, out)
         return out
 
     @staticmethod
@@ -67,6 +65,13 @@ class SumTo(Function):
             place, axis = _end(arc, ctx.end)
             table(out, arc).copy_(along(grads[0], place, axis))
         return out, None, None, None
+
+
+def add_up(edges: Tensor, arcs: Sequence[Arc], end: str, out: Tensor) -> None:
+    """Add the edges of every neuron to `out`, `(networks, neurons, d)`, at their sources or targets."""
+    for arc in arcs:
+        place, axis = _end(arc, end)
+        out[:, place] += table(edges, arc).sum(2 - axis)
 
 
 def _end(arc: Arc, end: str) -> tuple[slice, int]:
