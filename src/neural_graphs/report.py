@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from neural_graphs.plots import confusion_matrix, contact_sheet, network_graph, training_curve
 from neural_graphs.tasks.history import read_csv
 from neural_graphs.tasks.runs import Run
+from neural_graphs.tasks.task import find_task
 from neural_graphs.zoo import Zoo
 
 STYLE = """
@@ -55,11 +56,9 @@ def report(folder: str | Path, out: str | Path | None = None) -> Path:
 def _figures(result: dict[str, Any] | None, facts: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and values of the table at the top."""
     rows = []
-    if result:
-        rows.append(("test accuracy", f"{100 * result['accuracy']:.2f} % of {result['networks']:,} networks"))
-        if result.get("published") is not None:
-            rows.append(("published", f"{result['published']:.1f} %"))
-        rows.append(("test loss", f"{result['loss']:.4f}"))
+    for place in (result, *result.get("elsewhere", [])) if result else ():
+        told = "; ".join(find_task(place["task"]).sentences(place))
+        rows.append((f"test, {Path(place['zoo']).name}", f"{told} ({place['networks']:,} networks)"))
     rows.append(("parameters", f"{facts['parameters']:,}"))
     rows.append(("libraries", ", ".join(f"{name} {number}" for name, number in facts["versions"].items())))
     return [*rows, ("commit", facts["commit"] or "not a checkout")]
@@ -68,8 +67,10 @@ def _figures(result: dict[str, Any] | None, facts: dict[str, Any]) -> list[tuple
 def _pictures(run: Run, result: dict[str, Any] | None, config: dict[str, Any]) -> Iterable[str]:
     if run.metrics_file.exists():
         yield _picture("Training", training_curve(read_csv(run.metrics_file)))
-    if result:
+    if result and "confusion" in result:
         yield _picture("Which classes are confused", confusion_matrix(np.array(result["confusion"])))
+    for file in sorted(run.folder.glob("gallery-*.png")):
+        yield _embedded(f"Before and after the edit: {file.stem.removeprefix('gallery-')}", file.read_bytes())
     place = Path(config["data"]["zoo"])
     if (place / "manifest.json").exists():
         zoo = Zoo(place).split("test")
@@ -82,7 +83,11 @@ def _pictures(run: Run, result: dict[str, Any] | None, config: dict[str, Any]) -
 def _picture(title: str, figure: Figure) -> str:
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=130, bbox_inches="tight")
-    encoded = base64.b64encode(data.getvalue()).decode()
+    return _embedded(title, data.getvalue())
+
+
+def _embedded(title: str, png: bytes) -> str:
+    encoded = base64.b64encode(png).decode()
     return f'<h2>{html.escape(title)}</h2><img alt="{html.escape(title)}" src="data:image/png;base64,{encoded}">'
 
 

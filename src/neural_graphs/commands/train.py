@@ -2,23 +2,28 @@
 
 import warnings
 from argparse import ArgumentError, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from neural_graphs.commands import show
 from neural_graphs.commands.explain import FRAME, check_overrides, explain
+from neural_graphs.commands.parser import positive
 from neural_graphs.errors import ConfigError
 
-# Keys at the top of a configuration, and the classes they configure.
+# Keys at the top of a configuration, and the classes they configure; the task configures itself by `model`.
 HEADS = {
+    "task": None,
     "model": "neural_graphs.tasks.Classification",
     "data": "neural_graphs.tasks.ZooData",
     "trainer": "lightning.pytorch.Trainer",
     "seed_everything": None,
     "published": None,
+    "elsewhere": None,
 }
+VIEWS = "average answers over K networks of the same function, signs of hidden neurons flipped at random; default: 1"
+PLAIN = [head for head, configured in HEADS.items() if configured is None]
 
 FIT = """\
 Trains as a YAML file says; any key of it can be overridden, with dots for nesting. A run folder keeps the resolved
@@ -38,7 +43,7 @@ def add(commands: Any) -> None:
         "fit",
         help="train a metanetwork on a zoo",
         description=FIT,
-        passes_on=[f"--{head}{mark}" for head in HEADS for mark in (".", "=")] + ["--seed_everything", "--published"],
+        passes_on=[f"--{head}{mark}" for head in HEADS for mark in (".", "=")] + [f"--{head}" for head in PLAIN],
         usage="neural-graphs fit --config FILE [--run DIR] [--resume] [--model.KEY VALUE] [--data.KEY VALUE] …",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", action="append", help="YAML; later ones override")
@@ -49,6 +54,8 @@ def add(commands: Any) -> None:
         parser = commands.add_parser(name, help=f"measure the best checkpoint of a run on the {split} split")
         parser.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
         parser.add_argument("--zoo", type=Path, metavar="DIR", help="another zoo than the one it was trained on")
+        if name == "test":
+            parser.add_argument("--views", type=positive, default=1, metavar="K", help=VIEWS)
         show.add_json(parser)
         parser.set_defaults(command=command)
 
@@ -66,16 +73,17 @@ def fit(arguments: Namespace) -> int:
     folder = arguments.run or Path("runs") / configs[0].stem
     from neural_graphs import tasks
 
-    check_overrides(arguments.overrides, HEADS)
-    words = [word for config in configs for word in ("--config", str(config))]
-    with configuration(), show.bars_on_stderr():
-        run = tasks.fit([*words, *arguments.overrides], folder, resume=arguments.resume)
+    words = [word for config in configs for word in ("--config", str(config))] + arguments.overrides
+    heads = HEADS | {"model": tasks.asked_task(words, folder if arguments.resume else None)}
+    check_overrides(arguments.overrides, heads)
+    with configuration(heads), show.bars_on_stderr():
+        run = tasks.fit(words, folder, resume=arguments.resume)
     print(f"{run.folder} is trained; measure it with: neural-graphs test --run {run.folder}")
     return 0
 
 
 @contextmanager
-def configuration() -> Iterator[None]:
+def configuration(heads: Mapping[str, str | None] = HEADS) -> Iterator[None]:
     """Turns what jsonargparse and Lightning say about a wrong configuration into one line."""
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -85,11 +93,11 @@ def configuration() -> Iterator[None]:
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
     except ArgumentError as error:
-        raise explain(str(error), HEADS) from error
+        raise explain(str(error), heads) from error
     except ValueError as error:
         if not FRAME.search(str(error)):  # not from jsonargparse
             raise
-        raise explain(str(error), HEADS) from error
+        raise explain(str(error), heads) from error
     except MisconfigurationException as error:
         raise ConfigError(" ".join(str(error).split())) from error
 
@@ -108,7 +116,7 @@ def test(arguments: Namespace) -> int:
     from neural_graphs import tasks
 
     with show.bars_on_stderr():
-        result = tasks.test(arguments.run, arguments.zoo)
+        result = tasks.test(arguments.run, arguments.zoo, arguments.views)
     return _report(result, arguments.json)
 
 
@@ -116,12 +124,11 @@ def _report(result: dict[str, Any], as_json: bool) -> int:
     if as_json:
         show.print_json(result)
         return 0
-    print(
-        f"accuracy {result['accuracy']:.2%}, loss {result['loss']:.4f}"
-        f" on the {result['networks']:,} networks of the {result['split']} split of {result['zoo']}"
-    )
-    if result["published"] is not None:
-        print(f"published: {result['published']:.2f}%")
+    from neural_graphs.tasks import find_task
+
+    for place in (result, *result.get("elsewhere", [])):
+        print(f"{place['networks']:,} networks of the {place['split']} split of {place['zoo']}:")
+        print("\n".join(f"  {sentence}" for sentence in find_task(place["task"]).sentences(place)))
     if confusion := result.get("confusion"):
         rows = [
             {"true \\ said": str(label)} | {str(said): count for said, count in enumerate(row)}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from neural_graphs.errors import ConfigError
 from neural_graphs.family import Family
 from neural_graphs.nn.encoder import Encoder
 from neural_graphs.nn.features import ActivationKinds, Position, Probes, Standardise
@@ -39,6 +40,17 @@ def encoder(
         standardise=Standardise(statistics) if statistics else None,
         signs=CanonicalSigns() if signs else None,
     )
+
+
+def edit_readout(family: Family, nodes: int, edges: int, initial: float, standardised: bool) -> WeightReadout:
+    """The readout both editors share; `nodes` and `edges` are widths, the rest as for `NGGNNEditor`.
+
+    Raises ConfigError for `standardised` edits of a family whose statistics are not known.
+    """
+    if standardised and family.statistics is None:
+        raise ConfigError("standardised edits need a family with statistics, of networks that share one layout")
+    scale = Standardise(family.statistics) if standardised and family.statistics else None
+    return WeightReadout(nodes, edges, family.groups, family.frame, initial=initial, standardise=scale)
 
 
 def initialise(metanetwork: nn.Module) -> None:
@@ -78,17 +90,21 @@ class NGGNN(Metanetwork):
 
 
 class NGGNNEditor(Metanetwork):
-    """NG-GNN that returns a change of every parameter; arguments as for `NGGNN`."""
+    """NG-GNN that returns a change of every parameter; arguments as for `NGGNN`.
+
+    Each layer's changes are scaled by learned numbers, `initial` at first; with `standardised` they are counted in
+    standard deviations of that layer's parameters in the family.
+    """
 
     def __init__(
         self, family: Family, width: int = 128, depth: int = 4, reverse: bool = True, probes: int = 0,
-        sigma: float | None = 3.0, dropout: float = 0.0,
+        sigma: float | None = 3.0, dropout: float = 0.0, initial: float = 0.01, standardised: bool = False,
     ):  # fmt: skip
         wiring = Bidirectional() if reverse else Forward()
         super().__init__(
             encoder(family, wiring, width, width, sigma=sigma, probes=probes),
             MessagePassing(width, depth, family.log_degree, dropout),
-            WeightReadout(width, width, family.groups, family.frame),
+            edit_readout(family, width, width, initial, standardised),
         )
         initialise(self)
 
@@ -115,16 +131,16 @@ class NGT(Metanetwork):
 
 
 class NGTEditor(Metanetwork):
-    """NG-T that returns a change of every parameter; arguments as for `NGT`."""
+    """NG-T that returns a change of every parameter; arguments as for `NGT` and `NGGNNEditor`."""
 
     def __init__(
         self, family: Family, widths: tuple[int, int] = (64, 32), attention: int = 128, heads: int = 4,
         hidden: tuple[int, int] = (128, 64), depth: int = 4, wiring: Wiring | None = None, probes: int = 0,
-        sigma: float | None = 3.0, dropout: float = 0.0,
+        sigma: float | None = 3.0, dropout: float = 0.0, initial: float = 0.01, standardised: bool = False,
     ):  # fmt: skip
         super().__init__(
             encoder(family, wiring or Looped(), *widths, sigma=sigma, probes=probes),
             RelationalTransformer(widths, depth, heads, attention, hidden, dropout=dropout, update_edges=True),
-            WeightReadout(*widths, family.groups, family.frame),
+            edit_readout(family, *widths, initial, standardised),
         )
         initialise(self)

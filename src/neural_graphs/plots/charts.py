@@ -3,40 +3,54 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from neural_graphs.plots.style import BLUE, GREY, INK, LIGHT_BLUE, PAPER, RED, SHARES, SOFT, plain
 
+QUANTITIES = {"loss": "cross-entropy", "accuracy": "accuracy, %", "mse": "mean squared error · 10⁻²"}
+
 
 def training_curve(
     columns: Mapping[str, Sequence[float]], *, title: str = "", marks: Mapping[str, float] | None = None
 ) -> Figure:
-    """Loss and accuracy of training and validation over epochs, from the columns of a run's `metrics.csv`.
+    """Every quantity of training and validation over epochs, from the columns of a run's `metrics.csv`.
 
-    `marks` draws named horizontal lines into the accuracy, such as a baseline's or the published figure (0 to 1).
+    `marks` draws named horizontal lines into the last quantity, such as a baseline's accuracy or the published figure,
+    in the unit of the columns.
     """
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    epochs = np.asarray(columns["epoch"]) + 1
-    for axes, quantity, factor in zip(figure.subplots(1, 2), ("loss", "accuracy"), (1, 100), strict=True):
-        for split, colour, name in (("train", GREY, "training"), ("val", BLUE, "validation")):
-            values = factor * np.asarray(columns[f"{split}_{quantity}"])
-            axes.plot(epochs, values, color=colour, linewidth=2, label=name, solid_capstyle="round")
-        plain(axes)
-        axes.set(xlabel="epoch", xlim=(1, max(2, epochs[-1])))
-        axes.set_title("cross-entropy" if quantity == "loss" else "accuracy, %", loc="left", color=INK, fontsize=10)
-        if quantity == "accuracy":
-            axes.set_ylim(0, 100)
-            for name, value in (marks or {}).items():
-                axes.axhline(100 * value, color=RED, linewidth=1, linestyle=(0, (4, 3)))
-                axes.text(1, 100 * value, f"{name} {100 * value:.1f}", color=RED, fontsize=8, ha="right", va="bottom",
-                          transform=axes.get_yaxis_transform())  # fmt: skip
-        else:
-            axes.set_ylim(bottom=0)
-            axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    quantities = [name.removeprefix("val_") for name in columns if name.startswith("val_")]
+    figure = Figure(figsize=(4.5 * len(quantities), 3.4), layout="constrained")
+    for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
+        _curve(axes, columns, quantity)
+    factor = _factor(quantities[-1])
+    for name, value in (marks or {}).items():
+        axes.axhline(factor * value, color=RED, linewidth=1, linestyle=(0, (4, 3)))
+        axes.text(1, factor * value, f"{name} {factor * value:.1f}", color=RED, fontsize=8, ha="right", va="bottom",
+                  transform=axes.get_yaxis_transform())  # fmt: skip
     if title:
         figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=11)
     return figure
+
+
+def _factor(quantity: str) -> int:
+    return 1 if quantity == "loss" else 100
+
+
+def _curve(axes: Axes, columns: Mapping[str, Sequence[float]], quantity: str) -> None:
+    epochs = np.asarray(columns["epoch"]) + 1
+    for split, colour, name in (("train", GREY, "training"), ("val", BLUE, "validation")):
+        values = _factor(quantity) * np.asarray(columns[f"{split}_{quantity}"])
+        axes.plot(epochs, values, color=colour, linewidth=2, label=name, solid_capstyle="round")
+    plain(axes)
+    axes.set(xlabel="epoch", xlim=(1, max(2, epochs[-1])))
+    axes.set_title(QUANTITIES[quantity], loc="left", color=INK, fontsize=10)
+    if quantity == "accuracy":
+        axes.set_ylim(0, 100)
+    else:
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, fontsize=9, labelcolor=INK)
 
 
 def confusion_matrix(counts: NDArray[np.integer], names: Sequence[str] = (), *, title: str = "") -> Figure:

@@ -2,22 +2,36 @@
 
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.data import ZooData
-from neural_graphs.tasks.evaluate import classify, predict, read_network, test, validate
-from neural_graphs.tasks.fit import callbacks, fit
+from neural_graphs.tasks.editing import Editing
+from neural_graphs.tasks.edits import Edit, edit
+from neural_graphs.tasks.evaluate import classify, predict, test, validate
+from neural_graphs.tasks.files import read_network, write_network
+from neural_graphs.tasks.fit import asked_task, callbacks, fit
+from neural_graphs.tasks.galleries import Galleries
 from neural_graphs.tasks.pixels import pixel_probe
-from neural_graphs.tasks.runs import Run, load_run
+from neural_graphs.tasks.runs import Run, load_run, load_task
+from neural_graphs.tasks.task import Task, find_task
 
 __all__ = [
     "Classification",
+    "Edit",
+    "Editing",
+    "Galleries",
     "Run",
+    "Task",
     "ZooData",
+    "asked_task",
     "callbacks",
     "classify",
+    "edit",
+    "find_task",
     "fit",
     "load_run",
+    "load_task",
     "pixel_probe",
     "predict",
     "read_network",
     "test",
     "validate",
+    "write_network",
 ]

@@ -1,13 +1,12 @@
 """Batches of networks from a zoo: gathered from mapped files, shuffled and augmented by explicit seeds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -19,7 +18,7 @@ from neural_graphs.nn import Standardise
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.transforms import Transform
 
-Batch = tuple[Networks, Int[Tensor, " networks"]]
+Batch = tuple[Networks, Tensor]  # with a target per network
 SAMPLE = 10_000  # networks are enough to know means and spreads
 
 
@@ -62,22 +61,22 @@ class Draws(Sampler[Draw]):
 
 
 class Batches(Dataset[Batch]):
-    """Networks and labels of a zoo, a whole batch per item: one gather, no work per network."""
+    """Networks and targets of a zoo, a whole batch per item: one gather, no work per network."""
 
-    def __init__(self, zoo: Zoo, augmentation: Transform | None = None) -> None:
+    def __init__(self, zoo: Zoo, targets: Tensor, augmentation: Transform | None = None) -> None:
         self.zoo = zoo
-        self.labels = zoo.labels
+        self.targets = targets
         self.augmentation = augmentation
 
     def __getitem__(self, draw: Draw) -> Batch:
         networks = self.zoo.networks(draw.places)
         if self.augmentation is not None:
             networks = self.augmentation(networks, torch.Generator().manual_seed(draw.seed))
-        return networks, self.labels[draw.places]
+        return networks, self.targets[draw.places]
 
 
 class ZooData(LightningDataModule):
-    """The splits train, val and test of a zoo, as batches `(Networks, labels)`.
+    """The splits train, val and test of a zoo, as batches `(Networks, targets)`; a task says what the targets are.
 
     Args:
         zoo: folder of the zoo.
@@ -94,6 +93,7 @@ class ZooData(LightningDataModule):
         self.batch_size = batch_size
         self.augmentation = augmentation
         self.seed = seed
+        self.targets: Callable[[Zoo], Tensor] = _labels
 
     @cached_property
     def family(self) -> Family:
@@ -127,12 +127,16 @@ class ZooData(LightningDataModule):
         zoo = self.zoo.split(split)
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return DataLoader(
-            Batches(zoo, self.augmentation if shuffle else None),
+            Batches(zoo, self.targets(zoo), self.augmentation if shuffle else None),
             sampler=Draws(len(zoo), self.batch_size, shuffle=shuffle, seed=self.seed, rank=rank, ranks=ranks),
             batch_size=None,  # an item is a batch already,
             collate_fn=_as_it_is,  # which the default would turn into a list
             generator=torch.Generator(),  # or the loader would draw from the global one
         )
+
+
+def _labels(zoo: Zoo) -> Tensor:
+    return zoo.labels
 
 
 def _as_it_is(batch: Any) -> Any:

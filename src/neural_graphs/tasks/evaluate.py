@@ -10,52 +10,59 @@ from jaxtyping import Float
 from lightning import Trainer
 from torch import Tensor, nn
 
-from neural_graphs.errors import CheckpointError
-from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.data import ZooData
+from neural_graphs.tasks.files import read_network
 from neural_graphs.tasks.quiet import quiet
-from neural_graphs.tasks.runs import Run, load_run
+from neural_graphs.tasks.runs import Run, load_run, load_task
+from neural_graphs.tasks.task import CLASSIFICATION, Task
 
 
 def validate(run: str | Path, zoo: str | Path | None = None) -> dict[str, Any]:
-    """Accuracy and loss of a run's best checkpoint on the val split of its zoo, or of another."""
-    return _evaluate(Run(run), zoo, "val")
+    """What a run's best checkpoint reaches on the val split of its zoo, or of another."""
+    task, config = load_task(run)
+    return _measure(Run(run), task, config, zoo, "val")
 
 
-def test(run: str | Path, zoo: str | Path | None = None) -> dict[str, Any]:
-    """Accuracy, loss and confusion matrix (rows: true classes) on the test split of the run's zoo, or of another.
+def test(run: str | Path, zoo: str | Path | None = None, views: int = 1) -> dict[str, Any]:
+    """What a run's best checkpoint reaches on the test split of its zoo, or of another.
 
-    The figures for its own zoo are kept in the run's `result.json`.
+    Answers are means over `views` networks of the same function, as `Task.mean_answer` makes them. For the run's own
+    zoo, figures for the zoos that its configuration names under `elsewhere` come along, and all are kept in its
+    `result.json` (with several views in `result-views8.json`); pictures are kept beside it.
     """
-    result = _evaluate(Run(run), zoo, "test")
+    folder = Run(run)
+    task, config = load_task(run)
+    task.views = views
+    result = _measure(folder, task, config, zoo, "test")
     if zoo is None:
-        Run(run).write(Run(run).result_file, result)
+        others = [other for other in config.get("elsewhere", []) if (Path(other) / "manifest.json").is_file()]
+        result["elsewhere"] = [_measure(folder, task, config, other, "test") for other in others]
+        folder.write(folder.results(views), result)
     return result
 
 
-def _evaluate(run: Run, zoo: str | Path | None, split: str) -> dict[str, Any]:
-    metanetwork, config = load_run(run.folder)
+def _measure(run: Run, task: Task, config: dict[str, Any], zoo: str | Path | None, split: str) -> dict[str, Any]:
     place = Path(config["data"]["zoo"] if zoo is None else zoo)
     data = ZooData(place, config["data"]["batch_size"])
-    module = Classification(metanetwork, config["model"]["classes"])
     with quiet():
         bar = sys.stderr.isatty()  # for people who watch
         trainer = Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=bar)
         evaluate = trainer.test if split == "test" else trainer.validate
-        (found,) = evaluate(module, data, verbose=False)
-    result = {
+        (found,) = evaluate(task, data, verbose=False)
+    if split == "test":
+        task.keep_pictures(data, run.folder)
+    return {
+        "task": config.get("task", CLASSIFICATION),
         "run": str(run.folder),
         "zoo": str(place),
         "split": split,
         "networks": len(data.zoo.split(split)),
-        "accuracy": round(found[f"{split}_accuracy"], 6),
-        "loss": round(found[f"{split}_loss"], 6),
-        "published": config.get("published"),
+        "views": task.views,
+        "published": config.get("published") if zoo is None else None,
         "parameters": run.facts["parameters"],
+        **task.result(found, split),
     }
-    return result | ({"confusion": module.confusion.compute().tolist()} if split == "test" else {})
 
 
 def predict(run: str | Path, files: Sequence[str | Path]) -> list[dict[str, Any]]:
@@ -81,34 +88,3 @@ def classify(metanetwork: nn.Module, networks: Networks, batch_size: int = 128) 
     scores = torch.cat([metanetwork(networks[batch]) for batch in batches])
     metanetwork.train(training)
     return scores
-
-
-def read_network(path: Path, layouts: Sequence[Layout]) -> Networks:
-    """One network from a state dict on disk, of the first of `layouts` whose shapes it has, in their order."""
-    state = _read_state(path)
-    shapes = [tuple(tensor.shape) for tensor in state.values()]
-    for layout in layouts:
-        if set(state) == set(layout.shapes):  # names agree, in any order
-            return Networks.from_state_dicts([state], layout, [str(path)])
-        if shapes == list(layout.shapes.values()):
-            renamed = dict(zip(layout.shapes, state.values(), strict=True))
-            return Networks.from_state_dicts([renamed], layout, [str(path)])
-    found = ", ".join(f"{name} {shape}" for name, shape in zip(state, shapes, strict=True))
-    expected = " or ".join(str(layout) for layout in layouts)
-    raise CheckpointError(f"{path}: expected a network {expected}; got tensors {found}")
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist; give state dicts in .safetensors or .pt files")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both libraries raise many kinds for damaged files
-        raise CheckpointError(f"{path} cannot be read ({type(error).__name__}); expected a state dict") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"{path} holds a {type(state).__name__}; expected a state dict of named tensors")
-    return state

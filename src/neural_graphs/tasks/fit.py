@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -13,6 +14,7 @@ from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.history import History
 from neural_graphs.tasks.quiet import quiet
 from neural_graphs.tasks.runs import MetanetworkOf, Run, made_with
+from neural_graphs.tasks.task import CLASSIFICATION, Task, find_task
 from neural_graphs.zoo.manifest import write_whole
 
 # The published protocol; a configuration may say otherwise.
@@ -26,29 +28,29 @@ DEFAULTS = {
 }
 
 
-class ConfiguredClassification(Classification):
-    """The task with the metanetwork still to be made, for the family of networks of the data.
+def configurable(task: type[Task]) -> type[Task]:
+    """The task with the metanetwork still to be made, for the family of networks of the data."""
 
-    Args:
-        metanetwork: what makes the metanetwork of a family; in a configuration a class whose first argument that is.
-        family: comes from the data.
-        options: those of `Classification`.
-    """
+    class Configurable(task):  # type: ignore[misc, valid-type]  # a class only known here
+        """A task whose first argument makes the metanetwork of a family: in a configuration a class that takes one."""
 
-    def __init__(self, metanetwork: MetanetworkOf, family: Any, **options: Any) -> None:
-        super().__init__(metanetwork(family), **options)
+        def __init__(self, metanetwork: MetanetworkOf, family: Any, **options: Any) -> None:
+            super().__init__(metanetwork(family), **options)
+
+    return Configurable
 
 
 class FitCLI(LightningCLI):
     """Reads `seed_everything`, `model`, `data`, `trainer` and `published` and makes the objects; trains nothing."""
 
-    def __init__(self, arguments: Sequence[str], run: Run) -> None:
+    def __init__(self, arguments: Sequence[str], run: Run, task: type[Task]) -> None:
+        self.task = task
         super().__init__(
-            ConfiguredClassification,
+            configurable(task),
             ZooData,
             save_config_callback=None,
             seed_everything_default=0,
-            trainer_defaults={**DEFAULTS, "callbacks": callbacks(run)},
+            trainer_defaults={**DEFAULTS, "callbacks": callbacks(run, task)},
             parser_kwargs={"exit_on_error": False},
             args=list(arguments),
             run=False,
@@ -62,8 +64,10 @@ class FitCLI(LightningCLI):
             "--published",
             type=float | None,
             default=None,
-            help="published test accuracy in %%, to be shown beside ours",
+            help="published figure, to be shown beside ours: test accuracy in %%, or squared error in 10⁻²",
         )
+        parser.add_argument("--task", type=str, default=CLASSIFICATION, help="class of the task")
+        parser.add_argument("--elsewhere", type=list[Path], default=[], help="zoos that `test` measures besides")
 
     def resolved(self) -> str:
         """The whole configuration as YAML, defaults included."""
@@ -85,7 +89,7 @@ def fit(arguments: Sequence[str], folder: str | Path, *, resume: bool = False) -
     elif begun:
         raise ConfigError(f"{run.folder} holds a run already; add --resume to go on with it, or choose another folder")
     with quiet():
-        cli = FitCLI(arguments, run)
+        cli = FitCLI(arguments, run, find_task(asked_task(arguments)))
         _begin(run, cli)
         start: dict[str, Any] = {"ckpt_path": run.last, "weights_only": True} if begun else {}
         cli.trainer.fit(cli.model, cli.datamodule, **start)
@@ -94,15 +98,37 @@ def fit(arguments: Sequence[str], folder: str | Path, *, resume: bool = False) -
     return run
 
 
-def callbacks(run: Run) -> list[Callback]:
+def callbacks(run: Run, task: type[Task] = Classification) -> list[Callback]:
     """What keeps a run while a `Trainer` trains: metrics of every epoch, and two checkpoints.
 
-    The checkpoint of the best validation accuracy becomes `best.ckpt`, that of the last epoch `last.ckpt`.
+    The checkpoint of the best epoch, as the task judges it, becomes `best.ckpt`, that of the last epoch `last.ckpt`.
     """
     options: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}  # after metrics
-    best = ModelCheckpoint(run.checkpoints, run.best.stem, monitor="val_accuracy", mode="max", **options)
+    name, mode = task.best
+    best = ModelCheckpoint(run.checkpoints, run.best.stem, monitor=f"val_{name}", mode=mode, **options)
     last = ModelCheckpoint(run.checkpoints, run.last.stem, **options)
-    return [History(run.metrics_file), best, last]  # the last one holds the state of those before it
+    return [History(run.metrics_file, task.quantities), best, last]  # the last one holds the state of those before it
+
+
+def asked_task(arguments: Sequence[str], resumed: str | Path | None = None) -> str:
+    """The class of the task that configurations and `--task` ask for, the last one winning; first, of a resumed run."""
+    asked = CLASSIFICATION
+    words = iter(arguments if resumed is None else ["--config", str(Run(resumed).known().config_file), *arguments])
+    for word in words:
+        name, _, value = word.removeprefix("--").partition("=")
+        value = value or next(words, "")
+        if name in ("config", "task"):
+            asked = value if name == "task" else str(_plain(Path(value)).get("task", asked))
+    return asked
+
+
+def _plain(file: Path) -> dict[str, Any]:
+    """The content of a configuration; nothing of one that cannot be read, which the parser will say better."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _begin(run: Run, cli: FitCLI) -> None:
@@ -115,6 +141,7 @@ def _begin(run: Run, cli: FitCLI) -> None:
         "layouts": [layout.to_json() for layout in data.zoo.layouts],
         "family": data.family.to_json(),
         "classes": data.classes,
+        "canvas": data.zoo.manifest.canvas,
         "recipe": data.zoo.manifest.recipe,
         "parameters": sum(p.numel() for p in cli.model.metanetwork.parameters()),
     }

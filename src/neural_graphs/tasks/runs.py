@@ -15,6 +15,7 @@ from torch import nn
 from neural_graphs.errors import CheckpointError, ConfigError
 from neural_graphs.family import Family
 from neural_graphs.layout import Layout
+from neural_graphs.tasks.task import CLASSIFICATION, Task, find_task
 from neural_graphs.zoo.manifest import write_whole
 
 MetanetworkOf = Callable[[Family], nn.Module]  # in a configuration: a class whose first argument is the family
@@ -79,6 +80,10 @@ class Run:
         """What `test` found last."""
         return _read_json(self.result_file)
 
+    def results(self, views: int = 1) -> Path:
+        """Where the figures of a test are kept that averaged over so many views."""
+        return self.result_file if views == 1 else self.folder / f"result-views{views}.json"
+
     def write(self, file: Path, content: dict[str, Any]) -> None:
         """Put plain values into one of the run's JSON files, in one step."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -112,6 +117,22 @@ def load_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{run.best} does not fit the metanetwork of {run.config_file}: {reason}") from error
     return metanetwork.eval(), config
+
+
+def load_task(path: str | Path) -> tuple[Task, dict[str, Any]]:
+    """The task of a run around its trained metanetwork, and the run's configuration; raises what `load_run` raises."""
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    metanetwork, config = load_run(path)
+    task = find_task(config.get("task", CLASSIFICATION))
+    options = {name: value for name, value in config["model"].items() if name != "metanetwork"}
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(task, "model", skip={"metanetwork"}, instantiate=False)
+    try:
+        made = parser.instantiate(parser.parse_object({"model": options})).model
+    except ArgumentError as error:
+        raise ConfigError(f"{Run(path).config_file}: {' '.join(str(error).split())}") from error
+    return task(metanetwork, **made.as_dict()), config
 
 
 def build(description: dict[str, Any], family: Family) -> nn.Module:

@@ -32,16 +32,23 @@ class Canvas:
         columns = torch.linspace(-1, 1, self.width, dtype=dtype).repeat(self.height)
         return torch.stack((columns, rows) if self.axes == "xy" else (rows, columns), dim=1)
 
+    def draw(self, networks: Networks) -> Float[Tensor, "networks points channels"]:
+        """Return what the networks draw, differentiable: a pixel is 0 where the network says `low` and 1 at `high`."""
+        outputs = networks.run(self.coordinates(networks.values.dtype).to(networks.values.device))
+        return outputs if (self.low, self.high) == (0, 1) else (outputs - self.low) / (self.high - self.low)
+
     @torch.no_grad()
     def render(self, networks: Networks) -> NDArray[np.float32]:
         """Return what the networks draw: (networks, height, width), with a last axis of 3 for colour.
 
-        A pixel is 0 where the network says `low` and 1 where it says `high`; values outside are not clipped.
+        As `draw`, without gradients; values outside 0 to 1 are not clipped.
         """
-        outputs = networks.run(self.coordinates(networks.values.dtype).to(networks.values.device))
-        pixels = ((outputs - self.low) / (self.high - self.low)).float().cpu().numpy()
-        grey = self.channels == 1
-        return pixels.reshape(len(pixels), self.height, self.width, *(() if grey else (self.channels,)))
+        return self.picture(self.draw(networks))
+
+    def picture(self, pixels: Float[Tensor, "networks points channels"]) -> NDArray[np.float32]:
+        """Return drawn pixels as arrays to show: (networks, height, width), with a last axis of 3 for colour."""
+        channels = () if self.channels == 1 else (self.channels,)
+        return pixels.detach().float().cpu().numpy().reshape(len(pixels), self.height, self.width, *channels)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a JSON object; `Canvas(**json)` is the inverse."""

@@ -139,10 +139,19 @@ class Zoo:
 
     def image(self, index: SupportsIndex) -> NDArray[np.uint8]:
         """Return the image (height, width, channels) a network was fitted to; raises `ZooError` where none is kept."""
-        image = self[index].image
-        if image is None:
+        return self.images([int(index)])[0]
+
+    def images(self, indices: Indices = slice(None)) -> NDArray[np.uint8]:
+        """Return the images (n, height, width, channels) that networks were fitted to; raises `ZooError` without them."""
+        rows = self._rows[indices if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)]
+        if not self.has_images:
             raise ZooError(f"{self.path} keeps no images.")
-        return image
+        return np.stack([self._tensors[self._shard[row]]["images"][self._row[row]] for row in rows])
+
+    @property
+    def has_images(self) -> bool:
+        """Return whether the images that the networks were fitted to are kept."""
+        return bool(self._tensors) and all("images" in tensors for tensors in self._tensors)
 
     def render(self, indices: Indices) -> NDArray[np.float32]:
         """Return what implicit networks draw, (n, height, width[, 3]), nominally in [0, 1]."""
@@ -151,7 +160,7 @@ class Zoo:
     def sheet(self, indices: Indices) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return images and what the networks draw, both (n, height, width[, 3]) in [0, 1], to show side by side."""
         renders = self.render(indices)
-        images = np.stack([self.image(int(index)) for index in np.arange(len(self))[indices]])
+        images = self.images(indices)
         return images.reshape(renders.shape).astype(np.float32) / np.float32(255), renders.clip(0, 1)
 
     def subset(self, query: str | pc.Expression) -> "Zoo":
@@ -168,6 +177,10 @@ class Zoo:
             known = ", ".join(sorted(set(self.column("split"))))
             raise ZooError(f"{self.path} has no networks in split {name!r}; it has {known}.")
         return view
+
+    def at(self, indices: Indices) -> "Zoo":
+        """Return the networks at these places, in this order."""
+        return self._view(np.arange(len(self))[indices])
 
     def _view(self, positions: NDArray[np.integer[Any]]) -> "Zoo":
         view = copy.copy(self)

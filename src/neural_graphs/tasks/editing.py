@@ -1,0 +1,186 @@
+"""Editing implicit networks: change the parameters of a network so that its picture changes as an image style does."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from neural_graphs.errors import ConfigError
+from neural_graphs.networks import Networks
+from neural_graphs.nn import Metanetwork, microbatch
+from neural_graphs.plots import gallery, save
+from neural_graphs.tasks.data import Batch, ZooData
+from neural_graphs.tasks.pixels import rendered
+from neural_graphs.tasks.task import Task
+from neural_graphs.zoo import Zoo
+from neural_graphs.zoo.canvas import Canvas
+from neural_graphs.zoo.styles import Style
+
+SHOWN = 12  # networks in a gallery
+WINDOW = 11  # pixels of the side of the window of structural similarity (Wang et al. 2004)
+
+
+class Drawing(nn.Module):
+    """What networks draw after an editor changed them; read piece by piece, as a `Metanetwork` is."""
+
+    def __init__(self, editor: Metanetwork, canvas: Canvas) -> None:
+        super().__init__()
+        self.editor, self.canvas = editor, canvas
+
+    def forward(self, networks: Networks) -> Float[Tensor, "networks points channels"]:
+        """The pictures, with gradients or without as torch is asked."""
+        return self.read(networks) if torch.is_grad_enabled() else microbatch.read(self, networks)
+
+    def read(self, networks: Networks) -> Float[Tensor, "networks points channels"]:
+        """The pictures, in one go."""
+        return self.canvas.draw(networks + self.editor.read(networks))
+
+    def numbers(self, networks: Networks) -> int:
+        """How many numbers the largest tensor holds for one network, about: edges of the editor, or pixels."""
+        points = self.canvas.height * self.canvas.width
+        widest = max(group.size for layout in set(networks.layouts) for group in layout.groups)
+        return max(self.editor.numbers(networks), points * widest)
+
+
+class Editing(Task):
+    """Train a metanetwork to change networks so that they draw what a style makes of their images (Zhou et al. 2023).
+
+    The loss is the mean squared error over all pixels, between what the edited network draws and the target, both in
+    units where images are in [0, 1]. Targets are made of the images the networks were fitted to; where a zoo keeps no
+    images, of what its networks draw.
+
+    Args:
+        metanetwork: an editor: module from `Networks` to a change of every parameter.
+        style: what to make of an image.
+        options: those of every `Task`.
+    """
+
+    quantities: ClassVar[tuple[str, ...]] = ("mse",)
+    best: ClassVar[tuple[str, Literal["min", "max"]]] = ("mse", "min")
+
+    def __init__(self, metanetwork: nn.Module, style: Style, **options: Any) -> None:
+        super().__init__(metanetwork, **options)
+        self.style = style
+        self.canvas: Canvas | None = None
+
+    def setup(self, stage: str) -> None:
+        """Learn how the networks of the data draw."""
+        super().setup(stage)
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning
+        if isinstance(data, ZooData):
+            self.canvas = data.zoo.canvas
+
+    def targets(self, zoo: Zoo) -> Float[Tensor, "networks points channels"]:
+        """The images in this style."""
+        styled = self.style(images_of(zoo))
+        return torch.from_numpy(styled).flatten(1, 2)
+
+    def answer(self, networks: Networks) -> Float[Tensor, "networks points channels"]:
+        """What the edited networks draw."""
+        if isinstance(self.metanetwork, Metanetwork):
+            return Drawing(self.metanetwork, self.required_canvas)(networks)
+        return self.required_canvas.draw(networks + self.metanetwork(networks))
+
+    @property
+    def required_canvas(self) -> Canvas:
+        """How the networks draw. Raises ConfigError for networks that are no implicit images."""
+        if self.canvas is None:
+            raise ConfigError("the networks to edit must be implicit images: set `canvas`, or take a zoo that has one")
+        return self.canvas
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Mean squared error of a batch, in small pieces where the module allows it."""
+        networks, targets = batch
+        if not isinstance(self.metanetwork, Metanetwork):
+            return self.measure("train", self.answer(networks), targets, networks)
+        drawing = Drawing(self.metanetwork, self.required_canvas)
+        loss, pictures = microbatch.mean_loss(drawing, networks, targets, F.mse_loss)
+        self.measure("train", pictures, targets, networks)
+        return loss
+
+    def measure(self, split: str, answers: Tensor, targets: Tensor, networks: Networks) -> Tensor:
+        """Log the squared error; in the test split what it was before the edit and how much alike the pictures are."""
+        loss = F.mse_loss(answers, targets)
+        self.tell(split, networks, mse=loss.detach())
+        if split == "test":
+            with torch.no_grad():
+                before = self.required_canvas.draw(networks)
+            self.tell(
+                split,
+                networks,
+                unedited_mse=F.mse_loss(before, targets),
+                **self._likeness("", answers, targets),
+                **self._likeness("unedited_", before, targets),
+            )
+        return loss
+
+    def _likeness(self, prefix: str, pictures: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Peak signal-to-noise ratio in dB and structural similarity, means over pictures, of what can be shown."""
+        shape = (self.required_canvas.height, self.required_canvas.width)
+        shown, wanted = (x.clamp(0, 1).unflatten(1, shape).movedim(-1, 1) for x in (pictures, targets))
+        errors = (shown - wanted).square().mean((1, 2, 3)).clamp(min=1e-10)  # 100 dB are enough
+        window = min(WINDOW, (min(shape) - 1) // 2 * 2 + 1)
+        similarity = structural_similarity_index_measure(shown, wanted, kernel_size=window, data_range=1.0)
+        return {f"{prefix}psnr": (-10 * errors.log10()).mean(), f"{prefix}ssim": similarity}
+
+    def result(self, found: Mapping[str, float], split: str) -> dict[str, Any]:
+        """Mean squared error, PSNR and SSIM against the target, before and after the edit; `closed` compares errors."""
+        if split != "test":
+            return {"mse": round(found[f"{split}_mse"], 8)}
+        figures = {name: found[f"test_{name}"] for name in ("mse", "psnr", "ssim")}
+        before = {name: found[f"test_{name}"] for name in ("unedited_mse", "unedited_psnr", "unedited_ssim")}
+        closed = 1 - found["test_mse"] / found["test_unedited_mse"]
+        return {name: round(value, 8) for name, value in (figures | before | {"closed": closed}).items()}
+
+    def keep_pictures(self, data: ZooData, folder: Path) -> None:
+        """Write `gallery-ZOO.png`: some networks of the test split before and after the edit, and what was wanted."""
+        save(self.gallery(data.zoo.split("test")), folder / f"gallery-{data.zoo.path.resolve().name}.png")
+
+    @torch.no_grad()
+    def gallery(self, zoo: Zoo) -> Figure:
+        """Some networks of a zoo, evenly spaced in it, before and after the edit, and what was wanted of them."""
+        zoo = zoo.at(np.linspace(0, len(zoo) - 1, min(SHOWN, len(zoo))).astype(np.int64))
+        training, networks = self.training, zoo.networks().to(self.device)
+        canvas = self.required_canvas
+        self.eval()
+        shown = {
+            "network": canvas.draw(networks),
+            "target": self.targets(zoo),
+            "edited": self.mean_answer(networks),
+        }
+        self.train(training)
+        name = type(self.metanetwork).__name__
+        pictures = {name: canvas.picture(pixels) for name, pixels in shown.items()}
+        return gallery(pictures, title=f"{type(self.style).__name__} by {name}, {zoo.path.resolve().name}")
+
+    @classmethod
+    def sentences(cls, result: Mapping[str, Any]) -> list[str]:
+        """Errors in the unit of published figures, 10⁻²."""
+        mse = f"MSE {100 * result['mse']:.3f} · 10⁻²"
+        if result["split"] != "test":
+            return [mse]
+        published = [] if result["published"] is None else [f"published: {result['published']:g} · 10⁻²"]
+        return [
+            f"{mse} against the target, {100 * result['unedited_mse']:.3f} · 10⁻² before the edit:"
+            f" {result['closed']:.1%} of the gap closed",
+            f"PSNR {result['psnr']:.1f} dB (before {result['unedited_psnr']:.1f}),"
+            f" SSIM {result['ssim']:.3f} (before {result['unedited_ssim']:.3f})",
+            *published,
+        ]
+
+
+def images_of(zoo: Zoo) -> Float[np.ndarray, "networks height width channels"]:
+    """The images that networks were fitted to, in [0, 1]; where a zoo keeps none, what the networks draw, clipped."""
+    if zoo.canvas is None:
+        raise ConfigError(f"{zoo.path} holds no implicit images: there is nothing to restyle")
+    shape = (len(zoo), zoo.canvas.height, zoo.canvas.width, zoo.canvas.channels)
+    if not zoo.has_images:
+        return rendered(zoo).reshape(shape)
+    return zoo.images().astype(np.float32) / np.float32(255)

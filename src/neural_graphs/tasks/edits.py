@@ -1,0 +1,68 @@
+"""Editing single networks with a trained run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from neural_graphs.errors import ConfigError
+from neural_graphs.networks import Networks
+from neural_graphs.plots import gallery
+from neural_graphs.tasks.editing import Editing
+from neural_graphs.tasks.files import StateDict, read_network, read_state, write_network
+from neural_graphs.tasks.runs import Run, load_task
+from neural_graphs.zoo import Zoo
+from neural_graphs.zoo.canvas import Canvas
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A network before and after an edit, batches of one; `like` holds the tensors it was read from, if from a file."""
+
+    before: Networks
+    after: Networks
+    picture: Figure
+    like: StateDict | None
+
+    def write(self, path: str | Path) -> None:
+        """Write the edited network as `.safetensors`, with names, order and precision of the tensors it came in."""
+        write_network(self.after, Path(path), self.like)
+
+
+def edit(run: str | Path, source: str | Path, index: int | None = None) -> Edit:
+    """Edit one network with the best checkpoint of a run.
+
+    `source` is a file of parameters, or a zoo of which `index` chooses the network. Raises ConfigError where the run is
+    no editing run or the index is missing or out of range, CheckpointError naming the file for networks the run does
+    not know.
+    """
+    task, _ = load_task(run)
+    if not isinstance(task, Editing):
+        raise ConfigError(f"{run} was trained for {type(task).__name__}; an edit needs a run of the task Editing")
+    path = Path(source)
+    if not path.is_dir():
+        if index is not None:
+            raise ConfigError(f"--index chooses a network of a zoo, but {path} is no folder")
+        task.canvas = Canvas(**Run(run).facts["canvas"])
+        before, like = read_network(path, Run(run).layouts), read_state(path)
+        return Edit(before, *_apply(task, before, None), like)
+    zoo = Zoo(path)
+    if index is None or not -len(zoo) <= index < len(zoo):
+        raise ConfigError(f"{path} holds {len(zoo):,} networks: choose one by an index from 0 to {len(zoo) - 1}")
+    task.canvas = zoo.canvas
+    chosen = zoo.at([index % len(zoo)])
+    before = chosen.networks()
+    return Edit(before, *_apply(task, before, chosen), None)
+
+
+@torch.no_grad()
+def _apply(task: Editing, before: Networks, zoo: Zoo | None) -> tuple[Networks, Figure]:
+    """The edited network, and a picture of it beside the target where it is known."""
+    after = before + task.eval()(before)
+    canvas = task.required_canvas
+    rows = {"network": canvas.render(before), "edited": canvas.render(after)}
+    if zoo is not None:
+        rows = {"network": rows["network"], "target": canvas.picture(task.targets(zoo)), "edited": rows["edited"]}
+    return after, gallery({name: np.asarray(row) for name, row in rows.items()})

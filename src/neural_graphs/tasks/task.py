@@ -1,0 +1,169 @@
+"""What all tasks share: the optimiser and its schedule, seeds, averaging over views, and what is measured."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from neural_graphs.errors import ConfigError
+from neural_graphs.networks import Networks
+from neural_graphs.tasks.data import Batch, ZooData
+from neural_graphs.zoo import Zoo
+from neural_graphs.zoo.transforms import FlipSigns
+
+CLASSIFICATION = "neural_graphs.tasks.Classification"  # the task of a configuration that names none
+
+
+@runtime_checkable
+class NeedsStatistics(Protocol):
+    """A metanetwork that standardises its inputs by figures of the training networks."""
+
+    def fit_statistics(self, networks: Networks) -> None:
+        """Take those figures into buffers."""
+
+
+class Task(LightningModule, ABC):
+    """Train and measure a metanetwork, by AdamW with AMSGrad (the paper, appendix on INRs).
+
+    The learning rate rises linearly over `warmup` steps and then stays (the paper), or falls to 0 along a cosine that
+    ends after `steps` steps (ours, for short runs). Dropout draws from torch's global generator,
+    seeded at the start of every epoch, so that a run resumed between epochs goes on as if it had never stopped.
+
+    A task says what the right answers are (`targets`), how answers come about (`answer`), and what is measured of them.
+
+    Args:
+        metanetwork: module that reads `Networks`.
+        lr: learning rate after the warm-up.
+        weight_decay: of AdamW.
+        warmup: steps of the warm-up.
+        steps: at which the learning rate reaches 0; None: never.
+        seed: of dropout, and of the views.
+    """
+
+    quantities: ClassVar[tuple[str, ...]]  # measured after every epoch, on train and val
+    best: ClassVar[tuple[str, Literal["min", "max"]]]  # the one of them by which the best epoch is chosen
+
+    def __init__(
+        self,
+        metanetwork: nn.Module,
+        lr: float = 1e-3,
+        weight_decay: float = 5e-4,
+        warmup: int = 1000,
+        steps: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.metanetwork = metanetwork
+        self.lr, self.weight_decay, self.warmup, self.steps = lr, weight_decay, warmup, steps
+        self.seed = seed
+        self.views = 1
+
+    # -- what a task says --------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def targets(self, zoo: Zoo) -> Tensor:
+        """The right answers for all networks of a zoo, `(networks, …)`."""
+
+    @abstractmethod
+    def answer(self, networks: Networks) -> Tensor:
+        """What the metanetwork makes of networks, to be compared with targets, `(networks, …)`."""
+
+    @abstractmethod
+    def measure(self, split: str, answers: Tensor, targets: Tensor, networks: Networks) -> Tensor:
+        """Log the quantities of a batch of the split train, val or test; returns the mean loss."""
+
+    @abstractmethod
+    def result(self, found: Mapping[str, float], split: str) -> dict[str, Any]:
+        """The figures of a split, as plain values, from what was logged."""
+
+    @classmethod
+    @abstractmethod
+    def sentences(cls, result: Mapping[str, Any]) -> list[str]:
+        """A result in words, for the terminal."""
+
+    def keep_pictures(self, data: ZooData, folder: Path) -> None:
+        """Write pictures of the test split that are worth a look into a folder; none by default."""
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    def forward(self, networks: Networks) -> Any:
+        return self.metanetwork(networks)
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        """Measure a batch of the val split."""
+        networks, targets = batch
+        self.measure("val", self.mean_answer(networks, index), targets, networks)
+
+    def test_step(self, batch: Batch, index: int) -> None:
+        """Measure a batch of the test split."""
+        networks, targets = batch
+        self.measure("test", self.mean_answer(networks, index), targets, networks)
+
+    def mean_answer(self, networks: Networks, index: int = 0) -> Tensor:
+        """The mean answer for `views` networks of the same function: the first as it is, others with signs flipped."""
+        answers = self.answer(networks)
+        for view in range(1, self.views):
+            seed = np.random.SeedSequence((self.seed, view, index)).generate_state(1)
+            generator = torch.Generator().manual_seed(int(seed[0]))
+            answers = answers + self.answer(FlipSigns()(networks, generator))
+        return answers / self.views
+
+    # -- before and between ------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Tell the data what the right answers are; let the metanetwork see the networks it standardises by."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning
+        if not isinstance(data, ZooData):
+            return
+        data.targets = self.targets
+        if stage == "fit" and isinstance(self.metanetwork, NeedsStatistics):
+            self.metanetwork.fit_statistics(data.sample())
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout for this epoch."""
+        state = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank)).generate_state(1)
+        torch.manual_seed(int(state[0]))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with AMSGrad, its learning rate following `rate`."""
+        # A lambda stays out of checkpoints, a method would be pickled into them.
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, amsgrad=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, as a part of `lr`."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        if self.steps is None:
+            return 1.0
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+    def tell(self, split: str, networks: Networks, **quantities: Any) -> None:
+        """Log quantities of a batch; those of `best` are shown on the progress bar."""
+        options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(networks)}
+        for name, value in quantities.items():
+            shown = name == self.best[0] and split != "test"
+            self.log(f"{split}_{name}", value, prog_bar=shown, sync_dist=split != "train", **options)
+
+
+def find_task(path: str) -> type[Task]:
+    """The task of that name, such as `neural_graphs.tasks.Editing`. Raises ConfigError where there is none."""
+    module, _, name = path.rpartition(".")
+    try:
+        task = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        task = None
+    if not (isinstance(task, type) and issubclass(task, Task)):
+        raise ConfigError(
+            f"task: {path} is no task; try neural_graphs.tasks.Classification or neural_graphs.tasks.Editing"
+        )
+    return task
