@@ -142,7 +142,7 @@ class Zoo:
         return self.images([int(index)])[0]
 
     def images(self, indices: Indices = slice(None)) -> NDArray[np.uint8]:
-        """Return the images (n, height, width, channels) that networks were fitted to; raises `ZooError` without them."""
+        """Return the images (n, height, width, channels) networks were fitted to; raises `ZooError` without any."""
         rows = self._rows[indices if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)]
         if not self.has_images:
             raise ZooError(f"{self.path} keeps no images.")
