@@ -105,7 +105,7 @@ def test_named_sets_are_found_where_the_variable_and_debian_say(nowhere, monkeyp
 
 
 def test_unknown_names_and_splits_list_the_known_ones(nowhere):
-    with pytest.raises(ImageError, match=r"'nmist' is neither a folder nor one of digits, mnist, fashion-mnist"):
+    with pytest.raises(ImageError, match=r"'nmist' is neither a folder nor one of digits, photos, mnist, fashion"):
         find_source("nmist")
     with pytest.raises(ImageError, match="no split 'val'; choose one of train, test"):
         load_images("digits", "val")

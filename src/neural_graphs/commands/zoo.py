@@ -15,9 +15,10 @@ same bytes; a larger --count grows the zoo further.
 
   neural-graphs zoo grow inr --images fashion-mnist --preset dws2023 --count 20000 --seed 0 --out zoos/fmnist
 
-Images: digits (scikit-learn's, always there), mnist, fashion-mnist, cifar10, svhn, or a folder of IDX files, CIFAR
-binaries or pictures. Presets: dws2023, nfn2023, siren2020 (as published), fast (ours: better fits in less time),
-same-start (ours, for small images: all networks start from the same values).
+Images: digits (scikit-learn's, always there), photos (32×32 in colour, with the extra colour), mnist, fashion-mnist,
+cifar10, svhn, or a folder of IDX files, CIFAR binaries or pictures. Presets: dws2023, nfn2023, siren2020 (as
+published), fast (ours: better fits in less time), same-start (ours, for small images: all networks start from the same
+values).
 """
 IMPORT = """\
 Converts a published folder of implicit networks, one file each: navon (Navon et al. 2023, dws2023) or zhou (Zhou et al.

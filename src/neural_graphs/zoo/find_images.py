@@ -6,16 +6,19 @@ from pathlib import Path
 
 from neural_graphs.errors import ImageError
 from neural_graphs.zoo.images import Cifar10, Digits, Folder, Hub, Idx, Images, Source, find_idx
+from neural_graphs.zoo.photos import Photos
 
 DATA_VARIABLE = "NEURAL_GRAPHS_DATA"
+CARRIED: dict[str, type[Source]] = {"digits": Digits, "photos": Photos}  # in installed packages, never downloaded
 DEBIAN_FOLDER = Path("/usr/share/datasets")  # dataset-fashion-mnist puts its files into fashion-mnist/ there
 
 
 def load_images(name_or_path: str | Path, split: str = "train") -> Images:
-    """Return labelled images by name (`digits`, `mnist`, `fashion-mnist`, `cifar10`, `svhn`) or from a folder.
+    """Return labelled images by name or from a folder: `digits`, `photos`, `mnist`, `fashion-mnist`, `cifar10`, `svhn`.
 
-    A name is looked for in `$NEURAL_GRAPHS_DATA`, then where Debian's packages install data sets, then downloaded
-    with the extra `download`. Raises `ImageError` saying where it looked when nothing is found.
+    The first two come with packages, before a folder called so (give that as `./photos`). Any other name is looked for
+    in `$NEURAL_GRAPHS_DATA`, then where Debian's packages install data sets, then downloaded with the extra `download`.
+    Raises `ImageError` saying where it looked when nothing is found.
     """
     return find_source(name_or_path).load(split)
 
@@ -23,13 +26,13 @@ def load_images(name_or_path: str | Path, split: str = "train") -> Images:
 def find_source(name_or_path: str | Path) -> Source:
     """Return the source of that name or folder; raises `ImageError` saying where it looked."""
     name = str(name_or_path)
-    if name == "digits":
-        return Digits("digits")
+    if name in CARRIED:
+        return CARRIED[name](name)
     folder = Path(name_or_path)
     if folder.is_dir():
         return _source_in(folder.resolve().name, folder)
     if name not in Hub.REPOSITORIES:
-        raise ImageError(f"{name!r} is neither a folder nor one of digits, {', '.join(Hub.REPOSITORIES)}.")
+        raise ImageError(f"{name!r} is neither a folder nor one of {', '.join([*CARRIED, *Hub.REPOSITORIES])}.")
     looked = list(_places(name))
     for place in looked:
         if place.is_dir() and isinstance(source := _source_in(name, place), Idx | Cifar10):

@@ -216,14 +216,22 @@ def _stack(files: list[Path], mode: str) -> NDArray[np.uint8]:
     """Read image files of one size as (images, height, width, channels); an error names the file that differs."""
     arrays = []
     for path in files:
-        with _opened(path) as image:
-            array = np.asarray(image.convert(mode))
-        arrays.append(array[..., None] if array.ndim == 2 else array)
+        arrays.append(array := read_picture(path, mode))
         if array.shape[:2] != arrays[0].shape[:2]:
             raise ImageError(
                 f"{path} is {array.shape[:2]} pixels, but {files[0]} is {arrays[0].shape[:2]}; resize them."
             )
     return np.stack(arrays)
+
+
+def read_picture(path: Path, mode: str) -> NDArray[np.uint8]:
+    """Read an image file as (height, width, channels): 1 channel in mode "L" (grey), 3 in "RGB".
+
+    Raises `ImageError` naming a file that cannot be read.
+    """
+    with _opened(path) as image:
+        array = np.asarray(image.convert(mode))
+    return array[..., None] if array.ndim == 2 else array
 
 
 @contextmanager
