@@ -15,6 +15,7 @@ def test_the_same_alone_among_equals_and_among_strangers(case, strangers, backbo
 
 def test_probed_networks_too(inr_case, backbone) -> None:
     assert_batch_independent(backbone.reader(inr_case.family, probes=5), inr_case.networks())
+    assert_batch_independent(backbone.editor(inr_case.family, probes=5), inr_case.networks())
 
 
 def test_regular_and_ragged_agree_in_values_and_gradients(regular_case, backbone) -> None:
@@ -28,11 +29,12 @@ def test_regular_and_ragged_agree_in_values_and_gradients(regular_case, backbone
 
 
 def test_probed_networks_agree_too(inr, backbone) -> None:
-    metanetwork, networks = backbone.reader(inr.family, probes=5), inr.networks()
-    regular = answer_and_gradients(metanetwork, networks)
-    ragged = answer_and_gradients(metanetwork, Networks(networks.values.flatten(), networks.layouts))
-    for name in regular:
-        torch.testing.assert_close(regular[name], ragged[name].reshape(regular[name].shape), rtol=1e-9, atol=1e-9)
+    for make in (backbone.reader, backbone.editor):
+        metanetwork, networks = make(inr.family, probes=5), inr.networks()
+        regular = answer_and_gradients(metanetwork, networks)
+        ragged = answer_and_gradients(metanetwork, Networks(networks.values.flatten(), networks.layouts))
+        for name in regular:
+            torch.testing.assert_close(regular[name], ragged[name].reshape(regular[name].shape), rtol=1e-9, atol=1e-9)
 
 
 def answer_and_gradients(metanetwork: torch.nn.Module, networks: Networks) -> dict[str, torch.Tensor]:

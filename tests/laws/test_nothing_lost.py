@@ -1,11 +1,22 @@
 """Not more symmetric than it should be, nothing idle, and what a weight needs reaches it."""
 
+import math
+
+import pytest
 import torch
+from torch import Tensor, nn
 
 from neural_graphs.family import Family
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.testing import assert_learns_identity, assert_not_too_symmetric, assert_nothing_idle
+from neural_graphs.testing import (
+    assert_learns,
+    assert_learns_identity,
+    assert_not_too_symmetric,
+    assert_nothing_idle,
+)
+
+LAYOUT = Layout.mlp((2, 4, 3), activation="sine")
 
 
 def test_inputs_and_outputs_have_an_order(case, backbone) -> None:
@@ -18,12 +29,66 @@ def test_every_parameter_matters(case, backbone) -> None:
     assert_nothing_idle(backbone.editor(case.family), case.networks())
 
 
-def test_every_parameter_of_a_probed_reader_matters(inr_case, backbone) -> None:
+def test_every_parameter_matters_with_probes(inr_case, backbone) -> None:
     assert_nothing_idle(backbone.reader(inr_case.family, probes=5), inr_case.networks())
+    assert_nothing_idle(backbone.editor(inr_case.family, probes=5), inr_case.networks())
 
 
-def test_editors_learn_to_return_what_they_read(backbone) -> None:
-    layout = Layout.mlp((2, 4, 3), activation="sine")
-    values = torch.randn(16, layout.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    editor = backbone.editor(Family.of([layout]), sigma=0.5)
-    assert_learns_identity(editor, Networks(0.3 * values, layout))
+# -- what editors can learn --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sixteen() -> Networks:
+    """Sixteen networks, 2 → 4 → 3."""
+    generator = torch.Generator().manual_seed(1)
+    return Networks(0.3 * torch.randn(16, LAYOUT.size, generator=generator, dtype=torch.float64), LAYOUT)
+
+
+def neuron_wise(networks: Networks, generator: torch.Generator) -> Networks:
+    """The change that gives every neuron's bias and weights a factor `1 + s/2`, `s` a random function of its bias.
+
+    `s` is a wave with mean 0 and variance 1 in every group: no factor that neurons share comes near it. Editors that
+    change nothing leave the whole square of this change, and those that cannot tell neurons apart most of it.
+    """
+    frequency, phase = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+
+    def amounts(biases: Tensor) -> Tensor:
+        wave = torch.sin((1 + frequency) * biases / biases.std() + 2 * math.pi * phase)
+        return 0.5 * (wave - wave.mean()) / wave.std()
+
+    change = networks.with_values(networks.values.clone())
+    for layer in range(2):
+        amount = amounts(networks.tensor(f"layers.{layer}.bias"))
+        change.tensor(f"layers.{layer}.bias").mul_(amount)  # views of change
+        change.tensor(f"layers.{layer}.weight").mul_(amount[..., None])
+    return change
+
+
+def test_editors_learn_to_return_what_they_read(sixteen: Networks, backbone) -> None:
+    assert_learns_identity(backbone.editor(Family.of([LAYOUT]), sigma=0.5), sixteen)
+
+
+def test_editors_learn_to_rescale_neuron_by_neuron(sixteen: Networks, backbone, generator: torch.Generator) -> None:
+    editor = backbone.editor(Family.of([LAYOUT]), sigma=0.5)
+    assert_learns(editor, sixteen, neuron_wise(sixteen, generator), tolerance=0.25)
+
+
+class OneFactor(nn.Module):
+    """Multiplies every tensor by a factor of its own, the same for all neurons of a group."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factors = nn.Parameter(torch.zeros(len(LAYOUT.parameters), dtype=torch.float64))
+
+    def forward(self, networks: Networks) -> Networks:
+        parts = [networks.values[:, place] for place in LAYOUT.slices.values()]
+        return networks.with_values(torch.cat([f * part for f, part in zip(self.factors, parts, strict=True)], 1))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rescaling_is_out_of_reach_for_one_factor_per_tensor(sixteen: Networks, seed: int) -> None:
+    """Test the tester: the identity is easy, whatever the random function; the rescaling is far away."""
+    target = neuron_wise(sixteen, torch.Generator().manual_seed(seed))
+    assert_learns_identity(OneFactor(), sixteen, rate=0.1)
+    with pytest.raises(AssertionError, match=r"left: layers.0.weight \((0.9|1.0).* layers.1.weight \((0.9|1.0)"):
+        assert_learns(OneFactor(), sixteen, target, rate=0.1, tolerance=0.25)

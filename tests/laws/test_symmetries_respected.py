@@ -1,5 +1,6 @@
 """Invariance and equivariance of every metanetwork: answers stay, edits move along, weights and biases alike."""
 
+import pytest
 import torch
 
 from neural_graphs.networks import Networks
@@ -26,17 +27,19 @@ def test_standardised_networks_too(inr, backbone, generator: torch.Generator) ->
     family = type(inr.family).of(inr.layouts, Standardise.measure(networks))
     assert_invariant(backbone.reader(family), networks, generator)
     assert_equivariant(backbone.editor(family), networks, generator)
+    assert_equivariant(backbone.editor(family, probes=5, standardised=True), networks, generator)
 
 
-def test_edited_networks_move_along(inr, backbone, generator: torch.Generator) -> None:
+@pytest.mark.parametrize("probes", [0, 5], ids=["weights only", "probes"])
+def test_edited_networks_move_along(inr_case, backbone, generator: torch.Generator, probes: int) -> None:
     """Editing and then moving is moving and then editing: `g · (n + F(n)) = g · n + F(g · n)`."""
-    editor = backbone.editor(inr.family)
+    editor = backbone.editor(inr_case.family, probes=probes, initial=1.0)  # an edit as large as the networks
 
     def edited(networks: Networks) -> Networks:
         return networks + editor(networks)
 
-    symmetry = sample_symmetry(inr.networks(), generator)
-    assert symmetry_error(edited, inr.networks(), symmetry) < 1e-12
+    symmetry = sample_symmetry(inr_case.networks(), generator)
+    assert symmetry_error(edited, inr_case.networks(), symmetry) < 1e-12
 
 
 def test_one_swap_of_one_layer_is_enough_to_see(regular_case, backbone) -> None:

@@ -5,7 +5,7 @@ evaluation for the time being, and judges errors relative to the largest value o
 """
 
 from neural_graphs.testing.answers import assert_batch_independent, assert_same_function
-from neural_graphs.testing.learning import assert_learns_identity, assert_nothing_idle
+from neural_graphs.testing.learning import assert_learns, assert_learns_identity, assert_nothing_idle
 from neural_graphs.testing.measure import relative_error, symmetry_error
 from neural_graphs.testing.symmetric import assert_equivariant, assert_invariant, assert_not_too_symmetric
 
@@ -13,6 +13,7 @@ __all__ = [
     "assert_batch_independent",
     "assert_equivariant",
     "assert_invariant",
+    "assert_learns",
     "assert_learns_identity",
     "assert_not_too_symmetric",
     "assert_nothing_idle",

@@ -1,4 +1,4 @@
-"""Assertions about training: every parameter gets a gradient, and an equivariant readout can learn the identity."""
+"""Assertions about training: every parameter gets a gradient, and an equivariant readout can learn what it is asked."""
 
 from copy import deepcopy
 
@@ -32,24 +32,30 @@ def assert_nothing_idle(
         raise AssertionError(f"expected every parameter to matter, but these get no gradient: {', '.join(idle)}")
 
 
-def assert_learns_identity(
-    metanetwork: nn.Module, networks: Networks, steps: int = 200, rate: float = 0.01, tolerance: float = 0.05
+def assert_learns(
+    metanetwork: nn.Module,
+    networks: Networks,
+    targets: Networks,
+    steps: int = 200,
+    rate: float = 0.01,
+    tolerance: float = 0.05,
 ) -> None:
-    """A copy of an equivariant metanetwork, trained with Adam, learns to return the parameters it is given.
+    """A copy of an equivariant metanetwork, trained with Adam, learns to answer `networks` with `targets`.
 
-    `tolerance` is the squared error left in each named tensor, relative to its square (what zeros would leave).
-    Raises AssertionError naming the tensors that were not learned.
+    `tolerance` is the squared error left in each named tensor, relative to the square of its target (what zeros would
+    leave). Raises AssertionError naming the tensors that were not learned, ValueError where zeros are all that is
+    wanted of one.
     """
-    student, share = deepcopy(metanetwork).train(), _share_of_square(networks)
+    student, share = deepcopy(metanetwork).train(), _share_of_square(targets)
     optimizer = torch.optim.Adam(student.parameters(), lr=rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     for _ in range(steps):
         optimizer.zero_grad()
-        (share * (student(networks).values - networks.values).square()).sum().backward()
+        (share * (student(networks).values - targets.values).square()).sum().backward()
         optimizer.step()
         schedule.step()
     with torch.no_grad():
-        left = _by_name(networks.with_values(share * (student(networks).values - networks.values).square()))
+        left = _by_name(networks.with_values(share * (student(networks).values - targets.values).square()))
     missed = [f"{name} ({size:.3f})" for name, size in left.items() if not size <= tolerance]
     if missed:
         raise AssertionError(
@@ -58,9 +64,18 @@ def assert_learns_identity(
         )
 
 
+def assert_learns_identity(
+    metanetwork: nn.Module, networks: Networks, steps: int = 200, rate: float = 0.01, tolerance: float = 0.05
+) -> None:
+    """A copy of an equivariant metanetwork learns to return the parameters it is given, as `assert_learns` judges."""
+    assert_learns(metanetwork, networks, networks, steps, rate, tolerance)
+
+
 def _share_of_square(networks: Networks) -> Tensor:
     """One over the sum of squares of the named tensor that each number belongs to, shaped as the values."""
     squares = _by_name(networks * networks.values)
+    if empty := [name for name, square in squares.items() if square == 0]:
+        raise ValueError(f"targets of {', '.join(empty)} are zero everywhere: answering nothing would be right")
     share = networks.with_values(torch.ones_like(networks.values))
     for state_dict in share.state_dicts():
         for name, tensor in state_dict.items():
