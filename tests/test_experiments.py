@@ -22,7 +22,8 @@ def zoo(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_it_trains(file, zoo, tmp_path) -> None:
+def test_it_trains(file, zoo, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)  # zoos that an experiment is measured on elsewhere are not there
     tiny = {"data.zoo": zoo, "data.batch_size": 4, "trainer.max_epochs": 1, "trainer.limit_train_batches": 2}
     tiny |= {"trainer.enable_progress_bar": "false", "trainer.accelerator": "cpu"}
     run = fit(["--config", str(file), *(f"--{key}={value}" for key, value in tiny.items())], tmp_path / "run")

@@ -109,11 +109,12 @@ def test_a_report_is_one_file_with_all_its_pictures(tmp_path) -> None:
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
     run = fit(["--config", str(tmp_path / "config.yaml")], tmp_path / "run <b>")
     untested = report(run.folder).read_text(encoding="utf-8")
-    assert "test accuracy" not in untested and untested.count("<img") == 3
+    assert "<th>test, " not in untested and untested.count("<img") == 3
     result = evaluate(run.folder)
     page = report(run.folder, tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count('src="data:image/png;base64,') == page.count("<img") == 4
     assert not re.search(r'(src|href)="(?!data:)', page)
-    assert f"{100 * result['accuracy']:.2f} %" in page and "91.4 %" in page and "run &lt;b&gt;" in page
+    assert f"<th>test, zoo</th><td>accuracy {result['accuracy']:.2%}, loss " in page and "published: 91.40%" in page
+    assert "run &lt;b&gt;" in page
     with pytest.raises(ConfigError, match="is not a run"):
         report(tmp_path / "empty")

@@ -84,10 +84,10 @@ def test_ranks_share_an_epoch_without_overlap() -> None:
 def test_batches_are_rows_of_the_zoo_augmented_by_their_own_seed(zoo) -> None:
     train = Zoo(zoo).split("train")
     draw = next(iter(Draws(len(train), 8, shuffle=True)))
-    networks, labels = Batches(train)[draw]
+    networks, labels = Batches(train, train.labels)[draw]
     assert torch.equal(networks.values, train.networks(draw.places).values)
     assert torch.equal(labels, train.labels[draw.places])
-    noisy = Batches(train, Noise())
+    noisy = Batches(train, train.labels, Noise())
     assert torch.equal(noisy[draw][0].values, noisy[draw][0].values)
     assert not torch.equal(noisy[draw][0].values, networks.values)
     assert not torch.equal(noisy[draw][0].values, noisy[draw._replace(seed=draw.seed + 1)][0].values)

@@ -90,7 +90,7 @@ def test_measuring_in_json(run: Path, capsys: pytest.CaptureFixture[str], comman
 def test_measuring_for_people(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", "--run", str(run)]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("accuracy ") and "true \\ said" in said
+    assert said.startswith("4 networks of the test split of ") and "\n  accuracy " in said and "true \\ said" in said
 
 
 @pytest.fixture(scope="module")
