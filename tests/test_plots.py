@@ -65,6 +65,28 @@ def test_bars_are_as_long_as_the_accuracies() -> None:
     assert "published 88.0" in [text.get_text() for text in axes.texts]
 
 
+@pytest.mark.parametrize("colours", [(), (3,)], ids=["grey", "colour"])
+def test_a_gallery_shows_every_picture_and_what_is_missing(colours) -> None:
+    wanted = np.full((3, 4, 6, *colours), 0.5)
+    edited = wanted.copy()
+    edited[0, 1, 2], edited[2, 0, 0] = 0.9, 0.1  # one too bright, one too dark
+    pictures = {"network": np.full_like(wanted, -0.3), "target": wanted, "edited": edited}
+    figure = plots.gallery(pictures, title="t")
+    shown = [axes.images[0].get_array() for axes in figure.axes]
+    assert len(shown) == 4 * 3
+    assert shown[0].shape == (4, 6, *colours) and shown[0].max() == 0  # clipped
+    np.testing.assert_array_equal(shown[6], edited[0])
+    np.testing.assert_allclose(shown[9][1, 2], 0.4)
+    np.testing.assert_allclose(shown[11][0, 0], -0.4)
+    assert np.count_nonzero(np.stack(shown[9:])) == 2
+    red, _, blue, _ = figure.axes[9].images[0].to_rgba(np.array([[1.0, -1.0]]))[0].T
+    assert blue[0] > red[0] and red[1] > blue[1]  # too bright is blue, too dark is red
+    names = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert names == ["network", "target", "edited", "edited\n− target"]
+    assert len(plots.gallery(pictures, difference=False).axes) == 3 * 3
+    assert len(plots.gallery({"before": wanted[:1], "after": edited[:1]}).axes) == 3
+
+
 @pytest.mark.parametrize(
     "layout",
     [
