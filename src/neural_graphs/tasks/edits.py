@@ -27,7 +27,7 @@ class Edit:
     like: StateDict | None
 
     def write(self, path: str | Path) -> None:
-        """Write the edited network as `.safetensors`, with names, order and precision of the tensors it came in."""
+        """Write the edited network as `.safetensors`, with names and precision of the tensors it came in."""
         write_network(self.after, Path(path), self.like)
 
 
@@ -59,8 +59,14 @@ def edit(run: str | Path, source: str | Path, index: int | None = None) -> Edit:
 
 @torch.no_grad()
 def _apply(task: Editing, before: Networks, zoo: Zoo | None) -> tuple[Networks, Figure]:
-    """The edited network, and a picture of it beside the target where it is known."""
-    after = before + task.eval()(before)
+    """The edited network, and a picture of it beside the target where it is known.
+
+    The editor reads in its own precision; its edit is added in that of the network, or in float32 if that is more.
+    """
+    own = next(task.metanetwork.parameters()).dtype
+    change = task.eval()(before.to(own))
+    before = before.to(torch.promote_types(before.values.dtype, torch.float32))
+    after = before + change.to(before.values.dtype)
     canvas = task.required_canvas
     rows = {"network": canvas.render(before), "edited": canvas.render(after)}
     if zoo is not None:

@@ -1,5 +1,6 @@
 """Networks in files of their own: read by a layout, written back in the form they came in."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,18 +16,31 @@ StateDict = dict[str, Tensor]
 
 
 def read_network(path: Path, layouts: Sequence[Layout]) -> Networks:
-    """One network from a state dict on disk, of the first of `layouts` whose shapes it has, in their order."""
+    """One network from a state dict on disk, of the first of `layouts` that it fits, see `names_in`."""
     state = read_state(path)
-    shapes = [tuple(tensor.shape) for tensor in state.values()]
-    for layout in layouts:
-        if set(state) == set(layout.shapes):  # names agree, in any order
-            return Networks.from_state_dicts([state], layout, [str(path)])
-        if shapes == list(layout.shapes.values()):
-            renamed = dict(zip(layout.shapes, state.values(), strict=True))
-            return Networks.from_state_dicts([renamed], layout, [str(path)])
-    found = ", ".join(f"{name} {shape}" for name, shape in zip(state, shapes, strict=True))
+    fitting = ((layout, names_in(state, layout)) for layout in layouts)
+    layout, names = next(((layout, names) for layout, names in fitting if names), (None, {}))
+    if layout is not None:
+        return Networks.from_state_dicts([{ours: state[own] for ours, own in names.items()}], layout, [str(path)])
+    found = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in state.items())
     expected = " or ".join(str(layout) for layout in layouts)
     raise CheckpointError(f"{path}: expected a network {expected}; got tensors {found}")
+
+
+def names_in(state: StateDict, layout: Layout) -> dict[str, str]:
+    """What the tensors of a layout are called in a state dict; nothing where shapes do not fit.
+
+    They may have the same names in any order. Other names are taken layer by layer, by the numbers in them, weights
+    before biases (`net.0.linear.weight`; safetensors keeps no order), and as they stand where there are no numbers.
+    """
+    own = list(state)
+    if set(own) == set(layout.shapes):
+        own = list(layout.shapes)
+    elif all(re.search(r"\d", name) for name in own):
+        own.sort(key=lambda name: ([int(number) for number in re.findall(r"\d+", name)], not name.endswith("weight")))
+    if [tuple(state[name].shape) for name in own] != list(layout.shapes.values()):
+        return {}
+    return dict(zip(layout.shapes, own, strict=True))
 
 
 def read_state(path: Path) -> StateDict:
@@ -49,20 +63,17 @@ def read_state(path: Path) -> StateDict:
 def write_network(network: Networks, path: Path, like: StateDict | None = None) -> None:
     """Write a network, a batch of one, as a `.safetensors` file.
 
-    Names, order and precision are those of `like`, the tensors it was read from; by default those of its layout.
+    Names and precision are those of `like`, the tensors it was read from; by default those of its layout.
     Raises CheckpointError for a path of another kind: a `.pt` file would be a pickle, and none is ever written.
     """
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path} should end in .safetensors, the one format that networks are written in")
-    (state,) = network.state_dicts()
-    if like is not None and set(like) != set(state):
-        state = dict(zip(like, state.values(), strict=True))
-    elif like is not None:
-        state = {name: state[name] for name in like}
     from safetensors.torch import save
 
-    kept = {
-        name: tensor.contiguous() if like is None else tensor.to(like[name].dtype) for name, tensor in state.items()
-    }
+    (state,) = network.state_dicts()
+    kept = {name: tensor.contiguous() for name, tensor in state.items()}
+    if like is not None:
+        names = {own: ours for ours, own in names_in(like, network.layout).items()}
+        kept = {own: kept[names[own]].to(tensor.dtype) for own, tensor in like.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, save(kept))
