@@ -4,7 +4,9 @@ import doctest
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from neural_graphs.cli import build_parser, main
@@ -29,10 +31,9 @@ def python_blocks(page: str) -> list[str]:
 
 def test_the_readme_runs_as_printed() -> None:
     parser, runner = doctest.DocTestParser(), doctest.DocTestRunner()
-    for block in python_blocks("README.md"):
-        test = parser.get_doctest(block, {}, "README.md", "README.md", 0)
-        assert test.examples
-        runner.run(test)
+    blocks = python_blocks("README.md")
+    assert all(parser.get_examples(block) for block in blocks)
+    runner.run(parser.get_doctest("\n".join(blocks), {}, "README.md", "README.md", 0))  # one session
     assert runner.failures == 0
 
 
@@ -58,3 +59,10 @@ def test_every_file_named_exists(page: str) -> None:
         assert (ROOT / name).is_file(), f"{page} names {name}"
     for link in re.findall(r"\]\((?!http|#)([^)#]+)", TEXT[page]):
         assert ((ROOT / page).parent / link).exists(), f"{page} links to {link}"
+
+
+def test_a_style_is_written_as_the_page_says() -> None:
+    names: dict[str, Any] = {}
+    exec(compile(python_blocks("docs/editing.md")[0], "editing.md", "exec"), names)
+    images = np.array([0.2, 0.9], dtype=np.float32).reshape(1, 1, 2, 1)
+    assert names["Threshold"](0.5)(images).ravel().tolist() == [0, 1]
