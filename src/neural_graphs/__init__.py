@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from neural_graphs.nn import NGGNN as NGGNN
     from neural_graphs.nn import NGT as NGT
     from neural_graphs.nn import Metanetwork as Metanetwork
+    from neural_graphs.nn import NGGNNEditor as NGGNNEditor
+    from neural_graphs.nn import NGTEditor as NGTEditor
     from neural_graphs.symmetry import NeuronPermutation as NeuronPermutation
     from neural_graphs.symmetry import PositiveScale as PositiveScale
     from neural_graphs.symmetry import SignFlip as SignFlip
@@ -32,7 +34,9 @@ _HOME = {
     "Layout": "layout",
     "Metanetwork": "nn",
     "NGGNN": "nn",
+    "NGGNNEditor": "nn",
     "NGT": "nn",
+    "NGTEditor": "nn",
     "Networks": "networks",
     "NeuralGraph": "graph",
     "NeuralGraphsError": "errors",
