@@ -68,6 +68,15 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(run: Run, zoo: Zoo
     assert rows[0] == rows[1]  # but for the seconds
 
 
+def test_a_task_is_loaded_as_it_was_trained(zoo: Zoo, configure, tmp_path: Path) -> None:
+    words = [*configure(zoo, tmp_path), "--trainer.max_epochs=1", "--model.style.size=5", "--model.seed=7"]
+    found = fit([*words, "--model.steps=20"], tmp_path / "run")
+    task, config = load_task(found.folder)
+    assert isinstance(task, Editing) and isinstance(task.style, Dilate) and config["model"]["warmup"] == 4
+    assert (task.style.size, task.seed, task.lr, task.warmup, task.steps, task.views) == (5, 7, 1e-2, 4, 20, 1)
+    assert not task.metanetwork.training
+
+
 # -- testing -----------------------------------------------------------------------------------------------------------
 
 
