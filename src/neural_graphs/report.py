@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from neural_graphs.plots import confusion_matrix, contact_sheet, network_graph, training_curve
 from neural_graphs.tasks.history import read_csv
 from neural_graphs.tasks.runs import Run
-from neural_graphs.tasks.task import find_task
+from neural_graphs.tasks.task import CLASSIFICATION, find_task
 from neural_graphs.zoo import Zoo
 
 STYLE = """
@@ -57,7 +57,7 @@ def _figures(result: dict[str, Any] | None, facts: dict[str, Any]) -> list[tuple
     """Names and values of the table at the top."""
     rows = []
     for place in (result, *result.get("elsewhere", [])) if result else ():
-        told = "; ".join(find_task(place["task"]).sentences(place))
+        told = "; ".join(find_task(place.get("task", CLASSIFICATION)).sentences(place))
         rows.append((f"test, {Path(place['zoo']).name}", f"{told} ({place['networks']:,} networks)"))
     rows.append(("parameters", f"{facts['parameters']:,}"))
     rows.append(("libraries", ", ".join(f"{name} {number}" for name, number in facts["versions"].items())))

@@ -27,9 +27,11 @@ PLAIN = [head for head, configured in HEADS.items() if configured is None]
 
 FIT = """\
 Trains as a YAML file says; any key of it can be overridden, with dots for nesting. A run folder keeps the resolved
-configuration, metrics.csv and the checkpoints of the best and of the last epoch.
+configuration, metrics.csv and the checkpoints of the best and of the last epoch. The key `task` names what to
+train for: neural_graphs.tasks.Classification (where it is missing) or neural_graphs.tasks.Editing.
 
   neural-graphs fit --config experiments/inr_classification/digits_nggnn.yaml
+  neural-graphs fit --config experiments/style_editing/mnist_dilate_nggnn_2cores.yaml
   neural-graphs fit --config FILE --model.metanetwork.width 64 --trainer.max_epochs 50 --run runs/wide
   neural-graphs fit --run runs/wide --resume        goes on exactly where it stopped
 
@@ -129,6 +131,8 @@ def _report(result: dict[str, Any], as_json: bool) -> int:
     for place in (result, *result.get("elsewhere", [])):
         print(f"{place['networks']:,} networks of the {place['split']} split of {place['zoo']}:")
         print("\n".join(f"  {sentence}" for sentence in find_task(place["task"]).sentences(place)))
+    for absent in result.get("absent", []):
+        print(f"{absent} is not there: not measured")
     if confusion := result.get("confusion"):
         rows = [
             {"true \\ said": str(label)} | {str(said): count for said, count in enumerate(row)}

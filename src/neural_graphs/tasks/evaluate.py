@@ -28,16 +28,17 @@ def test(run: str | Path, zoo: str | Path | None = None, views: int = 1) -> dict
     """What a run's best checkpoint reaches on the test split of its zoo, or of another.
 
     Answers are means over `views` networks of the same function, as `Task.mean_answer` makes them. For the run's own
-    zoo, figures for the zoos that its configuration names under `elsewhere` come along, and all are kept in its
-    `result.json` (with several views in `result-views8.json`); pictures are kept beside it.
+    zoo, figures for the zoos that its configuration names under `elsewhere` come along (those not there are listed as
+    `absent`), and all are kept in its `result.json` (with several views in `result-views8.json`), pictures beside it.
     """
     folder = Run(run)
     task, config = load_task(run)
     task.views = views
     result = _measure(folder, task, config, zoo, "test")
     if zoo is None:
-        others = [other for other in config.get("elsewhere", []) if (Path(other) / "manifest.json").is_file()]
-        result["elsewhere"] = [_measure(folder, task, config, other, "test") for other in others]
+        others = {other: (Path(other) / "manifest.json").is_file() for other in config.get("elsewhere", [])}
+        result["elsewhere"] = [_measure(folder, task, config, o, "test") for o, there in others.items() if there]
+        result["absent"] = [other for other, there in others.items() if not there]
         folder.write(folder.results(views), result)
     return result
 
