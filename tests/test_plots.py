@@ -138,5 +138,7 @@ def test_a_report_is_one_file_with_all_its_pictures(tmp_path) -> None:
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert f"<th>test, zoo</th><td>accuracy {result['accuracy']:.2%}, loss " in page and "published: 91.40%" in page
     assert "run &lt;b&gt;" in page
+    run.write(run.result_file, {name: value for name, value in result.items() if name not in ("task", "views")})
+    assert f"accuracy {result['accuracy']:.2%}" in report(run.folder).read_text(encoding="utf-8")  # of an older version
     with pytest.raises(ConfigError, match="is not a run"):
         report(tmp_path / "empty")

@@ -19,6 +19,7 @@ model:
     class_path: neural_graphs.nn.NGGNNEditor
     init_args: {width: 4, depth: 2, sigma: null}
 trainer: {max_epochs: 1, accelerator: cpu}
+elsewhere: [nowhere]
 """
 Capture = pytest.CaptureFixture[str]
 
@@ -102,7 +103,9 @@ def test_testing_with_views(editor: Path, capsys: Capture) -> None:
 
 
 def test_a_report_shows_the_gallery(editor: Path, capsys: Capture) -> None:
-    assert main(["test", "--run", str(editor)]) == 0 and main(["report", "--run", str(editor)]) == 0
+    assert main(["test", "--run", str(editor)]) == 0
+    assert "nowhere is not there: not measured" in capsys.readouterr().out
+    assert main(["report", "--run", str(editor)]) == 0
     page = (editor / "report.html").read_text(encoding="utf-8")
     assert "Before and after the edit: digits" in page and "mean squared error" not in page and "NGGNNEditor" in page
 

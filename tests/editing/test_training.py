@@ -109,7 +109,9 @@ def test_other_zoos_are_measured_where_they_are(zoo: Zoo, configure, tmp_path: P
     other = grow_inrs(tmp_path / "other", "digits", preset("fast"), count=12, hidden=(8,), shares=(1, 1, 2), seed=5)
     words = configure(zoo, tmp_path, elsewhere=[str(tmp_path / "gone"), str(other.path)])
     found = fit([*words, "--trainer.max_epochs=1"], tmp_path / "run")
-    (elsewhere,) = evaluate(found.folder)["elsewhere"]
+    result = evaluate(found.folder)
+    (elsewhere,) = result["elsewhere"]
+    assert result["absent"] == [str(tmp_path / "gone")]
     assert elsewhere["zoo"] == str(other.path) and elsewhere["networks"] == 6
     before, after = error_by_hand(found, other.split("test"))
     assert (elsewhere["unedited_mse"], elsewhere["mse"]) == pytest.approx((before, after), rel=1e-4)
