@@ -15,7 +15,7 @@ Runs the scripts of benchmarks/ (of a checkout: they are not installed). Each pr
   neural-graphs bench                       those that need no argument
   neural-graphs bench step --backbone gnn   one of them, with its own options
 """
-NEEDS_NOTHING = ("step", "read_zoo")
+NEEDS_NOTHING = ("step", "render", "read_zoo")
 
 
 def add(commands: Any) -> None:

@@ -107,7 +107,10 @@ class Task(LightningModule, ABC):
         self.measure("test", self.mean_answer(networks, index), targets, networks)
 
     def mean_answer(self, networks: Networks, index: int = 0) -> Tensor:
-        """The mean answer for `views` networks of the same function: the first as it is, others with signs flipped."""
+        """The mean answer for `views` networks of the same function: the first as it is, others with signs flipped.
+
+        Which signs is drawn for the `index`-th batch, so the answer depends on how networks are batched.
+        """
         answers = self.answer(networks)
         for view in range(1, self.views):
             seed = np.random.SeedSequence((self.seed, view, index)).generate_state(1)
