@@ -1,5 +1,6 @@
 """What the commands are tried on: a tiny zoo, and a run trained on it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,34 @@ def zoo(tmp_path_factory: pytest.TempPathFactory, small: list[str]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory, zoo: Path) -> Path:
-    file = tmp_path_factory.mktemp("configs") / "tiny.yaml"
-    file.write_text(CONFIG + f"data: {{zoo: {zoo}, batch_size: 8}}\n", encoding="utf-8")
-    return file
+def configure(tmp_path_factory: pytest.TempPathFactory, zoo: Path) -> Callable[[str], Path]:
+    """Writes a configuration on that zoo into a file."""
+
+    def configure(text: str) -> Path:
+        file = tmp_path_factory.mktemp("configs") / "tiny.yaml"
+        file.write_text(text + f"data: {{zoo: {zoo}, batch_size: 8}}\n", encoding="utf-8")
+        return file
+
+    return configure
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    assert main(["fit", "--config", str(config), "--run", str(folder), "--model.lr", "1e-2"]) == 0
-    return folder
+def train(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Trains as a configuration and further words say, and returns the folder of the run."""
+
+    def train(config: Path, *words: str) -> Path:
+        folder = tmp_path_factory.mktemp("runs") / "tiny"
+        assert main(["fit", "--config", str(config), "--run", str(folder), *words]) == 0
+        return folder
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def config(configure: Callable[[str], Path]) -> Path:
+    return configure(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def run(train: Callable[..., Path], config: Path) -> Path:
+    return train(config, "--model.lr", "1e-2")

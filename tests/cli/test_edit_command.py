@@ -1,6 +1,7 @@
 """``neural-graphs edit``, and what ``fit`` and ``test`` say of an editing run."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,19 +26,15 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
-def style(tmp_path_factory: pytest.TempPathFactory, zoo: Path) -> Path:
+def style(configure: Callable[[str], Path]) -> Path:
     """A configuration."""
-    file = tmp_path_factory.mktemp("configs") / "style.yaml"
-    file.write_text(EDITING + f"data: {{zoo: {zoo}, batch_size: 8}}\n", encoding="utf-8")
-    return file
+    return configure(EDITING)
 
 
 @pytest.fixture(scope="module")
-def editor(tmp_path_factory: pytest.TempPathFactory, style: Path) -> Path:
+def editor(train: Callable[..., Path], style: Path) -> Path:
     """A run of it."""
-    folder = tmp_path_factory.mktemp("runs") / "style"
-    assert main(["fit", "--config", str(style), "--run", str(folder), "--model.style.size", "5"]) == 0
-    return folder
+    return train(style, "--model.style.size", "5")
 
 
 def test_an_edited_network_and_its_picture(editor: Path, zoo: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -180,8 +180,6 @@ def convert(arguments: Namespace) -> int:
 
 def sheet(arguments: Namespace) -> int:
     """Draws networks, evenly spaced in the zoo, beside the images they were fitted to."""
-    import numpy as np
-
     from neural_graphs.plots import contact_sheet, save
     from neural_graphs.zoo import Zoo
 
@@ -189,18 +187,17 @@ def sheet(arguments: Namespace) -> int:
     zoo = whole.subset(arguments.where) if arguments.where else whole
     if not len(zoo):
         raise ZooError(f"{arguments.zoo} has no network for which {arguments.where or 'anything'} holds")
-    chosen = np.linspace(0, len(zoo) - 1, max(1, min(arguments.count, len(zoo)))).astype(np.int64)
-    records = [zoo[int(place)] for place in chosen]
-    if records[0].image is None:  # converted zoos keep no images
-        renders = np.stack([record.render() for record in records]).clip(0, 1)
-        images, title = renders[:, :, :0], "what the networks draw"
-    else:
-        images, renders = zoo.sheet(chosen)
+    shown = zoo.spaced(arguments.count)
+    if shown.has_images:
+        images, renders = shown.sheet(slice(None))
         title = "images, and what their networks draw"
+    else:  # converted zoos keep none
+        renders = shown.render(slice(None)).clip(0, 1)
+        images, title = renders[:, :, :0], "what the networks draw"
     out = arguments.out or arguments.zoo.with_name(f"{arguments.zoo.resolve().name}-sheet.png")
-    captions = [_caption(record.metadata) for record in records]
+    captions = [_caption(metadata) for metadata in shown.table.to_pylist()]
     figure = contact_sheet(images, renders, captions, title=f"{arguments.zoo.resolve().name}: {title}")
-    print(f"{save(figure, out)}: {len(chosen)} of {len(zoo):,} networks")
+    print(f"{save(figure, out)}: {len(shown)} of {len(zoo):,} networks")
     return 0
 
 

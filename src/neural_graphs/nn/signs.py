@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from neural_graphs.layout import Group, Layout, MaxPool
 from neural_graphs.networks import Networks
 from neural_graphs.structure import bias_places
-
-ODD = ("sine", "tanh", "none")
+from neural_graphs.symmetry import ODD
 
 
 class CanonicalSigns(nn.Module):

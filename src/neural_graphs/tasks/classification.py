@@ -9,9 +9,6 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from neural_graphs.networks import Networks
-from neural_graphs.nn import Metanetwork
-from neural_graphs.nn.microbatch import mean_loss
-from neural_graphs.tasks.data import Batch
 from neural_graphs.tasks.task import Task
 from neural_graphs.zoo import Zoo
 
@@ -43,14 +40,9 @@ class Classification(Task):
         """Scores."""
         return self(networks)
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Cross-entropy of a batch, in small pieces where the module allows it."""
-        networks, labels = batch
-        if not isinstance(self.metanetwork, Metanetwork):
-            return self.measure("train", self(networks), labels, networks)
-        loss, scores = mean_loss(self.metanetwork, networks, labels, F.cross_entropy)
-        self.measure("train", scores, labels, networks)
-        return loss
+    def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy."""
+        return F.cross_entropy(answers, targets)
 
     def on_test_epoch_start(self) -> None:
         """Count confusions anew."""
@@ -62,7 +54,7 @@ class Classification(Task):
         accuracy.update(answers.detach(), targets)
         if split == "test":
             self.confusion.update(answers, targets)
-        loss = F.cross_entropy(answers, targets)
+        loss = self.loss(answers, targets)
         self.tell(split, networks, loss=loss.detach(), accuracy=accuracy)
         return loss
 

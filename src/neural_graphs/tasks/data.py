@@ -108,8 +108,7 @@ class ZooData(LightningDataModule):
 
     def sample(self) -> Networks:
         """Training networks, evenly spaced and at most `SAMPLE`, that statistics are taken over."""
-        train = self.zoo.split("train")
-        return train.networks(np.linspace(0, len(train) - 1, min(SAMPLE, len(train))).astype(np.int64))
+        return self.zoo.split("train").spaced(SAMPLE).networks()
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled and augmented batches of the train split."""

@@ -16,7 +16,7 @@ from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
 from neural_graphs.nn import Metanetwork, microbatch
 from neural_graphs.plots import gallery, save
-from neural_graphs.tasks.data import Batch, ZooData
+from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.pixels import rendered
 from neural_graphs.tasks.task import Task
 from neural_graphs.zoo import Zoo
@@ -84,9 +84,15 @@ class Editing(Task):
 
     def answer(self, networks: Networks) -> Float[Tensor, "networks points channels"]:
         """What the edited networks draw."""
-        if isinstance(self.metanetwork, Metanetwork):
-            return Drawing(self.metanetwork, self.required_canvas)(networks)
-        return self.required_canvas.draw(networks + self.metanetwork(networks))
+        reader = self.reader
+        return self.required_canvas.draw(networks + self(networks)) if reader is None else reader(networks)
+
+    @property
+    def reader(self) -> nn.Module | None:
+        """The editor together with the drawing."""
+        if not isinstance(self.metanetwork, Metanetwork):
+            return None
+        return Drawing(self.metanetwork, self.required_canvas)
 
     @property
     def required_canvas(self) -> Canvas:
@@ -95,19 +101,13 @@ class Editing(Task):
             raise ConfigError("the networks to edit must be implicit images: set `canvas`, or take a zoo that has one")
         return self.canvas
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Mean squared error of a batch, in small pieces where the module allows it."""
-        networks, targets = batch
-        if not isinstance(self.metanetwork, Metanetwork):
-            return self.measure("train", self.answer(networks), targets, networks)
-        drawing = Drawing(self.metanetwork, self.required_canvas)
-        loss, pictures = microbatch.mean_loss(drawing, networks, targets, F.mse_loss)
-        self.measure("train", pictures, targets, networks)
-        return loss
+    def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """Mean squared error per pixel."""
+        return F.mse_loss(answers, targets)
 
     def measure(self, split: str, answers: Tensor, targets: Tensor, networks: Networks) -> Tensor:
         """Log the squared error; in the test split what it was before the edit and how much alike the pictures are."""
-        loss = F.mse_loss(answers, targets)
+        loss = self.loss(answers, targets)
         self.tell(split, networks, mse=loss.detach())
         if split == "test":
             with torch.no_grad():
@@ -115,7 +115,7 @@ class Editing(Task):
             self.tell(
                 split,
                 networks,
-                unedited_mse=F.mse_loss(before, targets),
+                unedited_mse=self.loss(before, targets),
                 **self._likeness("", answers, targets),
                 **self._likeness("unedited_", before, targets),
             )
@@ -146,7 +146,7 @@ class Editing(Task):
     @torch.no_grad()
     def gallery(self, zoo: Zoo) -> Figure:
         """Some networks of a zoo, evenly spaced in it, before and after the edit, and what was wanted of them."""
-        zoo = zoo.at(np.linspace(0, len(zoo) - 1, min(SHOWN, len(zoo))).astype(np.int64))
+        zoo = zoo.spaced(SHOWN)
         training, networks = self.training, zoo.networks().to(self.device)
         canvas = self.required_canvas
         self.eval()

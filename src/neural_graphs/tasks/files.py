@@ -10,6 +10,7 @@ from torch import Tensor
 from neural_graphs.errors import CheckpointError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
+from neural_graphs.zoo.foreign import place
 from neural_graphs.zoo.manifest import write_whole
 
 StateDict = dict[str, Tensor]
@@ -17,7 +18,11 @@ StateDict = dict[str, Tensor]
 
 def read_network(path: Path, layouts: Sequence[Layout]) -> Networks:
     """One network from a state dict on disk, of the first of `layouts` that it fits, see `names_in`."""
-    state = read_state(path)
+    return as_network(read_state(path), layouts, path)
+
+
+def as_network(state: StateDict, layouts: Sequence[Layout], path: Path) -> Networks:
+    """As `read_network`, of tensors that were read from `path` already."""
     fitting = ((layout, names_in(state, layout)) for layout in layouts)
     layout, names = next(((layout, names) for layout, names in fitting if names), (None, {}))
     if layout is not None:
@@ -37,7 +42,7 @@ def names_in(state: StateDict, layout: Layout) -> dict[str, str]:
     if set(own) == set(layout.shapes):
         own = list(layout.shapes)
     elif all(re.search(r"\d", name) for name in own):
-        own.sort(key=lambda name: ([int(number) for number in re.findall(r"\d+", name)], not name.endswith("weight")))
+        own.sort(key=lambda name: (place(name), not name.endswith("weight")))
     if [tuple(state[name].shape) for name in own] != list(layout.shapes.values()):
         return {}
     return dict(zip(layout.shapes, own, strict=True))

@@ -44,7 +44,6 @@ class FitCLI(LightningCLI):
     """Reads `seed_everything`, `model`, `data`, `trainer` and `published` and makes the objects; trains nothing."""
 
     def __init__(self, arguments: Sequence[str], run: Run, task: type[Task]) -> None:
-        self.task = task
         super().__init__(
             configurable(task),
             ZooData,

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
+from neural_graphs.nn import Metanetwork
+from neural_graphs.nn.microbatch import mean_loss
 from neural_graphs.tasks.data import Batch, ZooData
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.transforms import FlipSigns
@@ -91,10 +93,29 @@ class Task(LightningModule, ABC):
     def keep_pictures(self, data: ZooData, folder: Path) -> None:
         """Write pictures of the test split that are worth a look into a folder; none by default."""
 
+    @abstractmethod
+    def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """What training makes small, a mean over networks."""
+
     # -- steps -------------------------------------------------------------------------------------------------------
 
     def forward(self, networks: Networks) -> Any:
         return self.metanetwork(networks)
+
+    @property
+    def reader(self) -> nn.Module | None:
+        """What answers piece by piece, as `microbatch.mean_loss` asks; None where the metanetwork reads in one go."""
+        return self.metanetwork if isinstance(self.metanetwork, Metanetwork) else None
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """The loss of a batch, in small pieces where the metanetwork allows it."""
+        networks, targets = batch
+        reader = self.reader
+        if reader is None:
+            return self.measure("train", self.answer(networks), targets, networks)
+        loss, answers = mean_loss(reader, networks, targets, self.loss)
+        self.measure("train", answers, targets, networks)
+        return loss
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Measure a batch of the val split."""
@@ -113,8 +134,7 @@ class Task(LightningModule, ABC):
         """
         answers = self.answer(networks)
         for view in range(1, self.views):
-            seed = np.random.SeedSequence((self.seed, view, index)).generate_state(1)
-            generator = torch.Generator().manual_seed(int(seed[0]))
+            generator = torch.Generator().manual_seed(self._seed(view, index))
             answers = answers + self.answer(FlipSigns()(networks, generator))
         return answers / self.views
 
@@ -131,8 +151,11 @@ class Task(LightningModule, ABC):
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout for this epoch."""
-        state = np.random.SeedSequence((self.seed, self.current_epoch, self.global_rank)).generate_state(1)
-        torch.manual_seed(int(state[0]))
+        torch.manual_seed(self._seed(self.current_epoch, self.global_rank))
+
+    def _seed(self, *place: int) -> int:
+        """A seed of its own for every place, from that of the task."""
+        return int(np.random.SeedSequence((self.seed, *place)).generate_state(1)[0])
 
     def configure_optimizers(self) -> Any:
         """AdamW with AMSGrad, its learning rate following `rate`."""

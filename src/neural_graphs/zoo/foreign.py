@@ -39,7 +39,7 @@ def as_siren(state: Mapping[str, Tensor], offset: float) -> Networks:
     Layers are ordered by the numbers in the names (`seq.0.weight`, `net.1.linear.bias`, `layers.2.weight`), names
     without a number (`last.weight`) come last. Raises `CheckpointError` naming the tensor.
     """
-    layers = sorted({name.rpartition(".")[0] for name in state}, key=_place)
+    layers = sorted({name.rpartition(".")[0] for name in state}, key=place)
     names = [(f"{layer}.weight", f"{layer}.bias") for layer in layers]
     missing = [name for pair in names for name in pair if name not in state]
     if missing or len(state) != 2 * len(layers) or len(layers) < 2:
@@ -62,6 +62,7 @@ def as_siren(state: Mapping[str, Tensor], offset: float) -> Networks:
     return Networks(vector[None], layout)
 
 
-def _place(layer: str) -> tuple[bool, list[int]]:
+def place(layer: str) -> tuple[bool, list[int]]:
+    """Where a layer or a tensor comes by the numbers in its name, as a key to sort by; those without one come last."""
     numbers = [int(number) for number in re.findall(r"\d+", layer)]
     return not numbers, numbers

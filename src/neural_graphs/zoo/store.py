@@ -125,7 +125,7 @@ class Zoo:
 
         Raises `ZooError` naming shard and tensor where a value is not finite.
         """
-        rows = self._rows[indices if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)]
+        rows = self._places(indices)
         if not len(rows):
             raise ZooError(f"{self.path}: a batch needs at least one network, none was asked for.")
         shards, places = self._shard[rows].tolist(), self._row[rows].tolist()
@@ -143,7 +143,7 @@ class Zoo:
 
     def images(self, indices: Indices = slice(None)) -> NDArray[np.uint8]:
         """Return the images (n, height, width, channels) networks were fitted to; raises `ZooError` without any."""
-        rows = self._rows[indices if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)]
+        rows = self._places(indices)
         if not self.has_images:
             raise ZooError(f"{self.path} keeps no images.")
         return np.stack([self._tensors[self._shard[row]]["images"][self._row[row]] for row in rows])
@@ -181,6 +181,14 @@ class Zoo:
     def at(self, indices: Indices) -> "Zoo":
         """Return the networks at these places, in this order."""
         return self._view(np.arange(len(self))[indices])
+
+    def spaced(self, count: int) -> "Zoo":
+        """Return at most `count` networks, evenly spaced from the first to the last."""
+        return self.at(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
+
+    def _places(self, indices: Indices) -> NDArray[np.int64]:
+        """Return the places in the whole zoo of the networks asked for."""
+        return self._rows[indices if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)]
 
     def _view(self, positions: NDArray[np.integer[Any]]) -> "Zoo":
         view = copy.copy(self)
