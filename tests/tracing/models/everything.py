@@ -1,0 +1,6 @@
+"""All networks that tests trace."""
+
+from tests.tracing.models import attending, convolutional, huggingface, recurrent, resnets, small
+
+OURS = [*small.EXAMPLES, *resnets.EXAMPLES, *convolutional.EXAMPLES, *attending.EXAMPLES, *recurrent.EXAMPLES]
+EXAMPLES = {example.name: example for example in [*OURS, *huggingface.EXAMPLES]}
