@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neural_graphs import testing as testing
     from neural_graphs.errors import NeuralGraphsError as NeuralGraphsError
     from neural_graphs.family import Family as Family
     from neural_graphs.graph import NeuralGraph as NeuralGraph
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from neural_graphs.testing import assert_invariant as assert_invariant
     from neural_graphs.testing import symmetry_error as symmetry_error
     from neural_graphs.topology import Topology as Topology
+    from neural_graphs.tracing import trace as trace
     from neural_graphs.zoo import Zoo as Zoo
 
 _HOME = {
@@ -50,6 +52,8 @@ _HOME = {
     "load_run": "tasks",
     "shuffle": "symmetry",
     "symmetry_error": "testing",
+    "testing": "",
+    "trace": "tracing",
 }
 
 __all__ = list(_HOME)
@@ -58,6 +62,8 @@ __all__ = list(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'neural_graphs' has no attribute {name!r}")
+    if not _HOME[name]:
+        return import_module(f"neural_graphs.{name}")
     return getattr(import_module(f"neural_graphs.{_HOME[name]}"), name)
 
 

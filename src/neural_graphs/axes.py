@@ -24,27 +24,45 @@ class Axis:
 
     def arrange(self, orders: Orders) -> np.ndarray:
         """Old place of every new place, `(size,)`, when each free atom `a` is reordered by `orders[a.name]`."""
+        return self.old(np.arange(self.size), orders, {})
+
+    def old(self, new: np.ndarray, orders: Orders, around: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Old places of some new ones. `around` tells of every surrounding atom the new place there, shaped as `new`."""
         raise TypeError(f"{type(self).__name__} is abstract: use Atom, Product or Concat")
 
 
 @dataclass(frozen=True)
 class Atom(Axis):
-    """`size` places that are either fixed or free to permute."""
+    """`size` places that are either fixed or free to permute.
+
+    `within` names atoms that it is nested in: it may be reordered in another way at each of their places (the
+    dimensions of every attention head, the channels of every group). Wherever it occurs, they do. Its order then has
+    the shape `(*their sizes, size)`, counted along their new places.
+    """
 
     name: str
     size: int
     free: bool = False
+    within: tuple[str, ...] = ()
 
     def atoms(self) -> "tuple[Atom, ...]":
         return (self,)
 
-    def arrange(self, orders: Orders) -> np.ndarray:
+    def old(self, new: np.ndarray, orders: Orders, around: Mapping[str, np.ndarray]) -> np.ndarray:
         if not self.free or self.name not in orders:
-            return np.arange(self.size)
+            return new
         order = np.asarray(orders[self.name])
-        if sorted(order.tolist()) != list(range(self.size)):
-            raise ValueError(f"order of axis {self.name!r} must be a permutation of 0 … {self.size - 1}, got {order}")
-        return order
+        ascending = np.arange(self.size)
+        if order.ndim != 1 + len(self.within) or not np.array_equal(
+            np.sort(order, -1), np.broadcast_to(ascending, (*order.shape[:-1], self.size))
+        ):
+            each = f" at every place of {self.within}" if self.within else ""
+            raise ValueError(
+                f"order of axis {self.name!r} must be a permutation of 0 … {self.size - 1}{each}, got {order}"
+            )
+        if missing := [name for name in self.within if name not in around]:
+            raise ValueError(f"axis {self.name!r} lies within {missing}, which must surround it in a Product")
+        return order[(*(around[name] for name in self.within), new)]
 
 
 @dataclass(frozen=True)
@@ -57,14 +75,22 @@ class Product(Axis):
     def size(self) -> int:  # type: ignore[override]
         return prod(part.size for part in self.parts)
 
+    @property
+    def factors(self) -> tuple[Axis, ...]:
+        """The parts, those of products among them instead of these."""
+        nested = (part.factors if isinstance(part, Product) else (part,) for part in self.parts)
+        return tuple(factor for factors in nested for factor in factors)
+
     def atoms(self) -> tuple[Atom, ...]:
         return tuple(atom for part in self.parts for atom in part.atoms())
 
-    def arrange(self, orders: Orders) -> np.ndarray:
-        place = np.zeros(1, dtype=np.int64)
-        for part in self.parts:
-            place = (place[:, None] * part.size + part.arrange(orders)[None]).reshape(-1)
-        return place
+    def old(self, new: np.ndarray, orders: Orders, around: Mapping[str, np.ndarray]) -> np.ndarray:
+        sizes = tuple(factor.size for factor in self.factors)
+        indices = np.unravel_index(new, sizes)
+        siblings = {f.name: at for f, at in zip(self.factors, indices, strict=True) if isinstance(f, Atom)}
+        around = {**around, **siblings}
+        moved = [f.old(at, orders, around) for f, at in zip(self.factors, indices, strict=True)]
+        return np.ravel_multi_index(moved, sizes)
 
 
 @dataclass(frozen=True)
@@ -80,8 +106,11 @@ class Concat(Axis):
     def atoms(self) -> tuple[Atom, ...]:
         return tuple(atom for part in self.parts for atom in part.atoms())
 
-    def arrange(self, orders: Orders) -> np.ndarray:
-        starts = np.cumsum([0, *(part.size for part in self.parts)])
-        return np.concatenate(
-            [start + part.arrange(orders) for start, part in zip(starts[:-1], self.parts, strict=True)]
-        )
+    def old(self, new: np.ndarray, orders: Orders, around: Mapping[str, np.ndarray]) -> np.ndarray:
+        moved, start = new.copy(), 0
+        for part in self.parts:
+            here = (new >= start) & (new < start + part.size)
+            outside = {name: at[here] for name, at in around.items()}
+            moved[here] = start + part.old(new[here] - start, orders, outside)
+            start += part.size
+        return moved

@@ -37,10 +37,13 @@ def run_each(networks: Networks, x: Tensor) -> Tensor:
     if x.shape[0] != len(networks):
         raise LayoutError(f"inputs of their own for {len(networks)} networks were expected, got {tuple(x.shape)}")
     outputs: list[Tensor | None] = [None] * len(networks)
+    if networks.regular and networks.layout.program is not None:
+        states = zip(networks.state_dicts(), x, strict=True)
+        return torch.stack([networks.layout.program(state, inputs) for state, inputs in states])
     if networks.regular:
         return run_groups(networks, x)[-1]
     for places, part in networks.by_layout():
-        for place, output in zip(places, run_groups(part, x[places])[-1], strict=True):
+        for place, output in zip(places, run_each(part, x[places]), strict=True):
             outputs[place] = output
     return torch.stack([output for output in outputs if output is not None])
 

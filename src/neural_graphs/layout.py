@@ -4,112 +4,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise
-from math import prod
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neural_graphs import serial
-from neural_graphs.axes import Atom, Axis, Concat, Product
+from neural_graphs.axes import Atom, Concat, Product
 from neural_graphs.errors import LayoutError
+from neural_graphs.parts import Activation as Activation
+from neural_graphs.parts import Block as Block
+from neural_graphs.parts import Conv as Conv
+from neural_graphs.parts import GlobalMean as GlobalMean
+from neural_graphs.parts import Group as Group
+from neural_graphs.parts import Linear as Linear
+from neural_graphs.parts import MaxPool as MaxPool
+from neural_graphs.parts import Parameter as Parameter
+from neural_graphs.parts import Role as Role
+from neural_graphs.parts import Skip as Skip
+from neural_graphs.tables import Table, Window
 
-Role = Literal["input", "hidden", "output"]
-
-
-@dataclass(frozen=True)
-class Activation:
-    """An element-wise function of a group: `kind(scale · x)`; `kind` names it (`sine`, `relu`, …, `none`)."""
-
-    kind: str = "none"
-    scale: float = 1.0
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A named tensor of the network's state dict."""
-
-    name: str
-    shape: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """How many numbers the tensor holds."""
-        return prod(self.shape)
-
-
-@dataclass(frozen=True)
-class GlobalMean:
-    """The mean over all places of a feature map."""
-
-
-@dataclass(frozen=True)
-class MaxPool:
-    """The maximum over windows of `window × window` places, as far apart as they are wide."""
-
-    window: int
-
-
-@dataclass(frozen=True)
-class Group:
-    """The neurons of one layer of the processed network: biases live here.
-
-    `bias` names the tensor of their biases (None: no biases); `offset` is a constant added to their values after the
-    activation (dws2023 INRs: 0.5); `pool` is what happens to a feature map before the next block reads it.
-    """
-
-    name: str
-    axis: Axis
-    role: Role = "hidden"
-    bias: str | None = None
-    activation: Activation = Activation()
-    offset: float = 0.0
-    pool: GlobalMean | MaxPool | None = None
-
-    @property
-    def size(self) -> int:
-        """The number of neurons."""
-        return self.axis.size
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A matrix product; the kernel of one weight holds one number, or one per place of a flattened feature map."""
-
-
-@dataclass(frozen=True)
-class Conv:
-    """A two-dimensional convolution (cross-correlation, as in PyTorch) with zero padding on every side."""
-
-    stride: int = 1
-    padding: int = 0
-
-
-@dataclass(frozen=True)
-class Skip:
-    """A residual connection: source neuron `i` is added to target neuron `i` before its activation."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """The weights from group `source` to group `target`.
-
-    `parameter` names the tensor `(targets, sources, *kernel)` they are read from; None means a structural block whose
-    kernels are constant ones. `span` is None for a dense block (every pair) and `n` for a one-to-one block that joins
-    neuron `i < n` of the source to neuron `i` of the target.
-    """
-
-    source: int
-    target: int
-    parameter: str | None
-    kernel: tuple[int, ...] = ()
-    operator: Linear | Conv | Skip = field(default_factory=Linear)
-    span: int | None = None
-
-    @property
-    def kernel_size(self) -> int:
-        """How many numbers one weight consists of."""
-        return prod(self.kernel)
-
+if TYPE_CHECKING:  # torch is not imported here
+    from neural_graphs.program import Program
 
 @dataclass(frozen=True)
 class Layout:
@@ -118,16 +33,18 @@ class Layout:
     A value without tensors: frozen, hashable, comparable; `str(layout)` is one line such as `2 → 32 → 32 → 1 · sine`.
     Neurons are numbered group after group; weights block after block, target-major, in the order of the flattened
     tensor. Worked example, 2 → 3 → 1: neurons 0-1 are inputs, 2-4 hidden, 5 the output; weight 0 joins neuron 0 to
-    neuron 2, weight 1 joins 1 to 2, weight 2 joins 0 to 3, …, weight 6 joins 2 to 5. Raises LayoutError where groups,
-    blocks and tensors do not fit.
+    neuron 2, weight 1 joins 1 to 2, weight 2 joins 0 to 3, …, weight 6 joins 2 to 5. A layout that was traced knows the
+    `program` that runs its networks; it is not part of the value. Raises LayoutError where groups, blocks and tensors
+    do not fit.
     """
 
     groups: tuple[Group, ...]
     blocks: tuple[Block, ...]
     parameters: tuple[Parameter, ...]
+    program: "Program | None" = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        from neural_graphs.layouts import validate
+        from neural_graphs.validity import validate
 
         validate(self)
 
@@ -168,22 +85,28 @@ class Layout:
         return tuple(slice(a, b) for a, b in pairwise(ends))
 
     @cached_property
+    def tables(self) -> tuple[Table, ...]:
+        """Which neurons the weights of each block join."""
+        return tuple(map(self.table, self.blocks))
+
+    def table(self, block: Block) -> Table:
+        """Which neurons the weights of a block join."""
+        if block.joins is not None:
+            return block.joins
+        if block.span is not None:
+            return Table.one_to_one(block.span)
+        return Table.dense(self.groups[block.target].size, self.groups[block.source].size)
+
+    @cached_property
     def weights(self) -> int:
         """The number of weights (edges), structural ones included."""
-        return sum(self.block_shape(block)[0] * self.block_shape(block)[1] for block in self.blocks)
+        return sum(table.size for table in self.tables)
 
     @cached_property
     def weight_slices(self) -> tuple[slice, ...]:
         """The weights of each block."""
-        counts = (prod(self.block_shape(block)) for block in self.blocks)
-        ends = list(accumulate(counts, initial=0))
+        ends = list(accumulate((table.size for table in self.tables), initial=0))
         return tuple(slice(a, b) for a, b in pairwise(ends))
-
-    def block_shape(self, block: Block) -> tuple[int, int]:
-        """`(targets, sources)` of a dense block; `(span, 1)` of a one-to-one block."""
-        if block.span is not None:
-            return block.span, 1
-        return self.groups[block.target].size, self.groups[block.source].size
 
     # -- index structure, numpy int64 --------------------------------------------------------------------------------
 
@@ -195,21 +118,35 @@ class Layout:
     @cached_property
     def weight_block(self) -> np.ndarray:
         """The block of every weight, `(weights,)`."""
-        return np.repeat(np.arange(len(self.blocks)), [prod(self.block_shape(block)) for block in self.blocks])
+        return np.repeat(np.arange(len(self.blocks)), [table.size for table in self.tables])
 
     @cached_property
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
         """The source and the target neuron of every weight, `(weights,)` each."""
         sources, targets = [], []
-        for block in self.blocks:
-            rows, columns = self.block_shape(block)
-            first_source = self.neuron_slices[block.source].start
-            first_target = self.neuron_slices[block.target].start
-            target = np.repeat(np.arange(rows), columns)
-            source = target if block.span is not None else np.tile(np.arange(columns), rows)
-            sources.append(first_source + source)
-            targets.append(first_target + target)
+        for block, table in zip(self.blocks, self.tables, strict=True):
+            source, target = table.ends
+            sources.append(self.neuron_slices[block.source].start + source)
+            targets.append(self.neuron_slices[block.target].start + target)
         return np.concatenate(sources), np.concatenate(targets)
+
+    def numbers(self, block: Block) -> np.ndarray:
+        """The places of the numbers of every weight of a block in the flat vector, `(weights, kernel)`.
+
+        Raises LayoutError for a structural block, which reads none.
+        """
+        if block.parameter is None:
+            raise LayoutError(f"the structural block {block.source} → {block.target} reads no tensor")
+        start, table = self.slices[block.parameter].start, self.table(block)
+        own = np.arange(table.size * block.kernel_size) if block.window is None else block.window.places
+        return (start + own).reshape(table.size, block.kernel_size)
+
+    def bias_numbers(self, group: Group) -> np.ndarray:
+        """The places of the biases of a group in the flat vector, `(group size,)`; -1 where it has none."""
+        if group.bias is None:
+            return np.full(group.size, -1)
+        own = np.arange(group.size) if group.window is None else group.window.places
+        return self.slices[group.bias].start + own
 
     @cached_property
     def in_degree(self) -> np.ndarray:
@@ -269,4 +206,4 @@ class Layout:
 
 
 _KINDS: tuple[type, ...] = (Layout, Group, Block, Parameter, Activation, Atom, Product, Concat)
-_KINDS += (Linear, Conv, Skip, GlobalMean, MaxPool)
+_KINDS += (Linear, Conv, Skip, GlobalMean, MaxPool, Table, Window)

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neural_graphs.errors import CheckpointError, LayoutError
-from neural_graphs.layout import Layout
+from neural_graphs.layout import Layout, Parameter
+from neural_graphs.program import Inputs
 
 StateDict = Mapping[str, Tensor]
 
@@ -55,14 +56,20 @@ class Networks:
         return cls(torch.stack(vectors), each[0]) if shared else cls(torch.cat(vectors), each)
 
     @classmethod
-    def from_modules(cls, modules: Iterable[nn.Module], layouts: Layout | Sequence[Layout] | None = None) -> Networks:
-        """Pack the parameters of modules; without `layouts` they are read off the tensor shapes (ReLU networks)."""
-        from neural_graphs.layouts import from_shapes
+    def from_modules(
+        cls, modules: Iterable[nn.Module], layouts: Layout | Sequence[Layout] | None = None, *,
+        example_input: Inputs | None = None,
+    ) -> Networks:  # fmt: skip
+        """Pack the parameters of modules. Their layouts are given, or traced with an example input.
 
-        state_dicts = [module.state_dict() for module in modules]
-        if layouts is None:
-            layouts = [from_shapes({name: tuple(t.shape) for name, t in s.items()}) for s in state_dicts]
-        return cls.from_state_dicts(state_dicts, layouts)
+        Without either, a module has the layout of one that was traced before and is built alike (prints alike, tensors
+        of the same names and shapes); others are read off their tensor shapes (ReLU networks).
+        """
+        from neural_graphs.tracing.known import layout_of
+
+        modules = list(modules)
+        found = [layout_of(module, example_input) for module in modules] if layouts is None else layouts
+        return cls.from_state_dicts([module.state_dict() for module in modules], found)
 
     @classmethod
     def cat(cls, parts: Sequence[Networks]) -> Networks:
@@ -109,11 +116,11 @@ class Networks:
         return [self.values[a:b] for a, b in zip(self._starts, self._starts[1:], strict=False)]
 
     def state_dicts(self) -> list[dict[str, Tensor]]:
-        """One state dict per network: views in the tensors' own shapes, in order."""
-        return [
-            {p.name: vector[layout.slices[p.name]].unflatten(0, p.shape) for p in layout.parameters}
-            for vector, layout in zip(self.vectors(), self.layouts, strict=True)
-        ]
+        """One state dict per network: views in the tensors' own shapes, in order; tied names share one tensor.
+
+        Tensors of whole numbers that were carried along are copies in their own type.
+        """
+        return [_named(*each) for each in zip(self.vectors(), self.layouts, strict=True)]
 
     def tensor(self, name: str) -> Tensor:
         """One named tensor of all networks, `(networks, *shape)`; a view. Regular batches only."""
@@ -176,16 +183,35 @@ class Networks:
 
 
 def _flatten(state_dict: StateDict, layout: Layout, label: str) -> Tensor:
-    missing = [name for name in layout.shapes if name not in state_dict]
-    surplus = [name for name in state_dict if name not in layout.shapes]
+    names = [name for p in layout.parameters for name in (p.name, *p.also)]
+    missing = [name for name in names if name not in state_dict]
+    surplus = [name for name in state_dict if name not in set(names)]
     if missing or surplus:
         raise CheckpointError(f"{label}: not a network {layout}: missing tensors {missing}, unexpected {surplus}")
-    for name, shape in layout.shapes.items():
-        tensor = state_dict[name]
-        if tuple(tensor.shape) != shape:
-            raise CheckpointError(f"{label}: {name} has shape {tuple(tensor.shape)}, expected {shape} for {layout}")
-        if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(
-                f"{label}: {name} holds NaN, infinite or non-float values; drop or repair the network"
-            )
-    return torch.cat([state_dict[name].reshape(-1) for name in layout.shapes])
+    tensors = {p: state_dict[p.name] for p in layout.parameters}
+    precision = next((t.dtype for p, t in tensors.items() if not p.dtype), torch.get_default_dtype())
+    return torch.cat([_checked(p, tensors[p], state_dict, layout, label).to(precision) for p in layout.parameters])
+
+
+def _checked(parameter: Parameter, tensor: Tensor, state_dict: StateDict, layout: Layout, label: str) -> Tensor:
+    """One tensor flattened. Raises CheckpointError for anything that does not fit its parameter."""
+    name = parameter.name
+    if tuple(tensor.shape) != parameter.shape:
+        raise CheckpointError(
+            f"{label}: {name} has shape {tuple(tensor.shape)}, expected {parameter.shape} for {layout}"
+        )
+    if not parameter.dtype and not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
+        raise CheckpointError(f"{label}: {name} holds NaN, infinite or non-float values; drop or repair the network")
+    for other in parameter.also:
+        if not torch.equal(state_dict[other], tensor):
+            raise CheckpointError(f"{label}: {name} and {other} are one tensor in {layout}, but their values differ")
+    return tensor.reshape(-1)
+
+
+def _named(vector: Tensor, layout: Layout) -> dict[str, Tensor]:
+    found = {}
+    for p in layout.parameters:
+        tensor = vector[layout.slices[p.name]].unflatten(0, p.shape) if p.shape else vector[layout.slices[p.name]][0]
+        tensor = tensor.to(getattr(torch, p.dtype)) if p.dtype else tensor
+        found |= dict.fromkeys((p.name, *p.also), tensor)
+    return found

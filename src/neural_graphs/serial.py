@@ -9,7 +9,7 @@ from neural_graphs.errors import LayoutError
 def to_json(value: Any) -> Any:
     """Plain values: a dataclass becomes a dictionary with its class name under `kind_of`, a tuple a list."""
     if is_dataclass(value) and not isinstance(value, type):
-        content = {f.name: to_json(getattr(value, f.name)) for f in fields(value)}
+        content = {f.name: to_json(getattr(value, f.name)) for f in fields(value) if f.compare}
         return {"kind_of": type(value).__name__, **content}
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
@@ -28,7 +28,7 @@ def from_json(value: Any, kinds: tuple[type, ...]) -> Any:
         raise LayoutError(f"unknown kind {name!r} in a layout description; known: {', '.join(sorted(by_name))}")
     kind = by_name[name]
     content = {key: from_json(item, kinds) for key, item in value.items() if key != "kind_of"}
-    known = {f.name for f in fields(kind)}
+    known = {f.name for f in fields(kind) if f.compare}
     required = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
     if not required <= set(content) <= known:
         raise LayoutError(f"{name} needs the keys {sorted(required)} and knows {sorted(known)}, got {sorted(content)}")

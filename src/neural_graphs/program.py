@@ -1,0 +1,56 @@
+"""`Program`: the code that runs the networks of a traced layout, and what counts as their answer."""
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from neural_graphs.errors import LayoutError
+
+Inputs: TypeAlias = Tensor | tuple[Any, ...] | Mapping[str, Any]
+CACHES = ("past_key_values", "mems", "cache_params")  # what decoders hand to their next call: no part of an answer
+
+
+class Program:
+    """A copy of a module in evaluation mode, run on the parameters of any network of its layout.
+
+    `pick` chooses from what the module returns what counts as the answer; by default everything but the caches of
+    decoders. Inputs are a tensor, a tuple of positional arguments, or a mapping of keyword arguments.
+    """
+
+    def __init__(self, module: nn.Module, pick: Callable[[Any], Any] | None = None):
+        self.module = deepcopy(module).eval().requires_grad_(False)
+        self.pick = pick or without_caches
+
+    def outputs(self, state: Mapping[str, Tensor], inputs: Inputs) -> list[Tensor]:
+        """Every tensor of the answer of the network with these tensors."""
+        arguments, keywords = as_arguments(inputs)
+        found = torch.func.functional_call(self.module, dict(state), arguments, keywords, tie_weights=False)
+        return [tensor for tensor in pytree.tree_leaves(self.pick(found)) if isinstance(tensor, Tensor)]
+
+    def __call__(self, state: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
+        """The answer, or its first tensor where there are several."""
+        return self.outputs(state, inputs)[0]
+
+
+def without_caches(found: Any) -> Any:
+    """Tensors of an answer as plain containers, caches of decoders left out."""
+    if isinstance(found, Mapping):
+        return {name: value for name, value in found.items() if name not in CACHES}
+    return found
+
+
+def as_arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments. Raises LayoutError for anything but tensors, tuples and mappings."""
+    if isinstance(inputs, Tensor):
+        return (inputs,), {}
+    if isinstance(inputs, tuple | list):
+        return tuple(inputs), {}
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    raise LayoutError(
+        f"inputs are a tensor, a tuple of arguments or a mapping of keyword arguments, got {type(inputs).__name__}"
+    )

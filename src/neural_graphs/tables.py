@@ -1,0 +1,159 @@
+"""Which neurons the weights of a block join, and where their numbers lie in a tensor: both as strides."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+End = Literal["source", "target"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The weights of a block as an n-dimensional table, row-major: weight `(i, j, …)` leads from neuron
+    `first + Σ i · source` of the source group to neuron `Σ i · target` of the target group.
+
+    A dense block is `(rows, columns)` with target strides `(1, 0)` and source strides `(0, 1)`; a one-to-one block has
+    one dimension that moves both. A dimension that moves both beside others ties them: each head, or each group of a
+    grouped convolution, to its own.
+    """
+
+    sizes: tuple[int, ...]
+    source: tuple[int, ...]
+    target: tuple[int, ...]
+    first: int = 0
+
+    @staticmethod
+    def dense(rows: int, columns: int) -> "Table":
+        """Every pair of `rows` targets and `columns` sources."""
+        return Table((rows, columns), (0, 1), (1, 0))
+
+    @staticmethod
+    def one_to_one(count: int) -> "Table":
+        """Neuron i to neuron i."""
+        return Table((count,), (1,), (1,))
+
+    @property
+    def size(self) -> int:
+        """The number of weights."""
+        return prod(self.sizes)
+
+    @property
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target neuron of every weight, `(size,)` each, counted within their groups."""
+        return self.first + places(self.sizes, self.source), places(self.sizes, self.target)
+
+    @property
+    def tied(self) -> tuple[int, ...]:
+        """The sizes of the dimensions that move both ends together."""
+        both = zip(self.sizes, self.source, self.target, strict=True)
+        return tuple(size for size, source, target in both if source and target)
+
+    @property
+    def kind(self) -> str:
+        """`dense`, `one-to-one`, or `tied` where only some dimensions move both ends."""
+        if not self.tied:
+            return "dense"
+        return "one-to-one" if len(self.tied) == len(self.sizes) else "tied"
+
+    @property
+    def turned(self) -> "Table":
+        """The same weights from target to source."""
+        return Table(self.sizes, self.target, self.source)
+
+    @property
+    def short(self) -> "Table":
+        """The same ends in the same order with as few dimensions as possible, at least one."""
+        merged: list[tuple[int, int, int]] = []
+        for size, source, target in zip(self.sizes, self.source, self.target, strict=True):
+            if size == 1:
+                continue
+            if merged and merged[-1][1:] == (source * size, target * size):
+                merged[-1] = (merged[-1][0] * size, source, target)
+            else:
+                merged.append((size, source, target))
+        sizes, sources, targets = zip(*merged or [(1, 0, 0)], strict=True)
+        return Table(sizes, sources, targets)
+
+    def strides(self, end: End) -> tuple[int, ...]:
+        """How far each dimension moves one end."""
+        return self.source if end == "source" else self.target
+
+    def along(self, values: np.ndarray, end: End) -> np.ndarray:
+        """For every weight what its neuron at one end has, of `(neurons,)`: a view, of the table's sizes."""
+        return strided(values, 0, self.sizes, self.strides(end))
+
+    def indices(self, neurons: np.ndarray, end: End) -> tuple[dict[int, np.ndarray], np.ndarray]:
+        """Where neurons lie in the dimensions that move their end, by dimension; and whether they do at all."""
+        found, rest, strides = {}, neurons, self.strides(end)
+        for dim in sorted((dim for dim, stride in enumerate(strides) if stride), key=lambda dim: -strides[dim]):
+            index = np.minimum(rest // strides[dim], self.sizes[dim] - 1)
+            rest = rest - index * strides[dim]
+            found[dim] = index
+        return found, rest == 0
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some numbers of a tensor: number `offset + Σ i · strides` of it, flattened, for every index `(i, j, …)`.
+
+    Slices, transposes and packings of several matrices in one tensor are windows. For a block `sizes` are those of its
+    table and then of its kernel; for biases their product is the size of the group.
+    """
+
+    offset: int
+    sizes: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """How many numbers it covers."""
+        return prod(self.sizes)
+
+    @property
+    def last(self) -> int:
+        """The last number it covers."""
+        return self.offset + sum((n - 1) * stride for n, stride in zip(self.sizes, self.strides, strict=True))
+
+    @property
+    def places(self) -> np.ndarray:
+        """The numbers it covers, in its own order, `(size,)`."""
+        return self.offset + places(self.sizes, self.strides)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it covers consecutive numbers from the first one on, in their order."""
+        expected, step = [], 1
+        for size in reversed(self.sizes):
+            expected.append(step)
+            step *= size
+        moving = zip(self.sizes, self.strides, reversed(expected), strict=True)
+        return self.offset == 0 and all(n == 1 or stride == own for n, stride, own in moving)
+
+
+def strided(values: np.ndarray, first: int, sizes: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """Value `first + Σ i · strides` for every index `(i, j, …)`: a view of a one-dimensional array."""
+    step = values.strides[0]
+    return as_strided(values[first:], sizes, [step * stride for stride in strides])
+
+
+def distinct(sizes: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether dimensions that move at all reach no place twice: each moves further than those below it together."""
+    reach = 0
+    for stride, size in sorted((stride, size) for size, stride in zip(sizes, strides, strict=True) if stride):
+        if size == 1:
+            continue
+        if stride <= reach:
+            return False
+        reach += (size - 1) * stride
+    return True
+
+
+def places(sizes: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """`Σ i · strides` for every index of a table of these sizes, row-major, `(prod(sizes),)` int64."""
+    total = np.zeros((1,) * len(sizes), dtype=np.int64)
+    for axis, (size, stride) in enumerate(zip(sizes, strides, strict=True)):
+        total = total + (stride * np.arange(size)).reshape(-1, *(1,) * (len(sizes) - axis - 1))
+    return np.broadcast_to(total, sizes).reshape(-1)

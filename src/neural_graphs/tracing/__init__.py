@@ -1,0 +1,5 @@
+"""Any `nn.Module` to a layout: `trace` runs `torch.export` and applies one small rule per operator."""
+
+from neural_graphs.tracing.registry import Call as Call
+from neural_graphs.tracing.registry import rule as rule
+from neural_graphs.tracing.walk import trace as trace

@@ -1,0 +1,161 @@
+"""A layout in the making: groups and links appear while the events of a trace are emitted one after another."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+
+from neural_graphs.errors import LayoutError
+from neural_graphs.parts import Role
+from neural_graphs.tables import Table, Window
+from neural_graphs.tracing.pieces import Leg, Piece, Pieces, frame, pieces_of
+from neural_graphs.tracing.terms import Var
+from neural_graphs.tracing.values import Value
+
+
+@dataclass(eq=False)
+class Neurons:
+    """A group in the making; its neurons are numbered along its variables, row-major."""
+
+    name: str
+    vars: tuple[Var, ...]
+    kind: str
+    role: Role = "hidden"
+    activation: str = "none"
+    bias: "tuple[Stored, Window, bool] | None" = None
+
+    @property
+    def size(self) -> int:
+        """The number of neurons."""
+        return prod(var.size for var in self.vars)
+
+
+@dataclass(eq=False)
+class Stored:
+    """A tensor of the state dict, and which of its numbers have an owner already."""
+
+    name: str
+    shape: tuple[int, ...]
+    buffer: bool
+    owned: np.ndarray | None = None
+
+    def own(self, window: Window) -> bool:
+        """Take these numbers; False where they have an owner. Raises LayoutError where only some of them have."""
+        if self.owned is None:
+            self.owned = np.zeros(prod(self.shape), dtype=bool)
+        places = slice(None) if window.whole and window.size == self.owned.size else window.places
+        taken = self.owned[places]
+        if taken.all() and taken.size:
+            return False
+        if taken.any():
+            raise LayoutError(f"{self.name}: some of the numbers that are read here were read before, others were not")
+        self.owned[places] = True
+        return True
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """What no parameter has touched yet: made of inputs (`given`) or of constants."""
+
+    given: bool
+
+
+Source: TypeAlias = Neurons | Stored | Raw
+
+
+@dataclass(frozen=True)
+class Strand:
+    """One dimension of a link: its size, and its strides in the source, the target, and the stored tensor."""
+
+    size: int
+    source: int = 0
+    target: int = 0
+    number: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """A block in the making."""
+
+    source: Neurons
+    target: Neurons
+    joins: Table
+    kind: str
+    stored: Stored | None = None
+    window: Window | None = None
+    kernel: tuple[int, ...] = ()
+    shared: bool = False
+
+
+@dataclass
+class Draft:
+    """Groups, links and the pieces of every value so far; `name` is where in the module the trace is."""
+
+    groups: list[Neurons] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    known: dict[Value, Pieces] = field(default_factory=dict)
+    fixtures: dict[tuple[Var | str, ...], Neurons] = field(default_factory=dict)
+    name: str = ""
+
+    def pieces(self, value: Value) -> Pieces:
+        """The pieces of a value."""
+        if value not in self.known:
+            if not value.raw:
+                raise LayoutError("a value is read before anything made it")
+            return pieces_of(Raw(value.given), value.dims)
+        return self.known[value]
+
+    def group(self, legs: Iterable[Leg], kind: str, *under: Piece) -> Piece:
+        """New neurons along these legs, where the pieces `under` lie on each other."""
+        ordered = sorted(legs, key=lambda leg: (leg.dim, -leg.step))
+        neurons = Neurons(self.name, tuple(leg.var for leg in ordered), kind)
+        self.groups.append(neurons)
+        strides = [prod(leg.size for leg in ordered[place + 1 :]) for place in range(len(ordered))]
+        own = tuple(Leg(leg.dim, leg.var, leg.step, stride) for leg, stride in zip(ordered, strides, strict=True))
+        starts, cut = frame(under)
+        return Piece(neurons, starts, own, 0, cut)
+
+    def fixture(self, legs: Sequence[Leg], given: bool, what: str = "") -> tuple[Neurons, dict[Leg, int]]:
+        """Neurons that nothing leads to: inputs, or constants such as positions; and their strides along the legs."""
+        ordered = sorted(legs, key=lambda leg: (leg.dim, -leg.step))
+        key = ("input" if given else "constant", *(leg.var for leg in ordered))
+        if key not in self.fixtures:
+            name = what or ("input" if given else "positions" if ordered else "one")
+            role: Role = "input" if given else "hidden"
+            self.fixtures[key] = Neurons(name, tuple(leg.var for leg in ordered), name, role)
+            self.groups.append(self.fixtures[key])
+        strides = [prod(leg.size for leg in ordered[place + 1 :]) for place in range(len(ordered))]
+        return self.fixtures[key], dict(zip(ordered, strides, strict=True))
+
+    def connect(
+        self, source: Neurons, target: Neurons, strands: Iterable[Strand], kind: str,
+        piece: Piece | None = None, kernel: Sequence[Strand] = (), start: int = 0,
+    ) -> None:  # fmt: skip
+        """Weights from neuron `start` of `source` on to `target`; `piece` is the part of a stored tensor they read."""
+        order = sorted(strands, key=lambda s: (not (s.source and s.target), not s.target))
+        table = _merged([s for s in order if s.size > 1]) or [Strand(1)]
+        joins = Table(tuple(s.size for s in table), tuple(s.source for s in table), tuple(s.target for s in table),
+                      start)  # fmt: skip
+        if piece is None or not isinstance(piece.source, Stored):
+            self.links.append(Link(source, target, joins, kind))
+            return
+        sizes = tuple(s.size for s in kernel)
+        window = Window(piece.offset, (*joins.sizes, *sizes), tuple(s.number for s in (*table, *kernel)))
+        shared = not piece.source.own(window)
+        self.links.append(Link(source, target, joins, kind, piece.source, window, sizes, shared))
+
+
+def _merged(strands: list[Strand]) -> list[Strand]:
+    """Neighbouring dimensions that all strides run through as if they were one."""
+    found: list[Strand] = []
+    for strand in strands:
+        last = found[-1] if found else None
+        if last is not None and (last.source, last.target, last.number) == (
+            strand.source * strand.size, strand.target * strand.size, strand.number * strand.size
+        ):  # fmt: skip
+            found[-1] = Strand(last.size * strand.size, strand.source, strand.target, strand.number)
+        else:
+            found.append(strand)
+    return found

@@ -1,0 +1,195 @@
+"""From a draft to a layout: what nothing read, the order of groups, the names of axes, and how they nest."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from heapq import heapify, heappop, heappush
+from itertools import product
+
+import numpy as np
+
+from neural_graphs.axes import Atom, Axis, Product
+from neural_graphs.layout import Layout
+from neural_graphs.parts import Activation, Block, Group, Parameter
+from neural_graphs.program import Program
+from neural_graphs.tables import Window
+from neural_graphs.tracing.draft import Draft, Link, Neurons, Stored
+from neural_graphs.tracing.pieces import Piece, Pieces, pieces_of
+from neural_graphs.tracing.terms import Term, Var
+from neural_graphs.tracing.weave import plant
+
+Dims = Mapping[str, tuple[Term, ...]]
+
+
+def finish(
+    draft: Draft, outputs: Iterable[Pieces], parameters: Sequence[Parameter], stored: Mapping[str, Stored], dims: Dims,
+    within: Mapping[Var, frozenset[Var]], program: Program,
+) -> Layout:  # fmt: skip
+    """The layout of a draft; `stored` and `dims` are the tensors of the state dict by name."""
+    for pieces in outputs:
+        for piece in pieces:
+            if isinstance(piece.source, Neurons):
+                piece.source.role = "output"
+    carried = {name for name, tensor in stored.items() if _own_rest(draft, tensor, dims[name])}
+    prune(draft)
+    groups = ordered(draft)
+    axes = axes_of(groups, nested(groups, within, stored, dims))
+    number = {neurons: place for place, neurons in enumerate(groups)}
+    names = unique(neurons.name for neurons in groups)
+    made = [group_of(*each) for each in zip(groups, names, axes, strict=True)]
+    links = sorted(draft.links, key=lambda link: number[link.target])
+    blocks = [block_of(link, number) for link in links]
+    kept = [replace(p, dtype="float32") if p.name in carried else p for p in parameters]
+    return Layout(tuple(made), tuple(blocks), tuple(kept), program)
+
+
+def group_of(neurons: Neurons, name: str, axis: Axis) -> Group:
+    """A group as a value."""
+    kind = Activation(neurons.activation)
+    if neurons.bias is None:
+        return Group(name, axis, neurons.role, activation=kind, kind=neurons.kind)
+    tensor, window, shared = neurons.bias
+    return Group(
+        name, axis, neurons.role, tensor.name, kind, window=natural(window, tensor), kind=neurons.kind, shared=shared
+    )
+
+
+def block_of(link: Link, number: Mapping[Neurons, int]) -> Block:
+    """A block as a value."""
+    source, target = number[link.source], number[link.target]
+    kind = link.kind or "tie"
+    if link.stored is None or link.window is None:
+        return Block(source, target, None, joins=link.joins, kind=kind)
+    window = natural(link.window, link.stored)
+    return Block(
+        source, target, link.stored.name, link.kernel, joins=link.joins, window=window, kind=kind, shared=link.shared
+    )
+
+
+def natural(window: Window, tensor: Stored) -> Window | None:
+    """None for a window that is the whole tensor in its order."""
+    return None if window.whole and window.size == int(np.prod(tensor.shape)) else window
+
+
+# -- numbers that nothing read ----------------------------------------------------------------------------------------
+
+
+def _own_rest(draft: Draft, tensor: Stored, dims: tuple[Term, ...]) -> bool:
+    """Give numbers that nothing read to neurons of their own; True for a buffer that is carried along instead."""
+    owned = tensor.owned if tensor.owned is not None else np.zeros(int(np.prod(tensor.shape)), dtype=bool)
+    if owned.all():
+        return False
+    pieces = pieces_of(tensor, dims)
+    if tensor.buffer and not owned.any() and all(leg.var.fixed for piece in pieces for leg in piece.legs):
+        return True
+    draft.name = f"unused {tensor.name}"
+    for piece in pieces:
+        fixed = [leg for leg in piece.legs if leg.var.fixed]
+        window = Window(piece.offset, tuple(leg.size for leg in piece.legs), tuple(leg.stride for leg in piece.legs))
+        left = ~owned[window.places]
+        if left.all():
+            rest = [leg for leg in piece.legs if not leg.var.fixed] or fixed[1:]
+            plant_unused(draft, piece, [leg for leg in piece.legs if leg in rest])
+        elif left.any():  # some places of the fixed dimensions were chosen, others were not
+            for index in product(*(range(leg.size) for leg in fixed)):
+                offset = piece.offset + sum(i * leg.stride for i, leg in zip(index, fixed, strict=True))
+                loose = tuple(leg for leg in piece.legs if leg not in fixed)
+                part = replace(piece, offset=offset, legs=loose)
+                if not owned[offset]:
+                    plant_unused(draft, part, loose)
+    return False
+
+
+def plant_unused(draft: Draft, piece: Piece, legs: Sequence[object]) -> None:
+    """Neurons that hold numbers the function does not depend on."""
+    plant(draft, piece, [leg for leg in piece.legs if leg in legs], "unused")
+
+
+# -- order ------------------------------------------------------------------------------------------------------------
+
+
+def prune(draft: Draft) -> None:
+    """Drop neurons that nothing reads and that hold no numbers."""
+    while True:
+        busy = {link.source for link in draft.links} | {link.target for link in draft.links if link.stored}
+        idle = {n for n in draft.groups if n not in busy and n.role != "output" and n.bias is None}
+        if not idle:
+            return
+        draft.groups = [neurons for neurons in draft.groups if neurons not in idle]
+        draft.links = [link for link in draft.links if link.target not in idle]
+
+
+def ordered(draft: Draft) -> list[Neurons]:
+    """Groups so that links go forward: inputs first, then as they were made."""
+    rank = {n: (n.role != "input", place) for place, n in enumerate(draft.groups)}
+    waiting = Counter(link.target for link in draft.links)
+    after: dict[Neurons, list[Neurons]] = {n: [] for n in draft.groups}
+    for link in draft.links:
+        after[link.source].append(link.target)
+    ready = [(rank[n], n) for n in draft.groups if not waiting[n]]
+    heap = [(key, place) for place, (key, _) in enumerate(ready)]
+    known = [n for _, n in ready]
+    heapify(heap)
+    found: list[Neurons] = []
+    while heap:
+        neurons = known[heappop(heap)[1]]
+        found.append(neurons)
+        for target in after[neurons]:
+            waiting[target] -= 1
+            if not waiting[target]:
+                known.append(target)
+                heappush(heap, (rank[target], len(known) - 1))
+    return found
+
+
+# -- axes -------------------------------------------------------------------------------------------------------------
+
+
+def nested(
+    groups: Sequence[Neurons], within: Mapping[Var, frozenset[Var]], stored: Mapping[str, Stored], dims: Dims
+) -> dict[Var, list[Var]]:
+    """For every free variable those it is nested in: they are wherever it is, in groups as in tensors."""
+    found = {var: set(within.get(var, ())) for neurons in groups for var in neurons.vars}
+    together = [set(neurons.vars) for neurons in groups]
+    together += [{leg.var for leg in piece.legs} for name in stored for piece in pieces_of(stored[name], dims[name])]
+    for present in together:
+        for var in present:
+            if var in found:
+                found[var] &= present
+    order = {var: place for place, var in enumerate(found)}
+    return {
+        var: sorted((o for o in outer if o in order and (o.fixed or var not in found[o])), key=order.__getitem__)
+        for var, outer in found.items()
+        if not var.fixed
+    }
+
+
+def axes_of(groups: Sequence[Neurons], outer: Mapping[Var, Sequence[Var]]) -> list[Axis]:
+    """The axis of every group. A variable is named after the first group that has it."""
+    labels: dict[Var, str] = {}
+    taken: Counter[str] = Counter()
+    for neurons in groups:
+        for place, var in enumerate(neurons.vars):
+            if var not in labels:
+                label = neurons.name if len(neurons.vars) == 1 else f"{neurons.name}:{place}"
+                taken[label] += 1
+                labels[var] = label if taken[label] == 1 else f"{label}#{taken[label]}"
+    atoms = {
+        var: Atom(label, var.size, not var.fixed, tuple(labels[o] for o in outer.get(var, ()) if o is not var))
+        for var, label in labels.items()
+    }
+    alone = Atom("one", 1)
+    return [
+        alone if not n.vars else atoms[n.vars[0]] if len(n.vars) == 1 else Product(tuple(atoms[v] for v in n.vars))
+        for n in groups
+    ]
+
+
+def unique(names: Iterable[str]) -> list[str]:
+    """Names with numbers where they occur again."""
+    taken: Counter[str] = Counter()
+    found = []
+    for name in names:
+        taken[name] += 1
+        found.append(name if taken[name] == 1 else f"{name}#{taken[name]}")
+    return found

@@ -1,0 +1,49 @@
+"""The registry of rules, and what a rule is told about the operator it stands for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from neural_graphs.tracing.tape import Tape
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of an operator: the tape to write on, the operator's name, and the shapes it makes."""
+
+    tape: Tape
+    operator: str
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of its only output."""
+        return self.shapes[0]
+
+    @property
+    def short(self) -> str:
+        """The operator's name without its namespace and overload: `relu` of `aten.relu_.default`."""
+        return self.operator.split(".")[1].rstrip("_")
+
+
+Rule = Callable[..., Any]
+RULES: dict[str, Rule] = {}
+
+
+def rule(*operators: str) -> Callable[[Rule], Rule]:
+    """Register a rule for operators, named as in `str(node.target)`: `@rule("aten.relu.default")`.
+
+    It is called with a `Call` and the operator's own arguments, tensors as `Value`s, and returns a `Value`, or a list of
+    them where the operator has several outputs. A name without an overload stands for all of them.
+    """
+
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(operators, function))
+        return function
+
+    return register
+
+
+def find(operator: str) -> Rule | None:
+    """The rule for an operator: under its full name, or without the overload."""
+    return RULES.get(operator) or RULES.get(operator.rpartition(".")[0])

@@ -1,0 +1,152 @@
+"""Operators that multiply and sum: Linear layers, convolutions, attention, embeddings."""
+
+from string import ascii_letters
+from typing import Any
+
+from neural_graphs.errors import LayoutError
+from neural_graphs.tracing.contract import contract
+from neural_graphs.tracing.joins import activate, combine, lookup
+from neural_graphs.tracing.registry import Call, rule
+from neural_graphs.tracing.tape import Tape
+from neural_graphs.tracing.terms import fix
+from neural_graphs.tracing.values import Value, fresh
+
+
+@rule("aten.linear")
+def linear(call: Call, x: Value, weight: Value, bias: Value | None = None) -> Value:
+    lead = ascii_letters[: len(x.dims) - 1]
+    found = contract(call.tape, x, weight, ((*lead, "in"), ("out", "in"), (*lead, "out")), "linear")
+    return plus(call.tape, found, bias)
+
+
+def plus(tape: Tape, x: Value, bias: Value | None, trailing: int = 0) -> Value:
+    """`x` with a bias along its last dimension, or along the one before `trailing` others."""
+    if bias is None:
+        return x
+    for _ in range(trailing):
+        bias = tape.insert(bias, -1)
+    x.sole = True  # the sum of a layer without its bias is read by nobody else
+    return combine(tape, "add", [x, bias])
+
+
+@rule("aten.addmm", "aten.baddbmm")
+def addmm(call: Call, bias: Value, x: Value, weight: Value, **_: Any) -> Value:
+    return plus(call.tape, matmul(call, x, weight), bias)
+
+
+@rule("aten.matmul", "aten.bmm", "aten.mm", "aten.mv", "aten.dot")
+def matmul(call: Call, x: Value, w: Value) -> Value:
+    tape, rank = call.tape, max(len(x.dims), len(w.dims)) - 2
+    lead = ascii_letters[: max(rank, 0)]
+    x_labels, w_labels = [*lead[len(lead) - max(len(x.dims) - 2, 0) :], "row", "sum"], [*lead, "sum", "column"]
+    w_labels = [*lead[len(lead) - max(len(w.dims) - 2, 0) :], "sum", "column"]
+    x_labels, w_labels = x_labels[-len(x.dims) :], w_labels[: 1] if len(w.dims) == 1 else w_labels
+    out = [*lead, *(["row"] if "row" in x_labels else []), *(["column"] if "column" in w_labels else [])]
+    x, x_labels = _without_ones(tape, x, x_labels, w, w_labels)
+    w, w_labels = _without_ones(tape, w, w_labels, x, x_labels)
+    extra = {label: () for label in out if label not in (*x_labels, *w_labels)}
+    return contract(tape, x, w, (x_labels, w_labels, out), "linear", extra)
+
+
+def _without_ones(tape: Tape, x: Value, labels: list[str], w: Value, others: list[str]) -> tuple[Value, list[str]]:
+    """Without dimensions of one place that the other tensor has more places of."""
+    wide = {label for label, count in zip(others, w.shape, strict=True) if count > 1}
+    for dim in reversed(range(len(labels))):
+        if x.shape[dim] == 1 and labels[dim] in wide:
+            x, labels = tape.drop(x, dim), labels[:dim] + labels[dim + 1 :]
+    return x, labels
+
+
+@rule("aten.einsum")
+def einsum(call: Call, equation: str, tensors: list[Value], **_: Any) -> Value:
+    inputs, _, out = equation.replace(" ", "").partition("->")
+    labels = inputs.split(",")
+    if len(tensors) != 2 or "." in equation or any(len(set(each)) < len(each) for each in labels):
+        raise LayoutError(f"einsum {equation!r} has no rule: two tensors without repeated labels or dots have one")
+    left = [label for label in labels[0] if label not in labels[1] and label not in out]
+    if left:
+        raise LayoutError(f"einsum {equation!r} sums {left} of one tensor alone, which has no rule")
+    return contract(call.tape, *tensors, (labels[0], labels[1], out), "linear")
+
+
+# -- convolutions ------------------------------------------------------------------------------------------------------
+
+
+@rule("aten.conv1d", "aten.conv2d", "aten.conv3d")
+def conv(call: Call, x: Value, weight: Value, bias: Value | None = None, *args: Any) -> Value:
+    groups = args[3] if len(args) > 3 else 1
+    return _conv(call, x, weight, bias, groups, turned=False)
+
+
+@rule("aten.convolution")
+def convolution(call: Call, x: Value, weight: Value, bias: Value | None, *args: Any) -> Value:
+    return _conv(call, x, weight, bias, args[5], turned=bool(args[3]))
+
+
+@rule("aten.conv_transpose1d", "aten.conv_transpose2d", "aten.conv_transpose3d")
+def conv_transpose(call: Call, x: Value, weight: Value, bias: Value | None = None, *args: Any) -> Value:
+    return _conv(call, x, weight, bias, args[3] if len(args) > 3 else 1, turned=True)
+
+
+def _conv(call: Call, x: Value, weight: Value, bias: Value | None, groups: int, turned: bool) -> Value:
+    tape, places = call.tape, len(weight.dims) - 2
+    for term in weight.dims[2:]:
+        fix(term)
+    x = tape.reshape(x, (1, *x.shape)) if len(x.dims) == places + 1 else x
+    spatial, window = [f"x{i}" for i in range(places)], [f"k{i}" for i in range(places)]
+    after = [f"y{i}" for i in range(places)]
+    extra = dict(zip(after, fresh(call.shape[-places:], fixed=True), strict=True))
+    inner = ("in", "out") if turned else ("out", "in")
+    if groups == 1:
+        equation = (["n", "in", *spatial], [*inner, *window], ["n", "out", *after])
+        found = contract(tape, x, weight, equation, "conv", extra)
+    else:
+        x = tape.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
+        weight = tape.reshape(weight, (groups, weight.shape[0] // groups, *weight.shape[1:]))
+        equation = (["n", "g", "in", *spatial], ["g", *inner, *window], ["n", "g", "out", *after])
+        found = contract(tape, x, weight, equation, "conv", extra)
+        found = tape.reshape(found, (found.shape[0], groups * found.shape[2], *found.shape[3:]))
+    found = plus(tape, found, bias, places)
+    return found if len(found.dims) == len(call.shape) else tape.reshape(found, call.shape)
+
+
+# -- attention ---------------------------------------------------------------------------------------------------------
+
+
+@rule("aten.scaled_dot_product_attention")
+def attention(
+    call: Call, query: Value, key: Value, value: Value, mask: Value | None = None, *_: Any,
+    enable_gqa: bool = False, **__: Any,
+) -> Value:  # fmt: skip
+    tape = call.tape
+    if enable_gqa and query.shape[-3] != key.shape[-3]:
+        query, key, value = _grouped(tape, query, key, value)
+    lead = list(ascii_letters[: len(query.dims) - 2])
+    scores = contract(tape, query, key, ((*lead, "q", "d"), (*lead, "k", "d"), (*lead, "q", "k")), "product")
+    tape.record.see(*scores.dims)
+    if mask is not None:
+        scores = combine(tape, "where", [scores, mask]) if mask.raw else combine(tape, "add", [scores, mask])
+    scores.sole = True
+    share = activate(tape, "softmax", scores)
+    found = contract(tape, share, value, ((*lead, "q", "k"), (*lead, "k", "e"), (*lead, "q", "e")), "attention")
+    return found if found.shape == call.shape else tape.reshape(found, call.shape)
+
+
+def _grouped(tape: Tape, query: Value, key: Value, value: Value) -> tuple[Value, Value, Value]:
+    """Query heads as key heads times how many share one of them."""
+    heads, groups = query.shape[-3], key.shape[-3]
+    query = tape.reshape(query, (*query.shape[:-3], groups, heads // groups, *query.shape[-2:]))
+
+    def shared(x: Value) -> Value:
+        wide = tape.insert(x, len(x.dims) - 2)
+        return tape.expand(wide, (*wide.shape[:-3], heads // groups, *wide.shape[-2:]))
+
+    return query, shared(key), shared(value)
+
+
+# -- look-ups ----------------------------------------------------------------------------------------------------------
+
+
+@rule("aten.embedding")
+def embedding(call: Call, table: Value, index: Value, *_: Any) -> Value:
+    return lookup(call.tape, table, index)

@@ -1,0 +1,110 @@
+"""Operators that treat every number by itself, or numbers of several tensors place by place."""
+
+from typing import Any
+
+from neural_graphs.tracing.joins import activate, combine, concat
+from neural_graphs.tracing.registry import Call, rule
+from neural_graphs.tracing.values import Value
+
+SILENT = "contiguous clone to detach dropout alias lift_fresh_copy type_as _to_copy feature_dropout feature_alpha_dropout alpha_dropout positive"
+KINDS = (
+    "relu gelu silu tanh sigmoid sin cos exp neg rsqrt sqrt leaky_relu hardswish hardsigmoid hardtanh relu6 elu selu celu"
+    " softplus softsign abs square reciprocal erf erfc log log1p log2 expm1 mish sign floor ceil round clamp clamp_min clamp_max"
+    " logical_not bitwise_not isnan isinf log_sigmoid logit threshold hardshrink softshrink tan atan nan_to_num"
+)
+SUMS = "add sub rsub"
+PRODUCTS = "mul div"
+OTHERS = (
+    "maximum minimum where masked_fill pow eq ne gt lt ge le __and__ __or__ bitwise_and bitwise_or logical_and"
+    " logical_or atan2 fmod remainder lerp xlogy"
+)
+
+
+def named(names: str) -> list[str]:
+    """Full names of operators and of their in-place forms."""
+    return [f"aten.{name}{end}" for name in names.split() for end in ("", "_")]
+
+
+@rule(*named(SILENT))
+def silent(call: Call, x: Value, *_: Any, **__: Any) -> Value:
+    return call.tape.same(x, x.dims)
+
+
+@rule(*named(KINDS))
+def pointwise(call: Call, x: Value, *_: Any, **__: Any) -> Value:
+    if call.short == "neg":
+        return call.tape.same(x, x.dims)
+    return activate(call.tape, call.short, x)
+
+
+@rule(*named(SUMS))
+def sums(call: Call, *args: Any, **_: Any) -> Value:
+    return _several(call, "add", args)
+
+
+@rule(*named(PRODUCTS))
+def products(call: Call, *args: Any, **_: Any) -> Value:
+    return _several(call, "mul", args)
+
+
+@rule(*named(OTHERS))
+def others(call: Call, *args: Any, **_: Any) -> Value:
+    return _several(call, call.short, args)
+
+
+def _several(call: Call, kind: str, args: Any) -> Value:
+    values = [arg for arg in args if isinstance(arg, Value)]
+    if len(values) == 1 and kind in ("add", "mul"):  # a number is added, or multiplied by
+        return call.tape.same(values[0], values[0].dims)
+    return activate(call.tape, kind, values[0]) if len(values) == 1 else combine(call.tape, kind, values)
+
+
+@rule("aten.addcmul", "aten.addcdiv")
+def scaled_sum(call: Call, x: Value, one: Value, other: Value, **_: Any) -> Value:
+    return combine(call.tape, "add", [x, combine(call.tape, "mul", [one, other])])
+
+
+@rule("aten.prelu", "aten._prelu_kernel")
+def prelu(call: Call, x: Value, weight: Value) -> Value:
+    if len(weight.dims) == 1 and len(x.dims) > 1 and weight.shape[0] > 1:
+        for _ in range(len(x.dims) - 2):
+            weight = call.tape.insert(weight, -1)
+    return activate(call.tape, "prelu", combine(call.tape, "mul", [x, weight]))
+
+
+@rule("aten.glu")
+def glu(call: Call, x: Value, dim: int = -1) -> Value:
+    half = x.shape[dim] // 2
+    value, gate = call.tape.parts(x, dim, [half, 2 * half])
+    return combine(call.tape, "mul", [value, activate(call.tape, "sigmoid", gate)])
+
+
+@rule("aten.softmax", "aten._softmax", "aten.log_softmax", "aten._log_softmax", "aten._safe_softmax")
+def softmax(call: Call, x: Value, dim: int, *_: Any) -> Value:
+    call.tape.record.see(*(term for place, term in enumerate(x.dims) if place != x.place(dim)))
+    return activate(call.tape, call.short.lstrip("_"), x)
+
+
+@rule("aten.cumsum", "aten.cumprod", "aten.flip", "aten.roll", "aten.triu", "aten.tril")
+def ordered(call: Call, x: Value, dims: Any = (), *more: Any) -> Value:
+    from neural_graphs.tracing.terms import fix
+
+    if call.short == "roll":
+        dims = more[0] if more else range(len(x.dims))
+    if call.short in ("triu", "tril"):
+        dims = (-1, -2)
+    for dim in [dims] if isinstance(dims, int) else dims:
+        fix(x.dims[dim])
+    return call.tape.same(x, x.dims)
+
+
+@rule("aten.cat", "aten.concat", "aten.concatenate")
+def cat(call: Call, tensors: list[Value], dim: int = 0) -> Value:
+    kept = [value for value in tensors if value.shape != (0,)]
+    return concat(call.tape, kept, dim)
+
+
+@rule("aten.stack")
+def stack(call: Call, tensors: list[Value], dim: int = 0) -> Value:
+    dim %= len(tensors[0].dims) + 1
+    return concat(call.tape, [call.tape.insert(value, dim) for value in tensors], dim)

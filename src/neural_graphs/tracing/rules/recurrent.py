@@ -1,0 +1,118 @@
+"""Recurrent layers, written out for one step: what they remember is a group that becomes the hidden state."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from neural_graphs.tracing.contract import contract
+from neural_graphs.tracing.joins import Recur, State, activate, combine, concat, several
+from neural_graphs.tracing.registry import Call, rule
+from neural_graphs.tracing.rules.linear import plus
+from neural_graphs.tracing.tape import Tape
+from neural_graphs.tracing.terms import Term, unify
+from neural_graphs.tracing.values import Value, fresh
+
+Tensors = Sequence[Value]
+
+
+def gates(tape: Tape, x: Value, state: Value, tensors: Tensors, count: int) -> list[tuple[Value, Value]]:
+    """What every gate reads of the input and of the state, with their biases: tensors as `nn.LSTM` packs them."""
+    size = state.shape[-1]
+    ends = [size * (gate + 1) for gate in range(count)]
+    inward, across, *biases = [tape.parts(tensor, 0, ends) for tensor in tensors]
+    found = []
+    for gate in range(count):
+        one = _times(tape, x, inward[gate])
+        other = _times(tape, state, across[gate])
+        if biases:
+            one, other = plus(tape, one, biases[0][gate]), plus(tape, other, biases[1][gate])
+        found.append((one, other))
+    return found
+
+
+def _times(tape: Tape, x: Value, weight: Value) -> Value:
+    lead = [f"x{i}" for i in range(len(x.dims) - 1)]
+    found = contract(tape, x, weight, ((*lead, "in"), ("out", "in"), (*lead, "out")), "gate")
+    found.sole = True
+    return found
+
+
+def _sum(tape: Tape, parts: tuple[Value, Value], kind: str) -> Value:
+    total = combine(tape, "add", parts)
+    total.sole = True
+    return activate(tape, kind, total)
+
+
+def _product(tape: Tape, *values: Value) -> Value:
+    return combine(tape, "mul", values)
+
+
+def lstm_step(tape: Tape, x: Value, state: Value, tensors: Tensors) -> Value:
+    """The next hidden state of an LSTM."""
+    kinds = ("sigmoid", "sigmoid", "tanh", "sigmoid")
+    put, keep, new_, show = (_sum(tape, p, k) for p, k in zip(gates(tape, x, state, tensors, 4), kinds, strict=True))
+    cell = combine(tape, "add", [_product(tape, keep, state), _product(tape, put, new_)])
+    cell.sole = True
+    return _product(tape, show, activate(tape, "tanh", cell))
+
+
+def gru_step(tape: Tape, x: Value, state: Value, tensors: Tensors) -> Value:
+    """The next hidden state of a GRU."""
+    reset, update, (inward, across) = gates(tape, x, state, tensors, 3)
+    kept = _product(tape, _sum(tape, reset, "sigmoid"), across)
+    fresh_ = _sum(tape, (inward, kept), "tanh")
+    return combine(tape, "add", [_product(tape, _sum(tape, update, "sigmoid"), state), fresh_])
+
+
+def rnn_step(tape: Tape, x: Value, state: Value, tensors: Tensors, kind: str) -> Value:
+    """The next hidden state of an Elman network."""
+    ((inward, across),) = gates(tape, x, state, tensors, 1)
+    return _sum(tape, (inward, across), kind)
+
+
+STEPS: dict[str, Any] = {
+    "lstm": lstm_step,
+    "gru": gru_step,
+    "rnn_tanh": lambda *args: rnn_step(*args, kind="tanh"),
+    "rnn_relu": lambda *args: rnn_step(*args, kind="relu"),
+}
+
+
+@rule("aten.lstm.input", "aten.gru.input", "aten.rnn_tanh.input", "aten.rnn_relu.input")
+def recurrent(
+    call: Call, x: Value, _: Any, tensors: Tensors, biases: bool, layers: int, __: float, ___: bool, both: bool,
+    *____: Any,
+) -> list[Value]:  # fmt: skip
+    tape, step = call.tape, STEPS[call.short]
+    runs, per = (2 if both else 1), (4 if biases else 2)
+    finals: list[Value] = []
+    for layer in range(layers):
+        outputs = []
+        for run in range(runs):
+            own = tensors[(layer * runs + run) * per :][:per]
+            outputs.append(_run(tape, x, own, step))
+        finals += outputs
+        x = outputs[0] if runs == 1 else concat(tape, outputs, -1)
+    rest = [_final(tape, finals, shape) for shape in call.shapes[1:]]
+    return [x, *rest]
+
+
+def _run(tape: Tape, x: Value, tensors: Tensors, step: Any) -> Value:
+    across = tensors[1]
+    state_dim: Term = across.dims[1]
+    state = tape.put(State, (across,), (*x.dims[:-1], state_dim))
+    state.raw = False
+    after = step(tape, x, state, tensors)
+    unify(after.dims[-1], state_dim)
+    return tape.put(Recur, (state, after), after.dims)
+
+
+def _final(tape: Tape, states: list[Value], shape: Sequence[int]) -> Value:
+    """The last states of all layers, `(layers · directions, networks, size)`."""
+    last = [tape.select(state, 0, 0) for state in states]  # of all steps, or of the first network where there are more
+    return several(tape, [_networks(tape, state, shape[1:]) for state in last])
+
+
+def _networks(tape: Tape, state: Value, shape: Sequence[int]) -> Value:
+    """A state with the networks of the batch in front."""
+    lead = fresh(shape[:-1], fixed=True)
+    return tape.same(state, (*lead, state.dims[-1]))

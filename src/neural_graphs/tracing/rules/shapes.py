@@ -1,0 +1,172 @@
+"""Operators that only rearrange."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+from neural_graphs.tracing.joins import lookup, reduce
+from neural_graphs.tracing.registry import Call, rule
+from neural_graphs.tracing.terms import fix
+from neural_graphs.tracing.values import Value, fresh
+
+
+@rule("aten.view", "aten.reshape", "aten._unsafe_view", "aten.flatten", "aten.unflatten", "aten.view_as")
+def reshape(call: Call, x: Value, *_: Any) -> Value:
+    return call.tape.reshape(x, call.shape)
+
+
+@rule("aten.permute")
+def permute(call: Call, x: Value, order: Sequence[int]) -> Value:
+    return call.tape.permute(x, order)
+
+
+@rule("aten.transpose", "aten.swapaxes")
+def transpose(call: Call, x: Value, one: int, other: int) -> Value:
+    return call.tape.transpose(x, one, other)
+
+
+@rule("aten.movedim")
+def movedim(call: Call, x: Value, source: Any, target: Any) -> Value:
+    sources, targets = ([d] if isinstance(d, int) else list(d) for d in (source, target))
+    places = {x.place(t): x.place(s) for s, t in zip(sources, targets, strict=True)}
+    rest = iter(dim for dim in range(len(x.dims)) if dim not in places.values())
+    return call.tape.permute(x, [places[dim] if dim in places else next(rest) for dim in range(len(x.dims))])
+
+
+@rule("aten.t", "aten.numpy_T", "aten.mT", "aten.adjoint")
+def turn(call: Call, x: Value) -> Value:
+    return x if len(x.dims) < 2 else call.tape.transpose(x, len(x.dims) - 2, len(x.dims) - 1)
+
+
+@rule("aten.unsqueeze")
+def unsqueeze(call: Call, x: Value, dim: int) -> Value:
+    return call.tape.insert(x, dim)
+
+
+@rule("aten.squeeze")
+def squeeze(call: Call, x: Value, dims: Any = None) -> Value:
+    chosen = range(len(x.dims)) if dims is None else [dims] if isinstance(dims, int) else dims
+    for dim in sorted({x.place(dim) for dim in chosen if x.shape[dim] == 1}, reverse=True):
+        x = call.tape.drop(x, dim)
+    return x
+
+
+@rule("aten.expand", "aten.expand_as", "aten.broadcast_to")
+def expand(call: Call, x: Value, *_: Any, **__: Any) -> Value:
+    return call.tape.expand(x, call.shape)
+
+
+@rule("aten.repeat", "aten.tile")
+def repeat(call: Call, x: Value, times: Sequence[int]) -> Value:
+    while len(x.dims) < len(times):
+        x = call.tape.insert(x, 0)
+    for dim, count in enumerate(times):
+        if count > 1 and x.shape[dim] > 1:
+            return _refuse_repeat(x.shape, times)
+    return call.tape.expand(x, call.shape)
+
+
+def _refuse_repeat(shape: Sequence[int], times: Sequence[int]) -> Value:
+    from neural_graphs.errors import LayoutError
+
+    raise LayoutError(f"repeating a dimension of more than one place ({tuple(shape)} by {tuple(times)}) has no rule")
+
+
+@rule("aten.repeat_interleave.self_int")
+def repeat_interleave(call: Call, x: Value, times: int, dim: int = 0, **_: Any) -> Value:
+    dim = x.place(dim)
+    wide = call.tape.insert(x, dim + 1)
+    wide = call.tape.expand(wide, (*wide.shape[: dim + 1], times, *wide.shape[dim + 2 :]))
+    return call.tape.reshape(wide, call.shape)
+
+
+@rule("aten.split", "aten.chunk", "aten.split_with_sizes", "aten.tensor_split")
+def split(call: Call, x: Value, _: Any, dim: int = 0) -> list[Value]:
+    return call.tape.parts(x, dim, list(accumulate(shape[dim] for shape in call.shapes)))
+
+
+@rule("aten.slice", "aten.narrow")
+def cut(
+    call: Call, x: Value, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Value:  # fmt: skip
+    count = x.shape[dim]
+    start = min(max(start or 0, -count) % count if (start or 0) < 0 else start or 0, count)
+    if call.short == "narrow":
+        end = start + (end or 0)
+    if step != 1:
+        return call.tape.stride(x, dim, start, step, call.shape[x.place(dim)])
+    return call.tape.slice(x, dim, start, start + call.shape[x.place(dim)])
+
+
+@rule("aten.select")
+def select(call: Call, x: Value, dim: int, place: int) -> Value:
+    return call.tape.select(x, dim, place)
+
+
+@rule("aten.unbind")
+def unbind(call: Call, x: Value, dim: int = 0) -> list[Value]:
+    return [call.tape.select(x, dim, place) for place in range(x.shape[dim])]
+
+
+@rule("getitem")
+def getitem(call: Call, values: list[Value], place: int) -> Value:
+    return values[place]
+
+
+@rule("aten.channel_shuffle")
+def channel_shuffle(call: Call, x: Value, groups: int) -> Value:
+    apart = call.tape.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
+    return call.tape.reshape(call.tape.transpose(apart, 1, 2), call.shape)
+
+
+@rule("aten.mean", "aten.sum", "aten.amax", "aten.amin", "aten.var", "aten.std", "aten.norm", "aten.linalg_vector_norm",
+      "aten.any", "aten.all", "aten.logsumexp", "aten.prod")  # fmt: skip
+def reduction(call: Call, x: Value, *args: Any, **_: Any) -> Value:
+    dims = next((a for a in args if isinstance(a, list | tuple)), None)
+    if dims is None and call.short in ("any", "all", "prod", "logsumexp"):
+        dims = [a for a in args[:1] if isinstance(a, int)]
+    chosen = list(dims) if dims else list(range(len(x.dims)))
+    return reduce(call.tape, x, chosen, keep=len(call.shape) == len(x.dims))
+
+
+@rule("aten.max.dim", "aten.min.dim")
+def extreme(call: Call, x: Value, dim: int, keep: bool = False) -> list[Value]:
+    return [reduce(call.tape, x, [dim], keep), call.tape.constant(call.shapes[1])]
+
+
+@rule("aten.argmax", "aten.argmin", "aten.topk", "aten.sort", "aten.argsort", "aten.nonzero")
+def choice(call: Call, x: Value, *_: Any, **__: Any) -> Any:
+    from neural_graphs.errors import LayoutError
+
+    raise LayoutError(f"{call.operator} of neurons chooses between them by their values: that has no rule")
+
+
+@rule("aten.index.Tensor", "aten.index_select", "aten.gather")
+def index(call: Call, x: Value, *args: Any) -> Value:
+    chosen = args[-1] if call.short != "index" else args[0]
+    dim = args[0] if call.short != "index" else next(i for i, v in enumerate(chosen) if v is not None)
+    several = chosen if isinstance(chosen, list | tuple) else [chosen]
+    only = [v for v in several if v is not None]
+    if call.short == "gather" or len(only) != 1:
+        return _pick_places(call, x, only)
+    order = [dim, *(d for d in range(len(x.dims)) if d != dim)]
+    lead = len(only[0].dims)
+    found = lookup(call.tape, call.tape.permute(x, order) if dim else x, only[0])
+    back = [*range(lead, lead + dim), *range(lead), *range(lead + dim, len(found.dims))]
+    return call.tape.permute(found, back) if dim else found
+
+
+def _pick_places(call: Call, x: Value, chosen: Sequence[Value]) -> Value:
+    """Several dimensions indexed at once: only where all of them are places, and nothing else is left."""
+    from neural_graphs.errors import LayoutError
+
+    if len(chosen) > len(x.dims) or not all(value.raw for value in chosen):
+        raise LayoutError(f"{call.operator} with {len(chosen)} indices of neurons has no rule")
+    for term in x.dims[: len(chosen)]:
+        fix(term)
+    lead = fresh(call.shape[: len(call.shape) - (len(x.dims) - len(chosen))], fixed=True)
+    for _ in chosen:
+        x = call.tape.select(x, 0, 0)
+    for _ in lead:
+        x = call.tape.insert(x, 0)
+    return call.tape.same(x, (*lead, *x.dims[len(lead) :]))

@@ -1,0 +1,63 @@
+"""Operators that move among places only: pools, interpolations, paddings."""
+
+from typing import Any
+
+from neural_graphs.tracing.registry import Call, rule
+from neural_graphs.tracing.terms import Term, fix, new, size
+from neural_graphs.tracing.values import Value, fresh
+
+POOLS = " ".join(
+    f"{kind}{rank}d" for rank in (1, 2, 3) for kind in ("max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool")
+)
+RESIZED = (
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d upsample_linear1d"
+    " upsample_trilinear3d _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact2d"
+    " _adaptive_avg_pool2d grid_sampler grid_sampler_2d reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d"
+)
+
+
+@rule(*(f"aten.{name}" for name in f"{POOLS} {RESIZED}".split()))
+def resized(call: Call, x: Value, *_: Any, **__: Any) -> Any:
+    lead = len(call.shape) - (2 if len(call.shape) < 5 and "2d" in call.short else int(_rank(call.short)))
+    found = call.tape.same(x, (*x.dims[:lead], *fresh(call.shape[lead:], fixed=True)))
+    return found if len(call.shapes) == 1 else [found, *map(call.tape.constant, call.shapes[1:])]
+
+
+def _rank(name: str) -> str:
+    return next((digit for digit in "123" if f"{digit}d" in name), "2")
+
+
+@rule("aten.max_pool2d_with_indices", "aten.max_pool1d_with_indices", "aten.max_pool3d_with_indices")
+def pool_with_places(call: Call, x: Value, *_: Any, **__: Any) -> Any:
+    return resized(call, x)
+
+
+@rule("aten.pixel_shuffle", "aten.pixel_unshuffle")
+def pixel_shuffle(call: Call, x: Value, factor: int) -> Value:
+    tape, (n, channels, height, width) = call.tape, x.shape
+    if call.short == "pixel_shuffle":
+        apart = tape.reshape(x, (n, channels // factor**2, factor, factor, height, width))
+        return tape.reshape(tape.permute(apart, (0, 1, 4, 2, 5, 3)), call.shape)
+    apart = tape.reshape(x, (n, channels, height // factor, factor, width // factor, factor))
+    return tape.reshape(tape.permute(apart, (0, 1, 3, 5, 2, 4)), call.shape)
+
+
+@rule("aten.pad", "aten.constant_pad_nd")
+def pad(call: Call, x: Value, *_: Any, **__: Any) -> Value:
+    dims: list[Term] = []
+    for term, count in zip(x.dims, call.shape, strict=True):
+        if size(term) == count:
+            dims.append(term)
+        else:
+            fix(term)
+            dims.append(new(count, fixed=True))
+    return call.tape.same(x, dims)
+
+
+@rule("aten.unfold", "aten.im2col")
+def unfold(call: Call, x: Value, *_: Any) -> Value:
+    from neural_graphs.errors import LayoutError
+
+    if call.short == "unfold" or not x.raw:
+        raise LayoutError(f"{call.operator} of neurons has no rule")
+    return call.tape.constant(call.shape, given=x.given)

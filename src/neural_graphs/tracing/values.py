@@ -1,0 +1,81 @@
+"""What flows through a traced program: shapes as terms, and the record of which dimensions were seen together."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from neural_graphs.tracing.terms import Term, Var, flat, new, plain, size, unify
+
+
+@dataclass(eq=False)
+class Value:
+    """A tensor of the traced program: one term per dimension.
+
+    `raw`: made of inputs and constants only, no parameter has touched it; `given`: made of inputs. `sole`: at most one
+    operator reads it, so what that one does can be said of the neurons themselves.
+    """
+
+    dims: tuple[Term, ...]
+    raw: bool = False
+    given: bool = False
+    sole: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the dimensions."""
+        return tuple(size(dim) for dim in self.dims)
+
+    def place(self, dim: int) -> int:
+        """The number of a dimension that may be counted from the end."""
+        return dim % max(1, len(self.dims))
+
+
+@dataclass
+class Record:
+    """All tensors met so far, as the terms of their dimensions: what was always seen together may vary together."""
+
+    tensors: list[tuple[Term, ...]] = field(default_factory=list)
+
+    def see(self, *dims: Iterable[Var]) -> None:
+        """A tensor, or a result inside an operator, has these dimensions."""
+        self.tensors.append(tuple(tuple(dim) for dim in dims))
+
+    def varies(self, var: Var, owner: Var) -> bool:
+        """Whether every tensor that has `var` has `owner` too, so far."""
+        for dims in self.tensors:
+            present = {each for dim in dims for each in plain(dim)}
+            if var in present and owner not in present:
+                return False
+        return True
+
+    def within(self) -> dict[Var, frozenset[Var]]:
+        """For every plain variable those that were present wherever it was."""
+        found: dict[Var, frozenset[Var]] = {}
+        for dims in self.tensors:
+            present = frozenset(each for dim in dims for each in plain(dim))
+            for var in present:
+                found[var] = found[var] & present if var in found else present
+        return {var: others - {var} for var, others in found.items()}
+
+
+def fresh(shape: Sequence[int], *, fixed: bool = False) -> tuple[Term, ...]:
+    """Dimensions of which nothing is known, or nothing may move."""
+    return tuple(new(int(count), fixed=fixed) for count in shape)
+
+
+def broadcast(values: Sequence[Value]) -> tuple[Term, ...]:
+    """The dimensions of tensors combined element by element, as torch broadcasts them."""
+    rank = max(len(value.dims) for value in values)
+    out: list[Term] = []
+    for place in range(-rank, 0):
+        terms = [value.dims[place] for value in values if len(value.dims) >= -place and size(value.dims[place]) > 1]
+        for term in terms[1:]:
+            unify(terms[0], term)
+        out.append(flat(terms[0]) if terms else ())
+    return tuple(out)
+
+
+def reshaped(dims: Sequence[Term], shape: Sequence[int]) -> tuple[Term, ...]:
+    """The same numbers, row by row, under another shape."""
+    found = fresh(shape)
+    unify([var for dim in dims for var in flat(dim)], [var for dim in found for var in dim])
+    return tuple(flat(dim) for dim in found)
