@@ -49,7 +49,7 @@ def test_the_base_class_is_abstract() -> None:
     with pytest.raises(TypeError, match="abstract"):
         Axis().atoms()
     with pytest.raises(TypeError, match="abstract"):
-        Axis().arrange({})
+        Axis().old(np.arange(2), {}, {})
 
 
 @settings(deadline=None)

@@ -165,7 +165,7 @@ W, BIAS = Parameter("w", (3, 2)), Parameter("b", (3,))
             (W, BIAS, Parameter("c", (1,))),
             r"every tensor must be read exactly once; check \['c'\]",
         ),
-        ((Block(0, 1, "w"), Block(0, 1, "w")), (W, BIAS), r"read exactly once; check \['w', 'w'\]"),
+        ((Block(0, 1, "w"), Block(0, 1, "w")), (W, BIAS), r"read exactly once; check \['w'\]"),
         ((Block(0, 1, "w"),), (W, W, BIAS), "distinct names"),
         ((Block(1, 0, "w"),), (W, BIAS), "must go forward among 2 groups"),
         ((Block(0, 2, "w"),), (W, BIAS), "must go forward among 2 groups"),

@@ -27,7 +27,7 @@ class Axis:
         return self.old(np.arange(self.size), orders, {})
 
     def old(self, new: np.ndarray, orders: Orders, around: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Old places of some new ones. `around` tells of every surrounding atom the new place there, shaped as `new`."""
+        """Old places of some new ones; `around` has the new places there of every surrounding atom, shaped as `new`."""
         raise TypeError(f"{type(self).__name__} is abstract: use Atom, Product or Concat")
 
 

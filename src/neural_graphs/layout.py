@@ -26,6 +26,7 @@ from neural_graphs.tables import Table, Window
 if TYPE_CHECKING:  # torch is not imported here
     from neural_graphs.program import Program
 
+
 @dataclass(frozen=True)
 class Layout:
     """One architecture: neuron groups in computation order, weight blocks, and tensors in `state_dict` order.

@@ -1,4 +1,4 @@
-"""Builders of layouts (MLP, INR, CNN with skips), layouts read off state dicts, and what makes a layout valid."""
+"""Builders of layouts (MLP, INR, CNN with skips), layouts read off state dicts."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -166,41 +166,3 @@ def rename(layout: Layout, names: Mapping[str, str]) -> Layout:
     blocks = tuple(replace(b, parameter=names[b.parameter] if b.parameter else None) for b in layout.blocks)
     parameters = tuple(replace(p, name=names[p.name]) for p in layout.parameters)
     return Layout(groups, blocks, parameters)
-
-
-def validate(layout: Layout) -> None:
-    """Raise LayoutError where groups, blocks and tensors do not fit each other."""
-    shapes = {parameter.name: parameter.shape for parameter in layout.parameters}
-    if not layout.groups or len(shapes) != len(layout.parameters):
-        raise LayoutError("a layout needs groups, and tensors with distinct names")
-    read = [group.bias for group in layout.groups if group.bias]
-    for group in layout.groups:
-        if group.bias and shapes.get(group.bias) != (group.size,):
-            found = shapes.get(group.bias, "no such tensor")
-            raise LayoutError(
-                f"{group.bias}: {group.size} neurons of {group.name} need shape {(group.size,)}, got {found}"
-            )
-    for block in layout.blocks:
-        _validate_block(layout, block, shapes)
-        read += [block.parameter] if block.parameter else []
-    if sorted(read) != sorted(shapes):
-        odd = sorted(set(shapes) ^ set(read)) or sorted(name for name in read if read.count(name) > 1)
-        raise LayoutError(f"every tensor must be read exactly once; check {odd}")
-
-
-def _validate_block(layout: Layout, block: Block, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    count = len(layout.groups)
-    if not (0 <= block.source < block.target < count):
-        raise LayoutError(f"block {block.source} → {block.target} must go forward among {count} groups")
-    rows, columns = layout.block_shape(block)
-    if block.span is not None and not 0 < block.span <= min(
-        layout.groups[block.source].size, layout.groups[block.target].size
-    ):
-        raise LayoutError(f"one-to-one block {block.source} → {block.target} cannot span {block.span} neurons")
-    if block.parameter is None:
-        return
-    shape = shapes.get(block.parameter)
-    size = rows * columns * block.kernel_size
-    if shape is None or shape[0] != rows or Parameter(block.parameter, shape).size != size:
-        expected = (rows, columns, *block.kernel)
-        raise LayoutError(f"{block.parameter}: expected {expected} (or its flattening), got {shape}")

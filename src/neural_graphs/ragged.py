@@ -11,8 +11,18 @@ from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.reductions import summary
-from neural_graphs.structure import bias_places, edge_recipe, ends, kernel_places, output_places
-from neural_graphs.topology import Kernels, Narrow, NeuronTable, Topology
+from neural_graphs.structure import (
+    KernelPlaces,
+    bias_places,
+    edge_recipe,
+    ends,
+    kernel_numbers,
+    kernel_places,
+    output_places,
+    owned_bias_places,
+)
+from neural_graphs.tables import End
+from neural_graphs.topology import Kernels, Narrow, NeuronTable, Topology, WeightTable
 from neural_graphs.wiring import Wiring
 
 
@@ -39,40 +49,35 @@ class Ragged(Topology):
         starts = _starts(counts)
         return self._tensor([local(layout) + start for layout, start in zip(self.layouts, starts, strict=True)])
 
-    def _numbers(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """First number in the long vector (-1: structural) and target group of every weight of one kernel shape."""
-        firsts, groups = [], []
-        for layout, start in zip(self.layouts, _starts([layout.size for layout in self.layouts]), strict=True):
-            for places in kernel_places(layout):
-                if places.shape == shape:
-                    firsts.append(np.where(places.starts < 0, -1, places.starts + start))
-                    groups.append(places.groups)
-        return np.concatenate(firsts), np.concatenate(groups)
-
-    def _flat_places(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """For one kernel shape: places `(weights, kernel)` in the long vector, and which weights are structural."""
-        firsts, _ = self._numbers(shape)
-        first = torch.from_numpy(firsts).to(self.device)
-        kernel = torch.arange(int(np.prod(shape)), device=self.device)
-        return first.clamp(min=0)[:, None] + kernel, first < 0
+    def _numbers(self, shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """For one kernel shape the places `(weights, kernel)` in the long vector, which weights are structural, and
+        which own their numbers."""
+        found = [kernel_numbers(layout, shape) for layout in self.layouts]
+        starts = _starts([layout.size for layout in self.layouts])
+        structural = self._tensor([numbers[:, 0] < 0 for numbers, _ in found])
+        places = self._tensor([numbers + start for (numbers, _), start in zip(found, starts, strict=True)])
+        return places.clamp(min=0), structural, self._tensor([owned for _, owned in found])
 
     def kernels(self, networks: Networks) -> list[Kernels]:
         found = []
         for shape in self.shapes:
-            places, structural = self._flat_places(shape)
+            places, structural, _ = self._numbers(shape)
             values = networks.values[places].reshape(len(places), -1)
             values = torch.where(structural[:, None], 1.0, values)
-            found.append(Kernels(shape, values, torch.from_numpy(self._numbers(shape)[1]).to(self.device)))
+            found.append(Kernels(shape, values, self._tensor(self._by_shape(shape, lambda places: places.groups))))
         return found
 
+    def _by_shape(self, shape: tuple[int, ...], read: Callable[[KernelPlaces], np.ndarray]) -> list[np.ndarray]:
+        return [read(places) for layout in self.layouts for places in kernel_places(layout) if places.shape == shape]
+
     def biases(self, networks: Networks) -> tuple[Tensor, Tensor]:
-        places, mask = self._bias_places()
+        places, mask = self._bias_places(bias_places)
         values = networks.values[places].reshape(len(places), -1)
         return torch.where(mask, values, 0.0), mask
 
-    def _bias_places(self) -> tuple[Tensor, Tensor]:
+    def _bias_places(self, read: Callable[[Layout], np.ndarray]) -> tuple[Tensor, Tensor]:
         starts = _starts([layout.size for layout in self.layouts])
-        local = [bias_places(layout) for layout in self.layouts]
+        local = [read(layout) for layout in self.layouts]
         places = self._tensor([np.where(p < 0, -1, p + start) for p, start in zip(local, starts, strict=True)])
         return places.clamp(min=0), (places >= 0)[:, None]
 
@@ -114,7 +119,7 @@ class Ragged(Topology):
         mean, deviation, low, high = summary(total, square, low, high, self.in_degree)
         return torch.cat([mean, low, high, deviation], -1)
 
-    def sum(self, edges: Tensor, end: str = "target") -> Tensor:
+    def sum(self, edges: Tensor, end: End = "target") -> Tensor:
         index = self.target if end == "target" else self.source
         return edges.new_zeros(sum(self.neurons), edges.shape[1]).index_add(0, index, edges)
 
@@ -131,7 +136,7 @@ class Ragged(Topology):
     def counterpart_index(self) -> Tensor:
         return self._indices(self.edges, self.wiring.counterpart)
 
-    def at_outputs(self, end: str) -> Narrow:
+    def at_outputs(self, end: End) -> Narrow:
         index = self.is_output()[self.target if end == "target" else self.source, 0].nonzero()[:, 0]
         narrow = copy(self)
         narrow.source, narrow.target = self.source[index], self.target[index]
@@ -162,6 +167,14 @@ class Ragged(Topology):
     def neuron_index(self, table: NeuronTable) -> Tensor:
         return self._tensor([table(layout) for layout in self.layouts])
 
+    def weight_index(self, table: WeightTable) -> list[Tensor]:
+        every = {layout: table(layout) for layout in dict.fromkeys(self.layouts)}
+        found: dict[tuple[int, ...], list[np.ndarray]] = {shape: [] for shape in self.shapes}
+        for layout in self.layouts:
+            for places in kernel_places(layout):
+                found[places.shape].append(every[layout][places.weights])
+        return [self._tensor(parts) for parts in found.values()]
+
     def by_kernel(self, weights: Tensor) -> list[Tensor]:
         starts = _starts([layout.weights for layout in self.layouts])
         found: dict[tuple[int, ...], list[np.ndarray]] = {shape: [] for shape in self.shapes}
@@ -171,12 +184,12 @@ class Ragged(Topology):
         return [weights.index_select(0, self._tensor(places)) for places in found.values()]
 
     def fill(self, like: Networks, kernels: list[Tensor], biases: Tensor, channels: int) -> Networks:
-        places, mask = self._bias_places()
+        places, mask = self._bias_places(owned_bias_places)
         index, values = [places[mask[:, 0]]], [biases[mask[:, 0]].reshape(-1, channels)]
         for shape, kernel in zip(self.shapes, kernels, strict=True):
-            numbers, structural = self._flat_places(shape)
-            index.append(numbers[~structural].reshape(-1))
-            values.append(kernel[~structural].reshape(-1, channels))
+            numbers, _, owned = self._numbers(shape)
+            index.append(numbers[owned].reshape(-1))
+            values.append(kernel[owned].reshape(-1, channels))
         empty = values[0].new_zeros(len(like.values), channels)
         flat = empty.index_copy(0, torch.cat(index), torch.cat(values))
         return like.with_values(flat[:, 0] if channels == 1 else flat)

@@ -1,25 +1,47 @@
 """What edges send to their target neurons: sums, and the four statistics of NG-GNN; regular batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from neural_graphs.tables import End
 from neural_graphs.wiring import Arc
 
 FLOOR = 1e-5  # variances below it count as zero, and so do their gradients (released PNA aggregation)
 
 
 def table(edges: Tensor, arc: Arc) -> Tensor:
-    """The edges of one arc as a `(networks, rows, columns, d)` view."""
-    return edges[:, arc.edges].unflatten(1, (arc.rows, arc.columns))
+    """The edges of one arc as a `(networks, *sizes, d)` view."""
+    return edges[:, arc.edges].unflatten(1, arc.table.sizes)
 
 
-def along(nodes: Tensor, neurons: slice, axis: int) -> Tensor:
-    """The features of a run of neurons, broadcastable along one axis of an arc's table."""
-    return nodes[:, neurons].unsqueeze(2 if axis == 0 else 1)
+def along(nodes: Tensor, arc: Arc, end: End) -> Tensor:
+    """What the neuron at one end of every edge of an arc holds, a `(networks, *sizes, d)` view."""
+    return _view(nodes, arc.first(end), arc.table.sizes, arc.table.strides(end))
+
+
+def neurons(nodes: Tensor, arc: Arc, end: End) -> Tensor:
+    """What the neurons at one end of an arc hold, a `(networks, *sizes it moves along, d)` view."""
+    sizes, strides = arc.table.sizes, arc.table.strides(end)
+    moving = arc.moving[end]
+    return _view(nodes, arc.first(end), [sizes[dim] for dim in moving], [strides[dim] for dim in moving])
+
+
+def _view(nodes: Tensor, first: int, sizes: Sequence[int], strides: Sequence[int]) -> Tensor:
+    networks, step, *rest = nodes.stride()
+    shape = (nodes.shape[0], *sizes, *nodes.shape[2:])
+    return nodes.as_strided(
+        shape, (networks, *(step * stride for stride in strides), *rest), nodes.storage_offset() + first * step
+    )
+
+
+def each(edges: Tensor, arc: Arc, end: End, reduce: Callable[[Tensor, tuple[int, ...]], Tensor] = torch.sum) -> Tensor:
+    """A table of edges reduced over those of each neuron at one end, shaped as `neurons`."""
+    dims = tuple(1 + dim for dim in arc.still[end])
+    return reduce(edges, dims) if dims else edges
 
 
 class Spread(Function):
@@ -30,21 +52,15 @@ class Spread(Function):
         ctx.arcs, ctx.neurons = arcs, source.shape[1]
         out = source.new_empty(source.shape[0], arcs[-1].edges.stop, source.shape[2])
         for arc in arcs:
-            torch.add(
-                along(source, arc.source, arc.source_axis),
-                along(target, arc.target, arc.target_axis),
-                out=table(out, arc),
-            )
+            torch.add(along(source, arc, "source"), along(target, arc, "target"), out=table(out, arc))
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         source = grads[0].new_zeros(grads[0].shape[0], ctx.neurons, grads[0].shape[2])
         target = torch.zeros_like(source)
-        for arc in ctx.arcs:
-            grad = table(grads[0], arc)
-            source[:, arc.source] += grad.sum(2 - arc.source_axis)
-            target[:, arc.target] += grad.sum(2 - arc.target_axis)
+        add_up(grads[0], ctx.arcs, "source", source)
+        add_up(grads[0], ctx.arcs, "target", target)
         return source, target, None
 
 
@@ -52,9 +68,9 @@ class SumTo(Function):
     """The sum over the edges of every neuron, at their targets or (`end="source"`) at their sources."""
 
     @staticmethod
-    def forward(ctx: Any, edges: Tensor, arcs: Sequence[Arc], neurons: int, end: str) -> Tensor:
+    def forward(ctx: Any, edges: Tensor, arcs: Sequence[Arc], count: int, end: End) -> Tensor:
         ctx.arcs, ctx.end = arcs, end
-        out = edges.new_zeros(edges.shape[0], neurons, edges.shape[2])
+        out = edges.new_zeros(edges.shape[0], count, edges.shape[2])
         add_up(edges, arcs, end, out)
         return out
 
@@ -62,28 +78,22 @@ class SumTo(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         out = grads[0].new_empty(grads[0].shape[0], ctx.arcs[-1].edges.stop, grads[0].shape[2])
         for arc in ctx.arcs:
-            place, axis = _end(arc, ctx.end)
-            table(out, arc).copy_(along(grads[0], place, axis))
+            table(out, arc).copy_(along(grads[0], arc, ctx.end))
         return out, None, None, None
 
 
-def add_up(edges: Tensor, arcs: Sequence[Arc], end: str, out: Tensor) -> None:
+def add_up(edges: Tensor, arcs: Sequence[Arc], end: End, out: Tensor) -> None:
     """Add the edges of every neuron to `out`, `(networks, neurons, d)`, at their sources or targets."""
     for arc in arcs:
-        place, axis = _end(arc, end)
-        out[:, place] += table(edges, arc).sum(2 - axis)
+        neurons(out, arc, end).add_(each(table(edges, arc), arc, end))
 
 
-def _end(arc: Arc, end: str) -> tuple[slice, int]:
-    return (arc.target, arc.target_axis) if end == "target" else (arc.source, arc.source_axis)
-
-
-def peak(logits: Tensor, arcs: Sequence[Arc], neurons: int) -> Tensor:
+def peak(logits: Tensor, arcs: Sequence[Arc], count: int) -> Tensor:
     """The largest value over the edges that leave each neuron, `(networks, neurons, heads)`; 0 where none does."""
-    out = logits.new_full((logits.shape[0], neurons, logits.shape[2]), -torch.inf)
+    out = logits.new_full((logits.shape[0], count, logits.shape[2]), -torch.inf)
     for arc in arcs:
-        place = out[:, arc.source]
-        torch.maximum(place, table(logits, arc).amax(2 - arc.source_axis), out=place)
+        place = neurons(out, arc, "source")
+        torch.maximum(place, each(table(logits, arc), arc, "source", torch.amax), out=place)
     return out.masked_fill(out == -torch.inf, 0.0)
 
 
@@ -100,11 +110,12 @@ class Statistics(Function):
         total, square = messages.new_zeros(shape), messages.new_zeros(shape)
         low, high = messages.new_full(shape, torch.inf), messages.new_full(shape, -torch.inf)
         for arc in arcs:
-            sent, place, axis = table(messages, arc), arc.target, 2 - arc.target_axis
-            total[:, place] += sent.sum(axis)
-            square[:, place] += (sent * sent).sum(axis)
-            torch.minimum(low[:, place], sent.amin(axis), out=low[:, place])
-            torch.maximum(high[:, place], sent.amax(axis), out=high[:, place])
+            sent = table(messages, arc)
+            neurons(total, arc, "target").add_(each(sent, arc, "target"))
+            neurons(square, arc, "target").add_(each(sent * sent, arc, "target"))
+            least, most = neurons(low, arc, "target"), neurons(high, arc, "target")
+            torch.minimum(least, each(sent, arc, "target", torch.amin), out=least)
+            torch.maximum(most, each(sent, arc, "target", torch.amax), out=most)
         mean, deviation, low, high = summary(total, square, low, high, degree)
         ctx.save_for_backward(messages, mean, deviation, low, high)
         ctx.arcs, ctx.degree = arcs, degree
@@ -116,10 +127,9 @@ class Statistics(Function):
         constant, slope, low_grad, high_grad = slopes(grads[0], mean, deviation, ctx.degree)
         out = torch.empty_like(messages)
         for arc in ctx.arcs:
-            place, axis = arc.target, arc.target_axis
-            sent, grad = table(messages, arc), table(out, arc)
-            torch.mul(sent, along(slope, place, axis), out=grad)
-            grad += along(constant, place, axis)
+            grad = table(out, arc)
+            torch.mul(table(messages, arc), along(slope, arc, "target"), out=grad)
+            grad += along(constant, arc, "target")
         for bound, bound_grad in ((low, low_grad), (high, high_grad)):
             _extreme_backward(out, messages, ctx.arcs, bound, bound_grad)
         return out, None, None
@@ -127,13 +137,13 @@ class Statistics(Function):
 
 def _extreme_backward(out: Tensor, messages: Tensor, arcs: Sequence[Arc], bound: Tensor, grad: Tensor) -> None:
     """Add the gradient of a minimum or maximum to the messages that reach it."""
-    reached = [table(messages, arc) == along(bound, arc.target, arc.target_axis) for arc in arcs]
+    reached = [table(messages, arc) == along(bound, arc, "target") for arc in arcs]
     ties = torch.zeros_like(bound)
     for arc, at in zip(arcs, reached, strict=True):
-        ties[:, arc.target] += at.sum(2 - arc.target_axis)
+        neurons(ties, arc, "target").add_(each(at, arc, "target"))
     share = grad / ties.clamp(min=1)
     for arc, at in zip(arcs, reached, strict=True):
-        table(out, arc).add_(at * along(share, arc.target, arc.target_axis))
+        table(out, arc).add_(at * along(share, arc, "target"))
 
 
 def summary(

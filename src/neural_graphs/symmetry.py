@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, reduce
+from math import prod
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from neural_graphs.axes import Atom, Axis, Concat, Product
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Block, Conv, GlobalMean, Group, Layout, Linear, MaxPool, Skip
 from neural_graphs.networks import Networks
+from neural_graphs.relabel import Relabelling, new_factors, new_places
 
 ODD = frozenset({"sine", "tanh", "none"})  # f(−x) = −f(x)
 HOMOGENEOUS = frozenset({"relu", "leaky_relu", "none"})  # f(s · x) = s · f(x) for s > 0
@@ -37,7 +39,9 @@ class Element(Symmetry):
 
     On every axis atom, `new[i] = factors[i] · old[orders[i]]`; atoms that are not named stay as they are. Neurons that
     share an atom move together; the weights follow: `w_ts` becomes `w_ts · factor_t / factor_s`, kernels are carried
-    along whole. Reordering is exact bit for bit. Raises LayoutError where a one-to-one block would be torn apart.
+    along whole. An atom that lies within others has an order at every new place of those, `(*their sizes, size)`, or
+    one for all. Reordering is exact bit for bit. Raises LayoutError where a block or a shared tensor would be torn
+    apart.
     """
 
     def __init__(
@@ -47,13 +51,14 @@ class Element(Symmetry):
         factors: Mapping[str, np.ndarray] | None = None,
     ):
         self.layout = layout
-        self.orders = dict(orders or {})
         self.factors = dict(factors or {})
-        unknown = {*self.orders, *self.factors} - {atom.name for atom in layout.free_atoms}
+        unknown = {*(orders or {}), *self.factors} - {atom.name for atom in layout.free_atoms}
         if unknown:
             raise LayoutError(
                 f"{layout} is free to permute {[a.name for a in layout.free_atoms]}, not {sorted(unknown)}"
             )
+        self.relabelling = Relabelling(layout, orders or {})
+        self.orders = self.relabelling.orders
 
     def act(self, networks: Networks) -> Networks:
         strangers = [place for place, layout in enumerate(networks.layouts) if layout != self.layout]
@@ -76,7 +81,7 @@ class Element(Symmetry):
         return values
 
     def inverse(self) -> "Element":
-        back = {name: np.argsort(order) for name, order in self.orders.items()}
+        back = self.relabelling.inverse()
         factors = {name: 1 / (f[back[name]] if name in back else f) for name, f in self.factors.items()}
         return type(self)(self.layout, back, factors)
 
@@ -85,9 +90,7 @@ class Element(Symmetry):
             return NotImplemented
         if other.layout != self.layout:
             raise LayoutError(f"symmetries of {self.layout} and of {other.layout} do not compose")
-        orders, factors = dict(self.orders), dict(self.factors)
-        for name, order in other.orders.items():
-            orders[name] = order[self.orders[name]] if name in self.orders else order
+        orders, factors = self.relabelling.after(other.relabelling), dict(self.factors)
         for name, factor in other.factors.items():
             moved = factor[self.orders[name]] if name in self.orders else factor
             factors[name] = self.factors[name] * moved if name in self.factors else moved
@@ -99,54 +102,22 @@ class Element(Symmetry):
     @cached_property
     def group_orders(self) -> tuple[np.ndarray, ...]:
         """Old neuron of every new neuron, `(group size,)` for every group."""
-        orders = tuple(group.axis.arrange(self.orders) for group in self.layout.groups)
-        self._check_tied(orders, "reorders")
-        return orders
+        return tuple(group.axis.arrange(self.orders) for group in self.layout.groups)
 
     @cached_property
     def group_factors(self) -> tuple[np.ndarray, ...]:
         """The factor of every neuron's value, `(group size,)` for every group."""
-        factors = tuple(_spread(group.axis, self.factors) for group in self.layout.groups)
-        self._check_tied(factors, "scales")
-        return factors
+        return tuple(_spread(group.axis, self.factors) for group in self.layout.groups)
 
     @cached_property
     def places(self) -> Tensor:
         """Old place of every parameter in the flat vector, `(size,)`."""
-        old = np.arange(self.layout.size)
-        new = old.copy()
-        for group, order in zip(self.layout.groups, self.group_orders, strict=True):
-            if group.bias:
-                here = self.layout.slices[group.bias]
-                new[here] = old[here][order]
-        for block, here, shape in _tensors(self.layout):
-            rows = self.group_orders[block.target][: shape[0]]
-            table = old[here].reshape(shape)[rows]  # (targets, sources, kernel)
-            new[here] = (table if block.span else table[:, self.group_orders[block.source]]).reshape(-1)
-        return torch.from_numpy(new)
+        return torch.from_numpy(new_places(self.layout, self.group_orders))
 
     @cached_property
     def place_factors(self) -> Tensor:
         """The factor of every parameter in the flat vector, `(size,)`, float64."""
-        factors = np.ones(self.layout.size)
-        for group, factor in zip(self.layout.groups, self.group_factors, strict=True):
-            if group.bias:
-                factors[self.layout.slices[group.bias]] = factor
-        for block, here, shape in _tensors(self.layout):
-            source, target = self.group_factors[block.source], self.group_factors[block.target]
-            ratio = (target / source)[:, None] if block.span else target[:, None] / source[None]
-            factors[here] = np.broadcast_to(ratio[..., None], shape).reshape(-1)
-        return torch.from_numpy(factors)
-
-    def _check_tied(self, values: Sequence[np.ndarray], does: str) -> None:
-        for block in self.layout.blocks:
-            source, target = self.layout.groups[block.source], self.layout.groups[block.target]
-            same = np.array_equal(values[block.source][: block.span], values[block.target][: block.span])
-            if block.span and not same:
-                raise LayoutError(
-                    f"a one-to-one block joins {source.name} to {target.name}, but this symmetry {does} their first "
-                    f"{block.span} neurons differently; give both groups the same axis atoms there"
-                )
+        return torch.from_numpy(new_factors(self.layout, self.group_factors))
 
 
 class NeuronPermutation(Element):
@@ -154,8 +125,9 @@ class NeuronPermutation(Element):
 
     @classmethod
     def sample(cls, layout: Layout, generator: torch.Generator) -> "NeuronPermutation":
-        """A uniformly random order of every free atom."""
-        return cls(layout, {a.name: torch.randperm(a.size, generator=generator).numpy() for a in layout.free_atoms})
+        """A uniformly random order of every free atom, at every place of those it lies within."""
+        shapes = {atom.name: Relabelling(layout, {}).shape(atom.name) for atom in layout.free_atoms}
+        return cls(layout, {name: _permutations(shape, generator) for name, shape in shapes.items()})
 
 
 class SignFlip(Element):
@@ -240,21 +212,36 @@ def _draw(atoms: Sequence[Atom], draw: Callable[[int], Tensor]) -> dict[str, np.
     return {atom.name: draw(atom.size).double().numpy() for atom in atoms}
 
 
+def _permutations(shape: tuple[int, ...], generator: torch.Generator) -> np.ndarray:
+    """Random permutations along the last axis."""
+    rows = [torch.randperm(shape[-1], generator=generator).numpy() for _ in range(prod(shape[:-1]))]
+    return np.stack(rows).reshape(shape)
+
+
+def ordinary(block: Block) -> bool:
+    """Whether a block adds what its weights make of its source to its target and does nothing else: not one of a
+    traced network, which may multiply, normalise or share."""
+    return not (block.kind or block.shared or block.joins or block.window) and isinstance(
+        block.operator, Linear | Conv | Skip
+    )
+
+
 def _scalable(layout: Layout, kinds: frozenset[str], pools: tuple[type, ...]) -> list[Atom]:
     """Free atoms whose neurons may be multiplied: all groups and all operators that meet them must allow it."""
 
     def allows(index: int, group: Group) -> bool:
-        near = (block.operator for block in layout.blocks if index in (block.source, block.target))
+        near = (block for block in layout.blocks if index in (block.source, block.target))
         return (
             group.role == "hidden"
+            and not (group.kind or group.shared or group.window)
             and group.activation.kind in kinds
             and group.offset == 0
             and (group.pool is None or isinstance(group.pool, pools))
-            and all(isinstance(operator, Linear | Conv | Skip) for operator in near)
+            and all(map(ordinary, near))
         )
 
     bound = {a.name for i, g in enumerate(layout.groups) if not allows(i, g) for a in g.axis.atoms()}
-    return [atom for atom in layout.free_atoms if atom.name not in bound]
+    return [atom for atom in layout.free_atoms if atom.name not in bound and not atom.within]
 
 
 def _spread(axis: Axis, factors: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -269,15 +256,6 @@ def _spread(axis: Axis, factors: Mapping[str, np.ndarray]) -> np.ndarray:
         case Atom(name, size):
             return factors.get(name, np.ones(size))
     raise LayoutError(f"no rule to scale the neurons of an axis {type(axis).__name__}")
-
-
-def _tensors(layout: Layout) -> list[tuple[Block, slice, tuple[int, int, int]]]:
-    """Blocks that read a tensor, where it lies in the flat vector, and its shape as `(targets, sources, kernel)`."""
-    return [
-        (block, layout.slices[block.parameter], (*layout.block_shape(block), block.kernel_size))
-        for block in layout.blocks
-        if block.parameter
-    ]
 
 
 def _names(layouts: Sequence[Layout]) -> str:

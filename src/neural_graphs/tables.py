@@ -85,6 +85,11 @@ class Table:
         """For every weight what its neuron at one end has, of `(neurons,)`: a view, of the table's sizes."""
         return strided(values, 0, self.sizes, self.strides(end))
 
+    def neurons(self, values: np.ndarray, end: End) -> np.ndarray:
+        """What the neurons it reaches at one end have, of `(neurons,)`: a view, of the sizes that move them."""
+        moving = [(size, stride) for size, stride in zip(self.sizes, self.strides(end), strict=True) if stride]
+        return strided(values, 0, tuple(size for size, _ in moving), tuple(stride for _, stride in moving))
+
     def indices(self, neurons: np.ndarray, end: End) -> tuple[dict[int, np.ndarray], np.ndarray]:
         """Where neurons lie in the dimensions that move their end, by dimension; and whether they do at all."""
         found, rest, strides = {}, neurons, self.strides(end)

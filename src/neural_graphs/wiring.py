@@ -1,6 +1,7 @@
-"""Which directed edges a metanetwork sees of a layout: arcs, the dense pieces every edge axis is made of."""
+"""Which directed edges a metanetwork sees of a layout: arcs, the strided pieces every edge axis is made of."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -8,57 +9,103 @@ import numpy as np
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout
+from neural_graphs.tables import End, Table
 
 
 @dataclass(frozen=True)
 class Arc:
-    """`rows × columns` edges that lie next to each other on the edge axis, row-major.
+    """Edges that lie next to each other on the edge axis: a table, row-major, from `start` on.
 
-    `source` and `target` are runs of neurons; `source_axis` and `target_axis` tell which dimension of the
-    `(rows, columns)` table each one labels. A one-to-one arc has one column and both on axis 0.
+    `source` and `target` are the neurons that the first edge joins.
     """
 
     start: int
-    rows: int
-    columns: int
-    source: slice
-    target: slice
-    source_axis: int
-    target_axis: int
+    table: Table
+    source: int
+    target: int
 
-    @property
+    @cached_property
     def edges(self) -> slice:
         """Its place on the edge axis."""
-        return slice(self.start, self.start + self.rows * self.columns)
+        return slice(self.start, self.start + self.table.size)
+
+    @property
+    def size(self) -> int:
+        """The number of edges."""
+        return self.table.size
 
     @cached_property
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
         """Source and target neuron of every edge."""
-        table = np.indices((self.rows, self.columns)).reshape(2, -1)
-        return self.source.start + table[self.source_axis], self.target.start + table[self.target_axis]
+        source, target = self.table.ends
+        return self.source + source, self.target + target
+
+    @cached_property
+    def moving(self) -> dict[End, tuple[int, ...]]:
+        """The dimensions of the table along which each end moves."""
+        return {"source": _dims(self.table.source, True), "target": _dims(self.table.target, True)}
+
+    @cached_property
+    def still(self) -> dict[End, tuple[int, ...]]:
+        """The dimensions along which each end stays: its edges."""
+        return {"source": _dims(self.table.source, False), "target": _dims(self.table.target, False)}
+
+    def first(self, end: End) -> int:
+        """The neuron of the first edge."""
+        return self.source if end == "source" else self.target
+
+    def last(self, end: End) -> int:
+        """The neuron of the last edge."""
+        steps = zip(self.table.sizes, self.table.strides(end), strict=True)
+        return self.first(end) + sum((size - 1) * stride for size, stride in steps)
 
 
-def narrow(arcs: tuple[Arc, ...], neurons: slice, end: str) -> tuple[tuple[Arc, ...], np.ndarray]:
-    """The edges whose `end` lies in a run of neurons: as arcs of their own, and their numbers among all edges."""
-    kept, numbers, start = [], [np.arange(0)], 0
+def _dims(strides: tuple[int, ...], moves: bool) -> tuple[int, ...]:
+    return tuple(dim for dim, stride in enumerate(strides) if bool(stride) == moves)
+
+
+def runs(neurons: np.ndarray) -> list[slice]:
+    """Ascending neurons as slices of consecutive ones."""
+    parts = np.split(neurons, np.flatnonzero(np.diff(neurons) > 1) + 1)
+    return [slice(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]
+
+
+def narrow(arcs: tuple[Arc, ...], neurons: Sequence[slice], end: End) -> tuple[tuple[Arc, ...], np.ndarray]:
+    """The edges whose `end` lies in runs of neurons: as arcs of their own, and their numbers among all edges."""
+    kept: list[Arc] = []
+    numbers, start = [np.arange(0)], 0
     for arc in arcs:
-        place, axis = (arc.source, arc.source_axis) if end == "source" else (arc.target, arc.target_axis)
-        first, last = max(place.start, neurons.start), min(place.stop, neurons.stop)
-        if first >= last:
-            continue
-        table = arc.start + np.arange(arc.rows * arc.columns).reshape(arc.rows, arc.columns)
-        chosen = np.take(table, np.arange(first - place.start, last - place.start), axis)
-        ends = {"source": arc.source, "target": arc.target}
-        axes = {"source": arc.source_axis, "target": arc.target_axis}
-        for name in ends:
-            if axes[name] == axis:  # the other end too, where the arc is one-to-one
-                offset = ends[name].start - place.start
-                ends[name] = slice(first + offset, last + offset)
-        rows, columns = chosen.shape
-        kept.append(Arc(start, rows, columns, ends["source"], ends["target"], arc.source_axis, arc.target_axis))
-        numbers.append(chosen.reshape(-1))
-        start += chosen.size
+        for run in neurons:
+            cut = _cut(arc, run, end)
+            if cut is None:
+                continue
+            piece, chosen = cut
+            kept.append(Arc(start, piece.table, piece.source, piece.target))
+            numbers.append(chosen)
+            start += piece.size
     return tuple(kept), np.concatenate(numbers)
+
+
+def _cut(arc: Arc, run: slice, end: End) -> tuple[Arc, np.ndarray] | None:
+    """The part of an arc whose `end` lies in a run of neurons, and the numbers of its edges; None where it is empty.
+
+    Weights end in groups, which lie in the run as a whole or not at all; loops and pairs have one dimension to cut.
+    """
+    first, last = arc.first(end), arc.last(end)
+    every = arc.start + np.arange(arc.size)
+    if last < run.start or first >= run.stop:
+        return None
+    if run.start <= first and last < run.stop:
+        return arc, every
+    (dim,), strides = arc.moving[end], arc.table.strides(end)
+    low, high = max(run.start - first, 0), min(run.stop - first, arc.table.sizes[dim])
+    if strides[dim] != 1:
+        raise LayoutError(f"neurons {run.start} … {run.stop - 1} cut an arc that takes steps of {strides[dim]}")
+    sizes = (*arc.table.sizes[:dim], high - low, *arc.table.sizes[dim + 1 :])
+    table = Table(sizes, arc.table.source, arc.table.target)
+    shift = low * arc.table.source[dim], low * arc.table.target[dim]
+    chosen = np.take(every.reshape(arc.table.sizes), np.arange(low, high), dim)
+    return Arc(arc.start, table, arc.source + shift[0], arc.target + shift[1]), chosen.reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -128,9 +175,7 @@ class Looped(Bidirectional):
         return np.arange(2 * layout.weights, 2 * layout.weights + layout.neurons)
 
     def arcs(self, layout: Layout) -> tuple[Arc, ...]:
-        everyone = slice(0, layout.neurons)
-        loops = Arc(2 * layout.weights, layout.neurons, 1, everyone, everyone, 0, 0)
-        return (*super().arcs(layout), loops)
+        return (*super().arcs(layout), Arc(2 * layout.weights, Table.one_to_one(layout.neurons), 0, 0))
 
     def counterpart(self, layout: Layout) -> np.ndarray:
         return np.concatenate([super().counterpart(layout), self.loop_places(layout)])
@@ -144,8 +189,7 @@ class AllPairs(Wiring):
     """
 
     def arcs(self, layout: Layout) -> tuple[Arc, ...]:
-        everyone = slice(0, layout.neurons)
-        return (Arc(0, layout.neurons, layout.neurons, everyone, everyone, 0, 1),)
+        return (Arc(0, Table.dense(layout.neurons, layout.neurons).turned, 0, 0),)
 
     def weight_places(self, layout: Layout) -> np.ndarray:
         source, target = layout.ends
@@ -158,16 +202,13 @@ class AllPairs(Wiring):
 
 @lru_cache(maxsize=4096)
 def _weights(layout: Layout) -> tuple[Arc, ...]:
-    """The blocks of a layout as arcs: rows are targets, columns sources, as in PyTorch's weight tensors."""
+    """The blocks of a layout as arcs."""
     arcs = []
-    for block, place in zip(layout.blocks, layout.weight_slices, strict=True):
-        rows, columns = layout.block_shape(block)
-        source, target = layout.neuron_slices[block.source], layout.neuron_slices[block.target]
-        if block.span is not None:
-            source, target = (slice(end.start, end.start + block.span) for end in (source, target))
-        arcs.append(Arc(place.start, rows, columns, source, target, 0 if block.span is not None else 1, 0))
+    for block, table, place in zip(layout.blocks, layout.tables, layout.weight_slices, strict=True):
+        source, target = layout.neuron_slices[block.source].start, layout.neuron_slices[block.target].start
+        arcs.append(Arc(place.start, table.short, source, target))
     return tuple(arcs)
 
 
 def _turn(arc: Arc, shift: int) -> Arc:
-    return Arc(arc.start + shift, arc.rows, arc.columns, arc.target, arc.source, arc.target_axis, arc.source_axis)
+    return Arc(arc.start + shift, arc.table.turned, arc.target, arc.source)

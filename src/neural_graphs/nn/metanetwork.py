@@ -43,5 +43,5 @@ class Metanetwork(nn.Module):
     def numbers(self, networks: Networks) -> int:
         """How many numbers the largest edge tensor holds for one network, about."""
         largest = max(networks.layouts, key=lambda layout: layout.weights) if not networks.regular else networks.layout
-        edges = sum(arc.rows * arc.columns for arc in self.encoder.wiring.arcs(largest))
+        edges = sum(arc.size for arc in self.encoder.wiring.arcs(largest))
         return int(edges * self.backbone.numbers_per_edge)

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neural_graphs.layout import Group, Layout, MaxPool
+from neural_graphs.layout import Block, Group, Layout, MaxPool
 from neural_graphs.networks import Networks
 from neural_graphs.structure import bias_places
-from neural_graphs.symmetry import ODD
+from neural_graphs.symmetry import ODD, ordinary
 
 
 class CanonicalSigns(nn.Module):
@@ -35,21 +35,33 @@ class CanonicalSigns(nn.Module):
         places = torch.from_numpy(_flippable(layout)).to(device)
         negative = torch.where(places >= 0, biases[:, places.clamp(min=0)], 0.0) < 0
         signs = torch.where(negative, -1.0, 1.0).to(networks.values.dtype)  # (networks, neurons)
-        pieces = {group.bias: signs[:, at] for group, at in zip(layout.groups, layout.neuron_slices, strict=True)}
-        for block in layout.blocks:
+        factors = torch.ones(len(networks), layout.size, dtype=signs.dtype, device=device)
+        for group, at in zip(layout.groups, layout.neuron_slices, strict=True):
+            if _plain(group):
+                factors[:, layout.slices[group.bias]] = signs[:, at]
+        for block in filter(_dense, layout.blocks):
             target, source = (signs[:, layout.neuron_slices[end]] for end in (block.target, block.source))
-            pairs = target if block.span is not None else (target[:, :, None] * source[:, None]).flatten(1)
-            pieces[block.parameter] = pairs.repeat_interleave(block.kernel_size, 1)
-        return torch.cat([pieces[parameter.name] for parameter in layout.parameters], 1)
+            pairs = (target[:, :, None] * source[:, None]).flatten(1)
+            factors[:, layout.slices[block.parameter]] = pairs.repeat_interleave(block.kernel_size, 1)
+        return factors
+
+
+def _plain(group: Group) -> bool:
+    """Whether a group has biases of its own and does nothing that is not known."""
+    return bool(group.bias) and not (group.kind or group.shared or group.window)
+
+
+def _dense(block: Block) -> bool:
+    return bool(block.parameter) and block.span is None and ordinary(block)
 
 
 def _flippable(layout: Layout) -> np.ndarray:
     """The place of the bias of every neuron that may be flipped, -1 for the others: `(neurons,)`."""
-    joined = {end for block in layout.blocks if block.span is not None for end in (block.source, block.target)}
+    joined = {end for block in layout.blocks if not _dense(block) for end in (block.source, block.target)}
 
     def free(index: int, group: Group) -> bool:
         odd = group.activation.kind in ODD and group.offset == 0 and not isinstance(group.pool, MaxPool)
-        return group.role == "hidden" and odd and index not in joined
+        return group.role == "hidden" and odd and _plain(group) and index not in joined
 
     flips = [free(index, group) for index, group in enumerate(layout.groups)]
     return np.where(np.array(flips)[layout.neuron_group], bias_places(layout), -1)
