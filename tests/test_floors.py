@@ -12,7 +12,7 @@ import neural_graphs
 PACKAGE = Path(neural_graphs.__file__).parent
 # A module that is not named here is on floor 0, where the least may be imported.
 FLOORS = {
-    1: {"symmetry", "testing", "trace", "align"},
+    1: {"symmetry", "testing", "align", "checkpoints"},
     2: {"nn", "zoo"},
     3: {"tasks", "compat", "data", "plots", "report"},
     4: {"cli", "commands", "demo", "__main__"},

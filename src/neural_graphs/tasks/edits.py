@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from neural_graphs.checkpoints.tensors import StateDict, read_tensors
 from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
 from neural_graphs.plots import gallery
 from neural_graphs.tasks.editing import Editing
-from neural_graphs.tasks.files import StateDict, as_network, read_state, write_network
+from neural_graphs.tasks.files import as_network, write_network
 from neural_graphs.tasks.runs import Run, load_task
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.canvas import Canvas
@@ -46,7 +47,7 @@ def edit(run: str | Path, source: str | Path, index: int | None = None) -> Edit:
         if index is not None:
             raise ConfigError(f"--index chooses a network of a zoo, but {path} is no folder")
         task.canvas = Canvas(**Run(run).facts["canvas"])
-        like = read_state(path)
+        like = read_tensors(path)
         before = as_network(like, Run(run).layouts, path)
         return Edit(before, *_apply(task, before, None), like)
     zoo = Zoo(path)

@@ -4,21 +4,17 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
+from neural_graphs.checkpoints.tensors import StateDict, read_tensors
 from neural_graphs.errors import CheckpointError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.zoo.foreign import place
 from neural_graphs.zoo.manifest import write_whole
 
-StateDict = dict[str, Tensor]
-
 
 def read_network(path: Path, layouts: Sequence[Layout]) -> Networks:
     """One network from a state dict on disk, of the first of `layouts` that it fits, see `names_in`."""
-    return as_network(read_state(path), layouts, path)
+    return as_network(read_tensors(path), layouts, path)
 
 
 def as_network(state: StateDict, layouts: Sequence[Layout], path: Path) -> Networks:
@@ -46,23 +42,6 @@ def names_in(state: StateDict, layout: Layout) -> dict[str, str]:
     if [tuple(state[name].shape) for name in own] != list(layout.shapes.values()):
         return {}
     return dict(zip(layout.shapes, own, strict=True))
-
-
-def read_state(path: Path) -> StateDict:
-    """The named tensors of a `.safetensors`, `.pt` or `.pth` file. Raises CheckpointError naming the file."""
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist; give state dicts in .safetensors or .pt files")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both libraries raise many kinds for damaged files
-        raise CheckpointError(f"{path} cannot be read ({type(error).__name__}); expected a state dict") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(f"{path} holds a {type(state).__name__}; expected a state dict of named tensors")
-    return state
 
 
 def write_network(network: Networks, path: Path, like: StateDict | None = None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from neural_graphs.checkpoints.tensors import read_tensors
 from neural_graphs.errors import CheckpointError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
@@ -15,22 +16,11 @@ from neural_graphs.zoo.presets import OMEGA
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a PyTorch file without running code from it; one level of wrapping is taken off.
-
-    Raises `CheckpointError` for anything but a state dict of tensors.
-    """
+    """Read the tensors of a file, see `read_tensors`; errors do not name it: the list of skipped files does."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can raise anything
-        reason = str(error).partition("\n")[0][:200] or type(error).__name__
-        raise CheckpointError(f"it cannot be read as a PyTorch file of tensors ({reason})") from error
-    for key in ("state_dict", "model", "model_state_dict"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    tensors = list(content.values()) if isinstance(content, Mapping) else []
-    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
-        raise CheckpointError(f"it is a {type(content).__name__} with no or other entries than tensors, no state dict")
-    return dict(content)
+        return read_tensors(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"it {str(error).removeprefix(f'{path} ')}") from error
 
 
 def as_siren(state: Mapping[str, Tensor], offset: float) -> Networks:
