@@ -169,13 +169,22 @@ class Layout:
     # -- text --------------------------------------------------------------------------------------------------------
 
     def __str__(self) -> str:
-        kinds = dict.fromkeys(g.activation.kind for g in self.groups if g.role == "hidden")
-        kernels = ["×".join(map(str, b.kernel)) if b.kernel else "" for b in self.blocks if b.span is None]
-        chain = str(self.groups[0].size)
-        for group, kernel in zip(self.groups[1:], kernels, strict=False):
-            chain += f" → {group.size}" if not kernel else f" →({kernel}) {group.size}"
-        skips = [f"{b.source}⇢{b.target}" for b in self.blocks if b.span is not None]
-        return " · ".join([chain, "/".join(kinds) or "linear", *skips])
+        """One line for a plain chain; for anything else tables of groups, weights and symmetries."""
+        from neural_graphs.describe import description, is_chain, line
+
+        return line(self) if is_chain(self) else description(self)
+
+    def __format__(self, specification: str) -> str:
+        """One line, whatever the layout: what messages say."""
+        from neural_graphs.describe import line
+
+        return format(line(self), specification)
+
+    def to_networkx(self, neurons: bool = False) -> Any:
+        """A `networkx.MultiDiGraph` of groups and blocks, or of neurons and weights; see `interchange.to_networkx`."""
+        from neural_graphs.interchange import to_networkx
+
+        return to_networkx(self, neurons)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain values from which `from_json` makes an equal layout."""

@@ -178,7 +178,7 @@ class Networks:
         return run(self, x)
 
     def __repr__(self) -> str:
-        shown = " | ".join(map(str, dict.fromkeys(self.layouts))) if len(set(self.layouts)) < 3 else "many layouts"
+        shown = " | ".join(map(format, dict.fromkeys(self.layouts))) if len(set(self.layouts)) < 3 else "many layouts"
         return f"Networks({len(self)} × [{shown}], {self.values.dtype}, {self.values.device})"
 
 
@@ -209,7 +209,7 @@ def _checked(parameter: Parameter, tensor: Tensor, state_dict: StateDict, layout
 
 
 def _named(vector: Tensor, layout: Layout) -> dict[str, Tensor]:
-    found = {}
+    found: dict[str, Tensor] = {}
     for p in layout.parameters:
         tensor = vector[layout.slices[p.name]].unflatten(0, p.shape) if p.shape else vector[layout.slices[p.name]][0]
         tensor = tensor.to(getattr(torch, p.dtype)) if p.dtype else tensor

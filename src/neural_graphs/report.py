@@ -40,7 +40,7 @@ def report(folder: str | Path, out: str | Path | None = None) -> Path:
     name = config["model"]["metanetwork"]["class_path"].rpartition(".")[2]
     parts = [
         f"<h1>{html.escape(name)} · {html.escape(run.folder.name)}</h1>",
-        f"<p class=lead>{html.escape(' | '.join(map(str, run.layouts)))}</p>",
+        f"<p class=lead>{html.escape(' | '.join(map(format, run.layouts)))}</p>",
         _table(_figures(result, facts)),
         *_pictures(run, result, config),
         "<h2>Configuration</h2>",

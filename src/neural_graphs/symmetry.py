@@ -259,4 +259,4 @@ def _spread(axis: Axis, factors: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _names(layouts: Sequence[Layout]) -> str:
-    return " | ".join(str(layout) for layout in dict.fromkeys(layouts))
+    return " | ".join(format(layout) for layout in dict.fromkeys(layouts))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from neural_graphs.tracing.draft import Draft, Raw, Stored
-from neural_graphs.tracing.pieces import Leg, Piece, Pieces, frame, joined, meet
+from neural_graphs.tracing.pieces import Leg, Piece, Pieces, flattened, frame, joined, meet
 from neural_graphs.tracing.tape import Event, Tape
 from neural_graphs.tracing.terms import Term, unify
 from neural_graphs.tracing.values import Value
@@ -30,8 +30,11 @@ class Contract(Event):
             if all(isinstance(piece.source, Stored) for piece in x):
                 x = [grown(draft, piece, "constant") for piece in x]
             return self._read(draft, x, w)
-        if all(isinstance(piece.source, Stored) for piece in x) and set(self.x_labels) <= {*self.w_labels, *self.out_labels}:
-            turned = replace(self, x_labels=self.w_labels, w_labels=self.x_labels)
+        if all(isinstance(piece.source, Stored) for piece in x) and set(self.x_labels) <= {
+            *self.w_labels,
+            *self.out_labels,
+        }:
+            turned = replace(self, inputs=self.inputs[::-1], x_labels=self.w_labels, w_labels=self.x_labels)
             return turned._read(draft, w, x)
         return self._multiply(draft, x, w)
 
@@ -42,6 +45,7 @@ class Contract(Event):
         left = [p for p in x if not isinstance(p.source, Raw) and any(leg.dim in rest for leg in p.legs)]
         if left:
             return self._read_shared(draft, x, w, rest)
+        x = flattened(x, self.inputs[0].shape, rest) if all(isinstance(p.source, Raw) for p in x) else x
         summed = [(self.x_labels.index(a), self.w_labels.index(a)) for a in self.w_labels if a in self.x_labels]
         found: dict[tuple[int, ...], Piece] = {}
         for weight in w:
@@ -51,14 +55,19 @@ class Contract(Event):
         return list(found.values())
 
     def _block(self, draft: Draft, piece: Piece, weight: Piece, found: dict[tuple[int, ...], Piece]) -> None:
-        space = [*self.out_labels, *(label for label in (*self.x_labels, *self.w_labels) if label not in self.out_labels)]
+        space = [
+            *self.out_labels,
+            *(label for label in (*self.x_labels, *self.w_labels) if label not in self.out_labels),
+        ]
         space = list(dict.fromkeys(space))
         weight, piece = placed(weight, self.w_labels, space), placed(piece, self.x_labels, space)
         rank = len(self.out_labels)
         level = partial(_first, rank=rank)
         starts = frame([level(weight), level(piece)])[0]
         if starts not in found:
-            found[starts] = draft.group([leg for leg in weight.legs if leg.dim < rank], self.kind, *map(level, (weight, piece)))
+            found[starts] = draft.group(
+                [leg for leg in weight.legs if leg.dim < rank], self.kind, *map(level, (weight, piece))
+            )
         target = replace(found[starts], starts=(*starts, *(0,) * (len(space) - rank)))
         if isinstance(piece.source, Raw):
             shared = [leg for leg in weight.legs if space[leg.dim] in self.x_labels]
@@ -66,8 +75,10 @@ class Contract(Event):
         read(draft, grown(draft, piece, "constant"), weight, target, self.kind)
 
     def _read_shared(self, draft: Draft, x: Pieces, w: Pieces, rest: Sequence[int]) -> Pieces:
-        """One matrix for many neurons that it does not mix (heads, or the channels of a token mixer): the matrix acts on
-        their sum, and its result is tied to each of them."""
+        """One matrix for many neurons that it does not mix (heads, or the channels of a token mixer).
+
+        The matrix acts on their sum, and its result is tied to each of them.
+        """
         inner = self._read(draft, project(draft, x, rest, "pool"), w)
         over = [dim for dim in range(len(self.x_labels)) if dim not in rest]
         outer = project(draft, x, over, "pool")

@@ -72,7 +72,7 @@ def pieces_of(source: "Source", dims: Sequence[Term]) -> Pieces:
     """All of a tensor: its legs are all variables of its dimensions, its strides row-major."""
     shape = [size(dim) for dim in dims]
     owners = {owner for dim in dims for owner in owners_in(dim)}
-    found = [(Piece(source, (0,) * len(dims), ()), {})]  # with pinned owners
+    found: list[tuple[Piece, dict[Var, int]]] = [(Piece(source, (0,) * len(dims), ()), {})]  # with pinned owners
     for dim in range(len(dims)):
         stride = prod(shape[dim + 1 :])
         found = [
@@ -223,11 +223,39 @@ def inserted(pieces: Pieces, dim: int) -> Pieces:
 def shifted(pieces: Pieces, dim: int, by: int) -> Pieces:
     """The same further along a dimension, as a later part of a concatenation."""
     return [
-        replace(p, starts=(*p.starts[:dim], p.starts[dim] + by, *p.starts[dim + 1 :]), cut=p.cut | {dim}) for p in pieces
+        replace(p, starts=(*p.starts[:dim], p.starts[dim] + by, *p.starts[dim + 1 :]), cut=p.cut | {dim})
+        for p in pieces
     ]
+
+
+def padded(pieces: Pieces, dim: int, before: int) -> Pieces:
+    """With further places in front, where pieces have neurons along the dimension."""
+    return [
+        shifted([p], dim, before)[0] if p.along(dim) or dim in p.cut else p for p in pieces
+    ]  # fmt: skip
 
 
 def frame(combo: Sequence[Piece]) -> tuple[tuple[int, ...], frozenset[int]]:
     """Where pieces that lie on each other start, and in which dimensions they are cut."""
     starts = tuple(max(piece.starts[dim] for piece in combo) for dim in range(len(combo[0].starts)))
     return starts, frozenset().union(*(piece.cut for piece in combo))
+
+
+def flattened(pieces: Pieces, shape: Sequence[int], dims: Iterable[int]) -> Pieces:
+    """Without cuts along dimensions that are places only: the parts of a tensor there are one leg again."""
+    level = [dim for dim in dims if any(dim in piece.cut for piece in pieces)]
+    if not level:
+        return pieces
+    whole = {dim: Var(shape[dim], fixed=True) for dim in level}
+    found: dict[object, Piece] = {}
+    for piece in pieces:
+        starts = tuple(0 if dim in level else start for dim, start in enumerate(piece.starts))
+        kept = tuple(leg for leg in piece.legs if leg.dim not in level)
+        strides = {leg.dim: leg.stride // leg.step for leg in piece.legs if leg.dim in level}
+        key = (starts, kept, piece.source)
+        known = found.get(key)
+        merged = {leg.dim: leg.stride for leg in known.legs if leg.dim in level} | strides if known else strides
+        legs = (*kept, *(Leg(dim, whole[dim], 1, stride) for dim, stride in merged.items()))
+        offset = min(piece.offset, known.offset) if known else piece.offset
+        found[key] = replace(piece, starts=starts, legs=legs, offset=offset, cut=piece.cut - set(level))
+    return list(found.values())

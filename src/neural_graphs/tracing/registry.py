@@ -33,8 +33,8 @@ RULES: dict[str, Rule] = {}
 def rule(*operators: str) -> Callable[[Rule], Rule]:
     """Register a rule for operators, named as in `str(node.target)`: `@rule("aten.relu.default")`.
 
-    It is called with a `Call` and the operator's own arguments, tensors as `Value`s, and returns a `Value`, or a list of
-    them where the operator has several outputs. A name without an overload stands for all of them.
+    It is called with a `Call` and the operator's own arguments, tensors as `Value`s, and returns a `Value`, or a list
+    of them where the operator has several outputs. A name without an overload stands for all of them.
     """
 
     def register(function: Rule) -> Rule:

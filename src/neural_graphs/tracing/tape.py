@@ -48,9 +48,8 @@ class Tape:
 
     def put(self, kind: type[Event], inputs: Sequence[Value], dims: Sequence[Term], *details: object) -> Value:
         """Record an event; its output is raw where all inputs are."""
-        output = Value(
-            tuple(dims), all(value.raw for value in inputs) and bool(inputs), any(value.given for value in inputs)
-        )
+        raw, given = all(value.raw for value in inputs), any(value.given for value in inputs)
+        output = Value(tuple(dims), raw, given, sole=True)  # as far as the rule knows; the walker knows who reads it
         if not output.raw:
             self.events.append(kind(self.name, tuple(inputs), output, *details))
         return output
@@ -58,6 +57,10 @@ class Tape:
     def constant(self, shape: Sequence[int], given: bool = False) -> Value:
         """A tensor that no parameter has touched, all dimensions fixed."""
         return Value(fresh(shape, fixed=True), raw=True, given=given)
+
+    def uniform(self, shape: Sequence[int]) -> Value:
+        """A tensor of one number everywhere: its dimensions may be relabelled."""
+        return Value(fresh(shape), raw=True)
 
     def view(self, x: Value, dims: Sequence[Term], move: Callable[[Pieces], Pieces]) -> Value:
         """Record a view."""
@@ -161,8 +164,11 @@ class Tape:
         """The same neurons, along dimensions whose places are others (a pool, an interpolation)."""
         return self.view(x, dims, lambda p: p)
 
+    def pad(self, x: Value, dim: int, before: int, count: int) -> Value:
+        """A fixed dimension with more places, or fewer, `before` of them in front."""
+        dims = (*x.dims[:dim], new(count, fixed=True), *x.dims[dim + 1 :])
+        return self.view(x, dims, lambda p: views.padded(p, dim, before))
+
     def drop(self, x: Value, dim: int) -> Value:
         """Without a dimension of one place."""
         return self.select(x, dim, 0)
-
-

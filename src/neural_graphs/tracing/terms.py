@@ -200,6 +200,8 @@ def _gather(chain: Sequence[Term], starts: Sequence[int], ends: Sequence[int]) -
 
 def chained(parts: Sequence[Term]) -> Term:
     """Dimensions one after another."""
+    if len(parts) == 1:
+        return parts[0]
     var = Var(sum(size(part) for part in parts))
     var.chain = tuple(parts)
     return (var,)

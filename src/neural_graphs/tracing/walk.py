@@ -16,13 +16,16 @@ from neural_graphs.program import Inputs, Program, as_arguments
 from neural_graphs.tracing import rules as rules
 from neural_graphs.tracing.draft import Draft, Stored
 from neural_graphs.tracing.finish import finish
-from neural_graphs.tracing.pieces import Pieces, pieces_of
 from neural_graphs.tracing.known import remember
+from neural_graphs.tracing.pieces import Pieces, pieces_of
 from neural_graphs.tracing.registry import Call, find
 from neural_graphs.tracing.tape import Tape
 from neural_graphs.tracing.terms import fix
 from neural_graphs.tracing.values import Value, fresh
 
+UNIFORM = {
+    f"{new}{name}{like}" for name in ("zeros", "ones", "full") for new, like in (("", ""), ("new_", ""), ("", "_like"))
+}
 IDLE = ("_assert", "sym_", "_guards", "_set_grad_enabled", "_enter_autocast", "_exit_autocast", "_local_scalar")
 
 
@@ -134,14 +137,15 @@ class Walker:
         return []
 
     def _attribute(self, graph: fx.GraphModule, node: fx.Node) -> Any:
-        found = graph
+        found: Any = graph
         for part in str(node.target).split("."):
             found = getattr(found, part)
         return self.tape.constant(found.shape) if isinstance(found, Tensor) else found
 
     def _call(self, node: fx.Node, known: Mapping[fx.Node, Any]) -> Any:
         operator = _name(node)
-        args, kwargs = fx.node.map_arg((node.args, dict(node.kwargs)), lambda n: known[n])
+        found: Any = fx.node.map_arg((node.args, dict(node.kwargs)), lambda n: known[n])
+        args, kwargs = found
         self.tape.name = _place(node)
         inner = next((arg for arg in args if isinstance(arg, fx.GraphModule)), None)
         if inner is not None:  # a region with other settings of autograd or autocast
@@ -155,9 +159,8 @@ class Walker:
             return None
         if operator == "getitem":
             return args[0][args[1]] if args[0] is not None else None
-        if all(value.raw for value in tensors) and (function is None or not any(v.given for v in tensors)):
-            made = [self.tape.constant(shape, any(v.given for v in tensors)) for shape in shapes]
-            return made[0] if isinstance(node.meta.get("val"), Tensor) else made
+        if all(value.raw for value in tensors):
+            return self._untouched(node, function, tensors, args, kwargs)
         if function is None:
             raise LayoutError(
                 f"the operator {operator} ({self.tape.name}) has no rule, and none is guessed; add one with "
@@ -168,10 +171,24 @@ class Walker:
         except LayoutError as error:
             raise LayoutError(f"{operator} ({self.tape.name}): {error}") from error
 
+    def _untouched(self, node: fx.Node, function: Any, tensors: list[Value], args: Any, kwargs: Any) -> Any:
+        """What no parameter has touched: followed where there is a rule, else dimensions that stay as they are."""
+        operator, shapes, given = _name(node), _shapes(node), any(value.given for value in tensors)
+        try:
+            found = function(Call(self.tape, operator, shapes), *args, **kwargs) if function is not None else None
+            every = found if isinstance(found, list) else [found]
+            if [value.shape for value in every if isinstance(value, Value)] == list(shapes):
+                return found
+        except LayoutError:
+            pass  # it may do what it likes with constants
+        uniform = operator.split(".")[min(1, operator.count("."))] in UNIFORM and not given
+        made = [self.tape.uniform(shape) if uniform else self.tape.constant(shape, given) for shape in shapes]
+        return made[0] if isinstance(node.meta.get("val"), Tensor) else made
+
     def _see(self, node: fx.Node, found: Any) -> None:
         values = [leaf for leaf in (found if isinstance(found, list | tuple) else [found]) if isinstance(leaf, Value)]
         for value in values:
-            value.sole = len(node.users) == 1 and len(values) == 1 and (value.sole or not _is_view(node))
+            value.sole = value.sole and (len(node.users) == 1 or len(values) > 1)
             self.tape.record.see(*value.dims)
         expected = _shapes(node)
         if isinstance(node.meta.get("val"), Tensor) and values and values[0].shape != expected[0]:
@@ -194,17 +211,6 @@ class Walker:
         dims = {name: value.dims for name, value in self.values.items()}
         within = self.tape.record.within()
         return finish(draft, found, list(self.parameters.values()), stored, dims, within, program)
-
-
-def _is_view(node: fx.Node) -> bool:
-    """Whether an operator only passes on what it reads, so that others may read the same neurons beside it."""
-    from neural_graphs.tracing.rules import shapes
-    from neural_graphs.tracing.rules.pointwise import SILENT
-
-    short = _name(node).split(".")[1] if "." in _name(node) else _name(node)
-    return find(_name(node)) is not None and (
-        find(_name(node)).__module__ == shapes.__name__ or short in SILENT.split()  # type: ignore[union-attr]
-    )
 
 
 def _name(node: fx.Node) -> str:

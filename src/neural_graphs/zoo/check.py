@@ -30,7 +30,7 @@ def info(zoo: Zoo) -> dict[str, Any]:
         "path": str(zoo.path),
         "networks": len(zoo),
         "planned": plan.planned,
-        "layouts": {str(layout): layout.size for layout in zoo.layouts},
+        "layouts": {format(layout): layout.size for layout in zoo.layouts},
         "splits": {split: sum(each.values()) for split, each in counts.items()},
         "labels": counts,
         "skipped": [list(each) for shard in plan.shards for each in shard.skipped],

@@ -80,7 +80,7 @@ class Zoo:
         return len(self._rows)
 
     def __repr__(self) -> str:
-        layouts = ", ".join(map(str, self.layouts))
+        layouts = ", ".join(map(format, self.layouts))
         return f"Zoo({self.path}: {len(self)} networks, {layouts})"
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""What is known of operators: one small rule each, by the operator's name. Importing this package registers them all."""
+"""What is known of operators: one small rule each, by the operator's name. Importing this registers them all."""
 
 from neural_graphs.tracing.rules import linear as linear
 from neural_graphs.tracing.rules import norms as norms

@@ -5,10 +5,11 @@ from typing import Any
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.tracing.contract import contract
-from neural_graphs.tracing.joins import activate, combine, lookup
+from neural_graphs.tracing.events import lookup
+from neural_graphs.tracing.joins import activate, combine
 from neural_graphs.tracing.registry import Call, rule
 from neural_graphs.tracing.tape import Tape
-from neural_graphs.tracing.terms import fix
+from neural_graphs.tracing.terms import Term, fix
 from neural_graphs.tracing.values import Value, fresh
 
 
@@ -25,7 +26,6 @@ def plus(tape: Tape, x: Value, bias: Value | None, trailing: int = 0) -> Value:
         return x
     for _ in range(trailing):
         bias = tape.insert(bias, -1)
-    x.sole = True  # the sum of a layer without its bias is read by nobody else
     return combine(tape, "add", [x, bias])
 
 
@@ -38,13 +38,12 @@ def addmm(call: Call, bias: Value, x: Value, weight: Value, **_: Any) -> Value:
 def matmul(call: Call, x: Value, w: Value) -> Value:
     tape, rank = call.tape, max(len(x.dims), len(w.dims)) - 2
     lead = ascii_letters[: max(rank, 0)]
-    x_labels, w_labels = [*lead[len(lead) - max(len(x.dims) - 2, 0) :], "row", "sum"], [*lead, "sum", "column"]
-    w_labels = [*lead[len(lead) - max(len(w.dims) - 2, 0) :], "sum", "column"]
-    x_labels, w_labels = x_labels[-len(x.dims) :], w_labels[: 1] if len(w.dims) == 1 else w_labels
+    x_labels = [*lead[len(lead) - max(len(x.dims) - 2, 0) :], "row", "sum"][-len(x.dims) :]
+    w_labels = [*lead[len(lead) - max(len(w.dims) - 2, 0) :], "sum", "column"][: len(w.dims)]
     out = [*lead, *(["row"] if "row" in x_labels else []), *(["column"] if "column" in w_labels else [])]
     x, x_labels = _without_ones(tape, x, x_labels, w, w_labels)
     w, w_labels = _without_ones(tape, w, w_labels, x, x_labels)
-    extra = {label: () for label in out if label not in (*x_labels, *w_labels)}
+    extra: dict[str, Term] = {label: () for label in out if label not in (*x_labels, *w_labels)}
     return contract(tape, x, w, (x_labels, w_labels, out), "linear", extra)
 
 
@@ -59,14 +58,14 @@ def _without_ones(tape: Tape, x: Value, labels: list[str], w: Value, others: lis
 
 @rule("aten.einsum")
 def einsum(call: Call, equation: str, tensors: list[Value], **_: Any) -> Value:
-    inputs, _, out = equation.replace(" ", "").partition("->")
+    inputs, out = equation.replace(" ", "").split("->")
     labels = inputs.split(",")
     if len(tensors) != 2 or "." in equation or any(len(set(each)) < len(each) for each in labels):
         raise LayoutError(f"einsum {equation!r} has no rule: two tensors without repeated labels or dots have one")
     left = [label for label in labels[0] if label not in labels[1] and label not in out]
     if left:
         raise LayoutError(f"einsum {equation!r} sums {left} of one tensor alone, which has no rule")
-    return contract(call.tape, *tensors, (labels[0], labels[1], out), "linear")
+    return contract(call.tape, tensors[0], tensors[1], (labels[0], labels[1], out), "linear")
 
 
 # -- convolutions ------------------------------------------------------------------------------------------------------
@@ -126,7 +125,6 @@ def attention(
     tape.record.see(*scores.dims)
     if mask is not None:
         scores = combine(tape, "where", [scores, mask]) if mask.raw else combine(tape, "add", [scores, mask])
-    scores.sole = True
     share = activate(tape, "softmax", scores)
     found = contract(tape, share, value, ((*lead, "q", "k"), (*lead, "k", "e"), (*lead, "q", "e")), "attention")
     return found if found.shape == call.shape else tape.reshape(found, call.shape)

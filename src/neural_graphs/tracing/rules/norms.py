@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from neural_graphs.tracing.joins import norm
+from neural_graphs.tracing.events import norm
 from neural_graphs.tracing.registry import Call, rule
 from neural_graphs.tracing.values import Value
 

@@ -4,13 +4,18 @@ from typing import Any
 
 from neural_graphs.tracing.joins import activate, combine, concat
 from neural_graphs.tracing.registry import Call, rule
+from neural_graphs.tracing.terms import fix
 from neural_graphs.tracing.values import Value
 
-SILENT = "contiguous clone to detach dropout alias lift_fresh_copy type_as _to_copy feature_dropout feature_alpha_dropout alpha_dropout positive"
+SILENT = (
+    "contiguous clone to detach dropout alias lift_fresh_copy type_as _to_copy feature_dropout feature_alpha_dropout"
+    " alpha_dropout positive"
+)
 KINDS = (
-    "relu gelu silu tanh sigmoid sin cos exp neg rsqrt sqrt leaky_relu hardswish hardsigmoid hardtanh relu6 elu selu celu"
-    " softplus softsign abs square reciprocal erf erfc log log1p log2 expm1 mish sign floor ceil round clamp clamp_min clamp_max"
-    " logical_not bitwise_not isnan isinf log_sigmoid logit threshold hardshrink softshrink tan atan nan_to_num"
+    "relu gelu silu tanh sigmoid sin cos exp neg rsqrt sqrt leaky_relu hardswish hardsigmoid hardtanh relu6 elu selu"
+    " celu softplus softsign abs square reciprocal erf erfc log log1p log2 expm1 mish sign floor ceil round clamp"
+    " clamp_min clamp_max logical_not bitwise_not isnan isinf log_sigmoid logit threshold hardshrink softshrink tan"
+    " atan nan_to_num"
 )
 SUMS = "add sub rsub"
 PRODUCTS = "mul div"
@@ -87,8 +92,6 @@ def softmax(call: Call, x: Value, dim: int, *_: Any) -> Value:
 
 @rule("aten.cumsum", "aten.cumprod", "aten.flip", "aten.roll", "aten.triu", "aten.tril")
 def ordered(call: Call, x: Value, dims: Any = (), *more: Any) -> Value:
-    from neural_graphs.tracing.terms import fix
-
     if call.short == "roll":
         dims = more[0] if more else range(len(x.dims))
     if call.short in ("triu", "tril"):

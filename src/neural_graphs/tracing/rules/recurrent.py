@@ -1,10 +1,13 @@
 """Recurrent layers, written out for one step: what they remember is a group that becomes the hidden state."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from neural_graphs.errors import LayoutError
 from neural_graphs.tracing.contract import contract
-from neural_graphs.tracing.joins import Recur, State, activate, combine, concat, several
+from neural_graphs.tracing.events import Recur, State, several
+from neural_graphs.tracing.joins import activate, combine, concat
 from neural_graphs.tracing.registry import Call, rule
 from neural_graphs.tracing.rules.linear import plus
 from neural_graphs.tracing.tape import Tape
@@ -31,14 +34,11 @@ def gates(tape: Tape, x: Value, state: Value, tensors: Tensors, count: int) -> l
 
 def _times(tape: Tape, x: Value, weight: Value) -> Value:
     lead = [f"x{i}" for i in range(len(x.dims) - 1)]
-    found = contract(tape, x, weight, ((*lead, "in"), ("out", "in"), (*lead, "out")), "gate")
-    found.sole = True
-    return found
+    return contract(tape, x, weight, ((*lead, "in"), ("out", "in"), (*lead, "out")), "gate")
 
 
 def _sum(tape: Tape, parts: tuple[Value, Value], kind: str) -> Value:
     total = combine(tape, "add", parts)
-    total.sole = True
     return activate(tape, kind, total)
 
 
@@ -51,7 +51,6 @@ def lstm_step(tape: Tape, x: Value, state: Value, tensors: Tensors) -> Value:
     kinds = ("sigmoid", "sigmoid", "tanh", "sigmoid")
     put, keep, new_, show = (_sum(tape, p, k) for p, k in zip(gates(tape, x, state, tensors, 4), kinds, strict=True))
     cell = combine(tape, "add", [_product(tape, keep, state), _product(tape, put, new_)])
-    cell.sole = True
     return _product(tape, show, activate(tape, "tanh", cell))
 
 
@@ -72,35 +71,43 @@ def rnn_step(tape: Tape, x: Value, state: Value, tensors: Tensors, kind: str) ->
 STEPS: dict[str, Any] = {
     "lstm": lstm_step,
     "gru": gru_step,
-    "rnn_tanh": lambda *args: rnn_step(*args, kind="tanh"),
-    "rnn_relu": lambda *args: rnn_step(*args, kind="relu"),
+    "rnn_tanh": partial(rnn_step, kind="tanh"),
+    "rnn_relu": partial(rnn_step, kind="relu"),
 }
 
 
 @rule("aten.lstm.input", "aten.gru.input", "aten.rnn_tanh.input", "aten.rnn_relu.input")
 def recurrent(
-    call: Call, x: Value, _: Any, tensors: Tensors, biases: bool, layers: int, __: float, ___: bool, both: bool,
-    *____: Any,
+    call: Call, x: Value, initial: Value | Tensors, tensors: Tensors, biases: bool, layers: int, _: float,
+    __: bool, both: bool, *___: Any,
 ) -> list[Value]:  # fmt: skip
+    """All layers and directions; `initial` are the first states, `(layers · directions, networks, size)`."""
     tape, step = call.tape, STEPS[call.short]
     runs, per = (2 if both else 1), (4 if biases else 2)
+    if len(tensors) != layers * runs * per:
+        raise LayoutError("projected hidden states have no rule")
+    starts = [initial] if isinstance(initial, Value) else list(initial)
     finals: list[Value] = []
     for layer in range(layers):
         outputs = []
         for run in range(runs):
             own = tensors[(layer * runs + run) * per :][:per]
-            outputs.append(_run(tape, x, own, step))
+            first = [tape.select(state, 0, layer * runs + run) for state in starts]
+            outputs.append(_run(tape, x, own, step, first))
         finals += outputs
         x = outputs[0] if runs == 1 else concat(tape, outputs, -1)
     rest = [_final(tape, finals, shape) for shape in call.shapes[1:]]
     return [x, *rest]
 
 
-def _run(tape: Tape, x: Value, tensors: Tensors, step: Any) -> Value:
+def _run(tape: Tape, x: Value, tensors: Tensors, step: Any, first: list[Value]) -> Value:
     across = tensors[1]
     state_dim: Term = across.dims[1]
     state = tape.put(State, (across,), (*x.dims[:-1], state_dim))
-    state.raw = False
+    for start in first:  # learned first states are tied to what they start
+        unify(start.dims[-1], state_dim)
+        if not start.raw:
+            state = combine(tape, "add", [state, tape.same(start, (*(() for _ in start.dims[:-1]), state_dim))])
     after = step(tape, x, state, tensors)
     unify(after.dims[-1], state_dim)
     return tape.put(Recur, (state, after), after.dims)

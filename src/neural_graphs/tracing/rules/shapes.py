@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from neural_graphs.tracing.joins import lookup, reduce
+from neural_graphs.errors import LayoutError
+from neural_graphs.tracing.events import lookup, reduce
 from neural_graphs.tracing.registry import Call, rule
 from neural_graphs.tracing.terms import fix
 from neural_graphs.tracing.values import Value, fresh
@@ -60,16 +61,9 @@ def expand(call: Call, x: Value, *_: Any, **__: Any) -> Value:
 def repeat(call: Call, x: Value, times: Sequence[int]) -> Value:
     while len(x.dims) < len(times):
         x = call.tape.insert(x, 0)
-    for dim, count in enumerate(times):
-        if count > 1 and x.shape[dim] > 1:
-            return _refuse_repeat(x.shape, times)
+    if any(count > 1 and size > 1 for count, size in zip(times, x.shape, strict=True)):
+        raise LayoutError(f"repeating a dimension of more than one place ({x.shape} by {tuple(times)}) has no rule")
     return call.tape.expand(x, call.shape)
-
-
-def _refuse_repeat(shape: Sequence[int], times: Sequence[int]) -> Value:
-    from neural_graphs.errors import LayoutError
-
-    raise LayoutError(f"repeating a dimension of more than one place ({tuple(shape)} by {tuple(times)}) has no rule")
 
 
 @rule("aten.repeat_interleave.self_int")
@@ -129,6 +123,11 @@ def reduction(call: Call, x: Value, *args: Any, **_: Any) -> Value:
     return reduce(call.tape, x, chosen, keep=len(call.shape) == len(x.dims))
 
 
+@rule("aten.var_mean", "aten.std_mean")
+def two_moments(call: Call, x: Value, *args: Any, **_: Any) -> list[Value]:
+    return [reduction(call, x, *args), reduction(call, x, *args)]
+
+
 @rule("aten.max.dim", "aten.min.dim")
 def extreme(call: Call, x: Value, dim: int, keep: bool = False) -> list[Value]:
     return [reduce(call.tape, x, [dim], keep), call.tape.constant(call.shapes[1])]
@@ -136,18 +135,16 @@ def extreme(call: Call, x: Value, dim: int, keep: bool = False) -> list[Value]:
 
 @rule("aten.argmax", "aten.argmin", "aten.topk", "aten.sort", "aten.argsort", "aten.nonzero")
 def choice(call: Call, x: Value, *_: Any, **__: Any) -> Any:
-    from neural_graphs.errors import LayoutError
-
     raise LayoutError(f"{call.operator} of neurons chooses between them by their values: that has no rule")
 
 
-@rule("aten.index.Tensor", "aten.index_select", "aten.gather")
+@rule("aten.index.Tensor", "aten.index_select")
 def index(call: Call, x: Value, *args: Any) -> Value:
     chosen = args[-1] if call.short != "index" else args[0]
     dim = args[0] if call.short != "index" else next(i for i, v in enumerate(chosen) if v is not None)
     several = chosen if isinstance(chosen, list | tuple) else [chosen]
     only = [v for v in several if v is not None]
-    if call.short == "gather" or len(only) != 1:
+    if len(only) != 1:
         return _pick_places(call, x, only)
     order = [dim, *(d for d in range(len(x.dims)) if d != dim)]
     lead = len(only[0].dims)
@@ -158,8 +155,6 @@ def index(call: Call, x: Value, *args: Any) -> Value:
 
 def _pick_places(call: Call, x: Value, chosen: Sequence[Value]) -> Value:
     """Several dimensions indexed at once: only where all of them are places, and nothing else is left."""
-    from neural_graphs.errors import LayoutError
-
     if len(chosen) > len(x.dims) or not all(value.raw for value in chosen):
         raise LayoutError(f"{call.operator} with {len(chosen)} indices of neurons has no rule")
     for term in x.dims[: len(chosen)]:

@@ -1,18 +1,22 @@
 """Operators that move among places only: pools, interpolations, paddings."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from neural_graphs.errors import LayoutError
+from neural_graphs.tracing.joins import concat
 from neural_graphs.tracing.registry import Call, rule
-from neural_graphs.tracing.terms import Term, fix, new, size
+from neural_graphs.tracing.terms import plain
 from neural_graphs.tracing.values import Value, fresh
 
 POOLS = " ".join(
-    f"{kind}{rank}d" for rank in (1, 2, 3) for kind in ("max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool")
+    f"{before}{kind}_pool{rank}d" for rank in (1, 2, 3) for kind in ("max", "avg") for before in ("", "adaptive_")
 )
 RESIZED = (
     "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d upsample_linear1d"
     " upsample_trilinear3d _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact2d"
-    " _adaptive_avg_pool2d grid_sampler grid_sampler_2d reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d"
+    " _adaptive_avg_pool2d grid_sampler grid_sampler_2d"
+    " reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d"
 )
 
 
@@ -43,21 +47,26 @@ def pixel_shuffle(call: Call, x: Value, factor: int) -> Value:
 
 
 @rule("aten.pad", "aten.constant_pad_nd")
-def pad(call: Call, x: Value, *_: Any, **__: Any) -> Value:
-    dims: list[Term] = []
-    for term, count in zip(x.dims, call.shape, strict=True):
-        if size(term) == count:
-            dims.append(term)
+def pad(call: Call, x: Value, amounts: Sequence[int], *_: Any, **__: Any) -> Value:
+    """Along places nothing happens to neurons; neurons that may move get constants beside them."""
+    tape = call.tape
+    for place, (before, after) in enumerate(zip(amounts[::2], amounts[1::2], strict=True)):
+        dim = len(x.dims) - 1 - place
+        shape = [*x.shape[:dim], x.shape[dim] + before + after, *x.shape[dim + 1 :]]
+        if all(var.fixed for var in plain(x.dims[dim])):
+            x = tape.pad(x, dim, before, shape[dim])
+        elif min(before, after) < 0:
+            raise LayoutError("neurons are cut off at the ends of a dimension, which has no rule")
         else:
-            fix(term)
-            dims.append(new(count, fixed=True))
-    return call.tape.same(x, dims)
+            sides = [
+                tape.uniform([*shape[:dim], count, *shape[dim + 1 :]]) if count else None for count in (before, after)
+            ]
+            x = concat(tape, [part for part in (sides[0], x, sides[1]) if part is not None], dim)
+    return x
 
 
 @rule("aten.unfold", "aten.im2col")
 def unfold(call: Call, x: Value, *_: Any) -> Value:
-    from neural_graphs.errors import LayoutError
-
     if call.short == "unfold" or not x.raw:
         raise LayoutError(f"{call.operator} of neurons has no rule")
     return call.tape.constant(call.shape, given=x.given)
