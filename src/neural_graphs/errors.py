@@ -23,3 +23,7 @@ class ImageError(NeuralGraphsError):
 
 class ConfigError(NeuralGraphsError):
     """A configuration with an unknown key or an impossible value; names the key and the nearest valid one."""
+
+
+class MemoryNeeded(NeuralGraphsError):
+    """A batch of networks that needs more memory than there is; says how much, and what would need less."""

@@ -14,6 +14,17 @@ from neural_graphs.layout import Layout
 Numbers = tuple[float, ...]
 
 
+def plane(kernel: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of a kernel of any rank laid out flat: `()` is 1 × 1, `(k,)` 1 × k, `(d, h, w)` d·h × w."""
+    return (prod(kernel[:-1]), kernel[-1]) if kernel else (1, 1)
+
+
+def _several(kinds: Iterable[str]) -> tuple[str, ...]:
+    """The distinct kinds in alphabetical order; none where there is only one."""
+    distinct = tuple(sorted(set(kinds)))
+    return distinct if len(distinct) > 1 else ()
+
+
 @dataclass(frozen=True)
 class Statistics:
     """Mean and standard deviation of the weights into each group after the inputs, and of its biases."""
@@ -31,7 +42,8 @@ class Family:
     `inputs` and `outputs` are neurons, `hidden_groups` the most any network has, `frame` the largest kernel,
     `activations` the kinds that occur in hidden groups, `log_degree` the mean of `log(in-degree + 1)` over neurons
     (δ of PNA), `statistics` those of the training networks, if they are to be standardised, `size` the most parameters
-    any network has.
+    any network has. `weight_kinds` and `neuron_kinds` are those of blocks and groups, where there is more than one;
+    `ordered` tells whether hidden groups have fixed places (positions, vocabularies), which must be told apart.
     """
 
     inputs: int
@@ -42,6 +54,9 @@ class Family:
     log_degree: float = 1.0
     statistics: Statistics | None = None
     size: int = 0
+    weight_kinds: tuple[str, ...] = ()
+    neuron_kinds: tuple[str, ...] = ()
+    ordered: bool = False
 
     @classmethod
     def of(cls, layouts: Iterable[Layout], statistics: Statistics | None = None) -> "Family":
@@ -49,7 +64,7 @@ class Family:
         every = list(dict.fromkeys(layouts))
         if not every:
             raise LayoutError("a family needs at least one layout")
-        kernels = [block.kernel or (1, 1) for layout in every for block in layout.blocks]
+        kernels = [plane(block.kernel) for layout in every for block in layout.blocks]
         hidden = [[group for group in layout.groups if group.role == "hidden"] for layout in every]
         degrees = np.concatenate([layout.in_degree for layout in every])
         return cls(
@@ -61,6 +76,11 @@ class Family:
             float(np.log(degrees + 1).mean()),
             statistics,
             max(layout.size for layout in every),
+            _several(block.kind for layout in every for block in layout.blocks),
+            _several(group.kind for layout in every for group in layout.groups),
+            any(
+                atom.size > 1 and not atom.free for groups in hidden for group in groups for atom in group.axis.atoms()
+            ),
         )
 
     @property

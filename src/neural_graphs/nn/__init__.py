@@ -1,7 +1,7 @@
 """Metanetworks and their parts."""
 
 from neural_graphs.nn.encoder import Encoder
-from neural_graphs.nn.features import ActivationKinds, Position, Probes, Standardise
+from neural_graphs.nn.features import ActivationKinds, NeuronKinds, Places, Position, Probes, Standardise, WeightKinds
 from neural_graphs.nn.message_passing import MessagePassing
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import NGGNN, NGT, NGGNNEditor, NGTEditor
@@ -24,11 +24,14 @@ __all__ = [
     "Metanetwork",
     "NGGNNEditor",
     "NGTEditor",
+    "NeuronKinds",
+    "Places",
     "Pool",
     "Position",
     "Probes",
     "RelationalTransformer",
     "Standardise",
     "ValueEncoder",
+    "WeightKinds",
     "WeightReadout",
 ]

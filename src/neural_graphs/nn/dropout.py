@@ -13,11 +13,16 @@ _here = threading.local()
 @contextmanager
 def dropout_generator(generator: torch.Generator | None) -> Iterator[None]:
     """Within, in this thread, dropout draws from `generator`; None: from torch's global one."""
-    before, _here.generator = getattr(_here, "generator", None), generator
+    before, _here.generator = current_generator(), generator
     try:
         yield
     finally:
         _here.generator = before
+
+
+def current_generator() -> torch.Generator | None:
+    """What dropout in this thread draws from; None: torch's global generator."""
+    return getattr(_here, "generator", None)
 
 
 class Dropout(nn.Module):
@@ -36,8 +41,7 @@ class Dropout(nn.Module):
         """Any shape, to the same."""
         if not self.training or self.rate == 0:
             return x
-        generator = getattr(_here, "generator", None)
-        kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=generator)
+        kept = torch.empty_like(x).bernoulli_(1 - self.rate, generator=current_generator())
         return x * kept.div_(1 - self.rate)
 
     def extra_repr(self) -> str:

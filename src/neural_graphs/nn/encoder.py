@@ -1,5 +1,6 @@
 """Networks to neural graphs."""
 
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -8,7 +9,16 @@ from torch import Tensor, nn
 
 from neural_graphs.graph import NeuralGraph
 from neural_graphs.networks import Networks
-from neural_graphs.nn.features import ActivationKinds, Position, Probes, Standardise
+from neural_graphs.nn.features import (
+    ActivationKinds,
+    NeuronKinds,
+    Places,
+    Position,
+    Probes,
+    Standardise,
+    WeightKinds,
+)  # fmt: skip
+from neural_graphs.nn.recompute import recompute
 from neural_graphs.nn.signs import CanonicalSigns
 from neural_graphs.nn.values import ValueEncoder, frame_columns
 from neural_graphs.topology import Kernels, Topology
@@ -21,7 +31,8 @@ class Encoder(nn.Module):
     `wiring` lists the edges. `weights` encodes kernels placed in the middle of `frame` (the largest kernel), `scalars`,
     if given, those of Linear layers apart; with a wiring that has reversed copies a weight w is read as `[w, 0, w]`
     forwards and `[0, w, w]` backwards. `node_width` and `edge_width` are the widths of the graph.
-    Further parts: `position`, `activations`, `probes`, `standardise`, and `signs`, which makes signs canonical first.
+    Further parts: `position`, `activations`, `probes`, `standardise`, `neuron_kinds`, `weight_kinds`, `places`, and
+    `signs`, which makes signs canonical first.
     """
 
     def __init__(
@@ -29,12 +40,14 @@ class Encoder(nn.Module):
         scalars: ValueEncoder | None = None, position: Position | None = None,
         activations: ActivationKinds | None = None, probes: Probes | None = None,
         standardise: Standardise | None = None, signs: CanonicalSigns | None = None,
+        neuron_kinds: NeuronKinds | None = None, weight_kinds: WeightKinds | None = None, places: Places | None = None,
     ):  # fmt: skip
         super().__init__()
         self.wiring, self.frame = wiring, frame
         self.biases, self.weights, self.scalars = biases, weights, scalars
         self.position, self.activations, self.probes = position, activations, probes
         self.standardise, self.signs = standardise, signs
+        self.neuron_kinds, self.weight_kinds, self.places = neuron_kinds, weight_kinds, places
         self.node_out = nn.Linear(biases.first.out_features, biases.first.out_features)
         self.edge_out = nn.Linear(weights.first.out_features, weights.first.out_features)
 
@@ -54,14 +67,18 @@ class Encoder(nn.Module):
             nodes = self.biases(values, then=self.node_out)
         else:
             nodes = self.node_out(self.biases(values) + self.probes(networks))
-        for part in (self.position, self.activations):
+        for part in (self.position, self.activations, self.neuron_kinds, self.places):
             nodes = nodes if part is None else nodes + part(topology)
         return nodes
 
     def encode_weights(self, networks: Networks, topology: Topology) -> Tensor:
         """`(*batch, edges, edge_width)`."""
         every = topology.kernels(networks)
-        encoded = [self._encode(kernels) for kernels in every]
+        kinds = [None] * len(every) if self.weight_kinds is None else self.weight_kinds.index(topology)
+        encoded = [
+            recompute(partial(self._encode, kernels, kind), kernels.values, numbers=self._size(kernels))
+            for kernels, kind in zip(every, kinds, strict=True)
+        ]
         if len(every) == 1:
             pieces = encoded
         else:
@@ -74,9 +91,11 @@ class Encoder(nn.Module):
         frequencies = self.weights.frequencies
         return self.weights.first.in_features if frequencies is None else frequencies.shape[1]
 
-    def _encode(self, kernels: Kernels) -> Tensor:
+    def _size(self, kernels: Kernels) -> int:
+        return kernels.values.shape[:-1].numel() * self.wiring.copies * self.weights.first.out_features
+
+    def _encode(self, kernels: Kernels, kind: Tensor | None, values: Tensor) -> Tensor:
         """`(*batch, copies · weights, edge_width)`."""
-        values = kernels.values
         if self.standardise is not None:
             values = self.standardise.weights(values, kernels.groups)
         encoder, columns = self.scalars or self.weights, None
@@ -86,7 +105,8 @@ class Encoder(nn.Module):
             zero = torch.zeros_like(values)
             forwards, backwards = torch.cat([values, zero, values], -1), torch.cat([zero, values, values], -1)
             values = torch.cat([forwards, backwards], -2)
-        return encoder(values, columns, then=self.edge_out)
+        encoded = encoder(values, columns, then=self.edge_out)
+        return encoded if self.weight_kinds is None or kind is None else self.weight_kinds(encoded, kind)
 
     def _columns(self, kernels: Kernels) -> Tensor | None:
         """The encoder inputs that the numbers of a kernel, once per part of `[own, opposite, sum]`, go to."""

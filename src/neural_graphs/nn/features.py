@@ -1,11 +1,13 @@
-"""What a neuron is beside its bias: its position, its activation kind, its layer's statistics, what it computes."""
+"""What a neuron is beside its bias: its position, its kinds, its layer's statistics, what it computes."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neural_graphs.axes import Atom, Axis, Concat, Product
 from neural_graphs.errors import LayoutError
 from neural_graphs.execution import run_groups
 from neural_graphs.family import Statistics
@@ -69,6 +71,99 @@ class ActivationKinds(nn.Module):
             hidden = group.role == "hidden"
             per_group.append(self.kinds.index(group.activation.kind) if hidden else len(self.kinds))
         return np.array(per_group)[layout.neuron_group]
+
+
+class NeuronKinds(nn.Module):
+    """A learned vector per kind of group (`Group.kind`: convolution, norm, sum, …), added to its neurons."""
+
+    def __init__(self, kinds: Sequence[str], width: int):
+        super().__init__()
+        self.kinds = tuple(kinds)
+        self.table = nn.Parameter(torch.randn(len(self.kinds), width))
+
+    def forward(self, topology: Topology) -> Tensor:
+        """`(neurons, width)`. Raises LayoutError for an unknown kind."""
+        return F.embedding(topology.neuron_index(self.rows), self.table)
+
+    def rows(self, layout: Layout) -> np.ndarray:
+        """The row of every neuron, `(neurons,)`."""
+        return np.array([_row(self.kinds, group.kind, group.name) for group in layout.groups])[layout.neuron_group]
+
+
+class WeightKinds(nn.Module):
+    """A learned vector per kind of block (`Block.kind`: weights of a norm, running means, …), added to its weights."""
+
+    def __init__(self, kinds: Sequence[str], width: int):
+        super().__init__()
+        self.kinds = tuple(kinds)
+        self.table = nn.Parameter(torch.randn(len(self.kinds), width))
+
+    def forward(self, weights: Tensor, index: Tensor) -> Tensor:
+        """Features `(*batch, copies · weights, width)` plus those of their kinds, `index` `(weights,)`."""
+        kinds = F.embedding(index, self.table)
+        return (weights.unflatten(-2, (-1, len(index))) + kinds).flatten(-3, -2)
+
+    def index(self, topology: Topology) -> list[Tensor]:
+        """The row of every weight, `(weights,)` per kernel shape. Raises LayoutError for an unknown kind."""
+        return topology.weight_index(self.rows)
+
+    def rows(self, layout: Layout) -> np.ndarray:
+        """The row of every weight, `(weights,)`."""
+        names = [block.parameter or f"{block.source} → {block.target}" for block in layout.blocks]
+        rows = [_row(self.kinds, block.kind, name) for block, name in zip(layout.blocks, names, strict=True)]
+        return np.array(rows)[layout.weight_block]
+
+
+def _row(kinds: tuple[str, ...], kind: str, name: str) -> int:
+    if kind not in kinds:
+        raise LayoutError(f"{name}: kind {kind!r} is not among {kinds}; make the family of all networks to be read")
+    return kinds.index(kind)
+
+
+class Places(nn.Module):
+    """Where a hidden neuron stands among the fixed places of its group, as projected sinusoids (ours).
+
+    Positions and vocabularies are hidden groups whose neurons have an order: exchanging two of them changes the
+    function, so their features must differ. `sin` and `cos` of `place / 10000^(i / waves)` (Vaswani et al. 2017,
+    section 3.5) through a Linear layer; place 0 for all neurons of a group without fixed places.
+    """
+
+    rates: Tensor
+
+    def __init__(self, width: int, waves: int = 32):
+        super().__init__()
+        self.register_buffer("rates", 10_000.0 ** -(torch.arange(waves, dtype=torch.float64) / waves), persistent=False)
+        self.project = nn.Linear(2 * waves, width, bias=False)
+
+    def forward(self, topology: Topology) -> Tensor:
+        """`(neurons, width)`."""
+        angles = topology.neuron_index(self.rows)[:, None] * self.rates
+        return self.project(torch.cat([angles.sin(), angles.cos()], 1).to(self.project.weight.dtype))
+
+    def rows(self, layout: Layout) -> np.ndarray:
+        """The place of every neuron, `(neurons,)`."""
+        return np.concatenate(
+            [_fixed_places(g.axis)[0] if g.role == "hidden" else np.zeros(g.size, np.int64) for g in layout.groups]
+        )
+
+
+def _fixed_places(axis: Axis) -> tuple[np.ndarray, int]:
+    """A number per place of an axis that differs where relabelling cannot lead, `(size,)`; and how many there are."""
+    match axis:
+        case Atom(size=size, free=free):
+            return (np.zeros(size, np.int64), 1) if free else (np.arange(size), size)
+        case Product(parts):
+            places, count = np.zeros(1, np.int64), 1
+            for own, more in map(_fixed_places, parts):
+                places, count = (places[:, None] * more + own).reshape(-1), count * more
+            return places, count
+        case Concat(parts):
+            found = [_fixed_places(part) for part in parts]
+            starts = np.cumsum([0, *(count for _, count in found)])
+            return np.concatenate([own + start for (own, _), start in zip(found, starts, strict=False)]), int(
+                starts[-1]
+            )
+    raise LayoutError(f"an axis is an Atom, a Product or a Concat, got {type(axis).__name__}")
 
 
 class Standardise(nn.Module):

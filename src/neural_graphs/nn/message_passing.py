@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from neural_graphs.graph import NeuralGraph
 from neural_graphs.nn.dropout import Dropout
+from neural_graphs.nn.footprint import Footprint
+from neural_graphs.nn.recompute import on_graph
 from neural_graphs.topology import Topology
 
 
@@ -81,20 +83,22 @@ class MessagePassing(nn.Module):
         self.norms = nn.ModuleList(GraphNorm(width) for _ in range(depth - 1))
         self.edge_updates = nn.ModuleList(EdgeUpdate(width) for _ in range(depth - 1))
         self.dropout, self.outputs_only = Dropout(dropout), outputs_only
-        self.numbers_per_edge = 2 * width
+        self.footprint = Footprint(state=width, largest=2 * width, work=5 * width, layers=depth - 1)
 
     def forward(self, graph: NeuralGraph) -> NeuralGraph:
         """Graph in, graph out: neurons are updated `depth` times, edges `depth − 1` times."""
         whole = graph.topology
         last = whole.at_outputs("target") if self.outputs_only else None
         for index, norm in enumerate(self.norms):
-            nodes = self.dropout(F.silu(norm(self.messages[index](graph), whole)))
+            nodes = self.dropout(F.silu(norm(on_graph(self.messages[index], graph, self.footprint.largest), whole)))
             edges, topology = graph.edges, whole
             if last is not None and index == len(self.norms) - 1:
                 edges, topology = last.take(edges), last.topology
-            graph = NeuralGraph(nodes, self.edge_updates[index](NeuralGraph(nodes, edges, topology)), topology)
+            graph = NeuralGraph(nodes, edges, topology)
+            graph = NeuralGraph(nodes, on_graph(self.edge_updates[index], graph, self.footprint.largest), topology)
         if last is None:
-            return NeuralGraph(self.messages[-1](graph), graph.edges, whole)
+            return NeuralGraph(on_graph(self.messages[-1], graph, self.footprint.largest), graph.edges, whole)
         if not self.norms:
             graph = NeuralGraph(graph.nodes, last.take(graph.edges), last.topology)
-        return NeuralGraph(last.keep_outputs(self.messages[-1](graph), graph.nodes), graph.edges, last.topology)
+        new = on_graph(self.messages[-1], graph, self.footprint.largest)
+        return NeuralGraph(last.keep_outputs(new, graph.nodes), graph.edges, last.topology)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from neural_graphs.graph import NeuralGraph
 from neural_graphs.networks import Networks
 from neural_graphs.nn import microbatch
+from neural_graphs.nn.footprint import edge_count, require_memory
 
 
 class Metanetwork(nn.Module):
@@ -30,8 +31,10 @@ class Metanetwork(nn.Module):
     def read(self, networks: Networks) -> Any:
         """Read a batch in one go, in the precision of the parameters.
 
-        Autocasting is off in here: the deviation of messages, √(E[m²] − E[m]²), needs all their bits.
+        Autocasting is off in here: the deviation of messages, √(E[m²] − E[m]²), needs all their bits. Raises
+        MemoryNeeded, before anything is made, where the batch needs more memory than there is.
         """
+        require_memory(networks, self.encoder.wiring, self.backbone.footprint)
         with torch.autocast(networks.values.device.type, enabled=False):
             return self.readout(self.embed(networks), networks)
 
@@ -43,5 +46,4 @@ class Metanetwork(nn.Module):
     def numbers(self, networks: Networks) -> int:
         """How many numbers the largest edge tensor holds for one network, about."""
         largest = max(networks.layouts, key=lambda layout: layout.weights) if not networks.regular else networks.layout
-        edges = sum(arc.size for arc in self.encoder.wiring.arcs(largest))
-        return int(edges * self.backbone.numbers_per_edge)
+        return edge_count(largest, self.encoder.wiring) * int(self.backbone.footprint.largest)

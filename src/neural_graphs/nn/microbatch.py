@@ -15,6 +15,7 @@ from torch.autograd import Function
 from neural_graphs.memory import keep_memory
 from neural_graphs.networks import Networks
 from neural_graphs.nn.dropout import dropout_generator
+from neural_graphs.nn.recompute import is_large
 
 Loss = Callable[[Any, Tensor], Tensor]  # outputs and targets of some networks to their mean loss
 BUDGET = {"cpu": 1_200_000}  # numbers of the largest edge tensor of a piece
@@ -42,7 +43,7 @@ def read(metanetwork: Any, networks: Networks) -> Any:
         with torch.no_grad():
             return metanetwork.read(networks[cut])
 
-    shares = _share(cuts, lambda mine: [answer(cut) for cut in mine], networks)
+    shares = _share(cuts, lambda mine: [answer(cut) for cut in mine], _workers(metanetwork, networks))
     answers = [shares[i % len(shares)][i // len(shares)] for i in range(len(cuts))]
     return Networks.cat(answers) if isinstance(answers[0], Networks) else torch.cat(answers)
 
@@ -65,7 +66,7 @@ def mean_loss(metanetwork: Any, networks: Networks, targets: Tensor, loss: Loss)
     def run(mine: Sequence[tuple[slice, int]]) -> tuple[list[Tensor | None], list[Tensor], list[Tensor]]:
         return _accumulate(metanetwork, networks, targets, loss, parameters, mine)
 
-    shares = _share(work, run, networks)
+    shares = _share(work, run, _workers(metanetwork, networks))
     workers = len(shares)
     losses = [shares[i % workers][1][i // workers] for i in range(len(cuts))]
     outputs = [shares[i % workers][2][i // workers] for i in range(len(cuts))]
@@ -116,13 +117,16 @@ class _Separable(Function):
         return None, None, *(None if grad is None else grad * grads[0] for grad in ctx.grads)
 
 
-def _workers(networks: Networks) -> int:
-    return torch.get_num_threads() if networks.values.device.type == "cpu" else 1
+def _workers(metanetwork: Any, networks: Networks) -> int:
+    """Pieces that are read at once: as many as there are threads, but one where a single network fills the memory."""
+    device = networks.values.device
+    alone = device.type != "cpu" or is_large(metanetwork.numbers(networks), device)
+    return 1 if alone else torch.get_num_threads()
 
 
-def _share(work: Sequence[Any], run: Callable[[Sequence[Any]], Any], networks: Networks) -> list[Any]:
+def _share(work: Sequence[Any], run: Callable[[Sequence[Any]], Any], workers: int) -> list[Any]:
     """Deal work to the threads like cards, always the same way, and collect what each makes of its share."""
-    workers = min(_workers(networks), len(work))
+    workers = min(workers, len(work))
     if workers == 1:
         return [run(work)]
     keep_memory()

@@ -7,10 +7,10 @@ from torch import nn
 from neural_graphs.errors import ConfigError
 from neural_graphs.family import Family
 from neural_graphs.nn.encoder import Encoder
-from neural_graphs.nn.features import ActivationKinds, Position, Probes, Standardise
+from neural_graphs.nn.features import ActivationKinds, NeuronKinds, Places, Position, Probes, Standardise, WeightKinds
 from neural_graphs.nn.message_passing import MessagePassing
 from neural_graphs.nn.metanetwork import Metanetwork
-from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, WeightReadout
+from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, Pool, WeightReadout
 from neural_graphs.nn.signs import CanonicalSigns
 from neural_graphs.nn.transformer import RelationalTransformer
 from neural_graphs.nn.values import ValueEncoder
@@ -39,6 +39,9 @@ def encoder(
         probes=Probes(probes, probe_shape or (family.inputs,), family.groups + 1, nodes) if probes else None,
         standardise=Standardise(statistics) if statistics else None,
         signs=CanonicalSigns() if signs else None,
+        neuron_kinds=NeuronKinds(family.neuron_kinds, nodes) if family.neuron_kinds else None,
+        weight_kinds=WeightKinds(family.weight_kinds, edges) if family.weight_kinds else None,
+        places=Places(nodes) if family.ordered else None,
     )
 
 
@@ -54,7 +57,7 @@ def edit_readout(family: Family, nodes: int, edges: int, initial: float, standar
 
 
 def initialise(metanetwork: nn.Module) -> None:
-    """Xavier-uniform weights, zero biases, and positions from N(0, ¼).
+    """Xavier-uniform weights, zero biases, positions and kinds from N(0, ¼).
 
     PyTorch's own initial values, which the released NG-GNN keeps, shrink what tells networks apart by a factor of about
     a hundred on the way to the logits; with these, training leaves the level of chance after a hundred steps.
@@ -64,7 +67,7 @@ def initialise(metanetwork: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, Position):
+        elif isinstance(module, Position | NeuronKinds | WeightKinds):
             nn.init.normal_(module.table, std=0.5)
 
 
@@ -73,18 +76,20 @@ class NGGNN(Metanetwork):
 
     `family` describes the networks it will read, `classes` the answers per network, `width` and `depth` the backbone,
     `probes` the number of probe inputs (0: weights only), `sigma` the scale of the Fourier frequencies (None: raw
-    numbers), `signs` whether networks are first brought to canonical signs (ours, see `CanonicalSigns`).
+    numbers), `signs` whether networks are first brought to canonical signs (ours, see `CanonicalSigns`), `pool` what of
+    the output neurons is read: one after another by default, `MeanOutputs()` where they are many or not always as many.
     """
 
     def __init__(
         self, family: Family, classes: int, width: int = 32, depth: int = 4, reverse: bool = True, probes: int = 0,
         sigma: float | None = 3.0, dropout: float = 0.0, signs: bool = False,
+        pool: Pool | None = None,
     ):  # fmt: skip
         wiring = Bidirectional() if reverse else Forward()
         super().__init__(
             encoder(family, wiring, width, width, sigma=sigma, probes=probes, signs=signs),
             MessagePassing(width, depth, family.log_degree, dropout, outputs_only=True),
-            GraphReadout(width, classes, ConcatOutputs(family.outputs)),
+            GraphReadout(width, classes, pool or ConcatOutputs(family.outputs)),
         )
         initialise(self)
 
@@ -121,11 +126,12 @@ class NGT(Metanetwork):
         self, family: Family, classes: int, widths: tuple[int, int] = (64, 32), attention: int = 128, heads: int = 8,
         hidden: tuple[int, int] = (128, 64), depth: int = 4, wiring: Wiring | None = None, probes: int = 0,
         sigma: float | None = 1.0, dropout: float = 0.0, signs: bool = False,
+        pool: Pool | None = None,
     ):  # fmt: skip
         super().__init__(
             encoder(family, wiring or Looped(), *widths, sigma=sigma, probes=probes, signs=signs),
             RelationalTransformer(widths, depth, heads, attention, hidden, dropout=dropout, outputs_only=True),
-            GraphReadout(widths[0], classes, ConcatOutputs(family.outputs), hidden[0], depth=1),
+            GraphReadout(widths[0], classes, pool or ConcatOutputs(family.outputs), hidden[0], depth=1),
         )
         initialise(self)
 

@@ -39,10 +39,12 @@ class ConcatOutputs(Pool):
 
 
 class MeanOutputs(Pool):
-    """The mean over the output neurons."""
+    """The mean over the output neurons, however many a network has."""
 
     def forward(self, graph: NeuralGraph) -> Tensor:
-        return graph.topology.outputs(graph.nodes).mean(1)
+        mask = graph.topology.is_output().to(graph.nodes.dtype)
+        share = graph.topology.mean(mask.expand_as(graph.nodes[..., :1]))
+        return graph.topology.mean(graph.nodes * mask) / share
 
 
 class MeanNodes(Pool):

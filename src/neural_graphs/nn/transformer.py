@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from neural_graphs.graph import NeuralGraph
 from neural_graphs.nn.dropout import Dropout
+from neural_graphs.nn.footprint import Footprint
+from neural_graphs.nn.recompute import on_graph
 from neural_graphs.topology import Topology
 
 
@@ -68,6 +70,11 @@ class RelationalEdgeUpdate(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(edges) for _ in range(2))
         self.mlp = nn.Sequential(nn.Linear(edges, hidden, False), nn.GELU(), nn.Linear(hidden, edges))
 
+    def everywhere(self, graph: NeuralGraph) -> Tensor:
+        """New features of all edges of a graph, `(*batch, edges, ·)`."""
+        opposite = graph.topology.counterpart(self.opposite(graph.edges))
+        return self(graph.edges, opposite, graph.nodes, graph.topology)
+
     def forward(self, edges: Tensor, opposite: Tensor, nodes: Tensor, topology: Topology) -> Tensor:
         """New features of `edges`, those of a topology, given `opposite(counterparts)`, both `(*batch, edges, ·)`."""
         ends = topology.spread(self.source(nodes), self.target(nodes))
@@ -92,7 +99,9 @@ class RelationalTransformer(nn.Module):
         super().__init__()
         if update_edges and outputs_only:
             raise ValueError("update_edges reads weights and outputs_only reads output neurons: choose one")
-        self.outputs_only, self.numbers_per_edge = outputs_only, attention
+        self.outputs_only = outputs_only
+        work = 5 * attention + 2 * max(hidden[1], widths[1])
+        self.footprint = Footprint(state=widths[1], largest=attention, work=work, layers=depth)
         self.layers = nn.ModuleList(
             RelationalLayer(*widths, attention, heads, hidden, modulate, dropout, update_edges or i < depth - 1)
             for i in range(depth)
@@ -107,12 +116,12 @@ class RelationalTransformer(nn.Module):
                 edges = edges if topology is last.topology else last.take(edges)
                 new = layer.update_nodes(NeuralGraph(nodes, edges, last.topology))
                 return NeuralGraph(last.keep_outputs(new, nodes), edges, last.topology)
-            nodes = layer.update_nodes(NeuralGraph(nodes, edges, whole))
+            nodes = on_graph(layer.update_nodes, NeuralGraph(nodes, edges, whole), self.footprint.largest)
             update = layer.edge_update
             if last is not None and index == len(self.layers) - 2:
                 opposite = update.opposite(last.take_counterparts(edges, whole))
                 edges, topology = last.take(edges), last.topology
                 edges = update(edges, opposite, nodes, topology)
             elif update is not None:
-                edges = update(edges, whole.counterpart(update.opposite(edges)), nodes, whole)
+                edges = on_graph(update.everywhere, NeuralGraph(nodes, edges, whole), self.footprint.largest)
         return NeuralGraph(nodes, edges, whole)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.family import plane
 
 CHUNK = 2048  # rows of Fourier features alive at a time: 2048 × 256 numbers stay in a core's cache
 
@@ -65,11 +66,11 @@ def _waves(values: Tensor, angular: Tensor, out: Tensor) -> Tensor:
 
 @cache
 def frame_columns(shape: tuple[int, ...], frame: tuple[int, int], channels: int) -> np.ndarray | None:
-    """The numbers of a frame that a kernel fills when it is centred, `⌊(K − k) / 2⌋` free places before it.
+    """The numbers of a frame that a kernel, laid out flat, fills when centred, `⌊(K − k) / 2⌋` free places before it.
 
     `(kernel · channels,)`, or None where the kernel is as large as the frame. Raises LayoutError where it is larger.
     """
-    height, width = shape or (1, 1)
+    height, width = plane(shape)
     if (height, width) == frame:
         return None
     if height > frame[0] or width > frame[1]:
