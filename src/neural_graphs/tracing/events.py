@@ -8,7 +8,7 @@ from neural_graphs.tracing.joins import aligned
 from neural_graphs.tracing.pieces import Leg, Piece, Pieces, inserted, joined, shifted
 from neural_graphs.tracing.tape import Event, Tape
 from neural_graphs.tracing.terms import Term, Var, fix, size, unify
-from neural_graphs.tracing.values import Value
+from neural_graphs.tracing.values import Value, fresh
 from neural_graphs.tracing.weave import covers, enter, grown, plant, project, read, settle, tie
 
 
@@ -141,6 +141,16 @@ def lookup(tape: Tape, table: Value, index: Value) -> Value:
     return tape.put(Lookup, (table, index), (*index.dims, *table.dims[1:]))
 
 
+def resize(tape: Tape, x: Value, shape: Sequence[int], lead: int) -> Value:
+    """Other places along all dimensions from `lead` on, each made of its neighbours: what lies there has an order."""
+    for term in x.dims[lead:]:
+        fix(term)
+    dims = (*x.dims[:lead], *fresh(shape[lead:], fixed=True))
+    found = tape.put(Reduce, (x,), dims, tuple(range(lead, len(dims))))
+    found.sole = x.sole
+    return found
+
+
 def several(tape: Tape, values: Sequence[Value]) -> Value:
     """Values of one shape along a new first dimension, each free to be relabelled in its own way."""
     if len(values) == 1:
@@ -159,6 +169,7 @@ def reduce(tape: Tape, x: Value, dims: Sequence[int], keep: bool) -> Value:
     """A sum, mean or maximum over some dimensions."""
     over = {x.place(dim) for dim in dims}
     found = tape.put(Reduce, (x,), [() if dim in over else term for dim, term in enumerate(x.dims)], tuple(over))
+    found.sole = x.sole
     for dim in sorted(over, reverse=True):
         found = found if keep else tape.drop(found, dim)
     return found

@@ -1,5 +1,6 @@
 """From a module to a layout: export it to operators, apply a rule to each, and put together what they say."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -60,7 +61,8 @@ def export(program: Program, example_input: Inputs) -> ExportedProgram:
             return tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
 
     try:
-        with _plain_attention(), torch.enable_grad():
+        with _plain_attention(), torch.enable_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what export has to say about recurrent layers is not for our users
             return torch.export.export(Answer().eval(), arguments, keywords, strict=False)
     except Exception as error:  # export raises many kinds
         reason = str(error).strip().partition("\n")[0][:300]

@@ -89,9 +89,9 @@ def conv_transpose(call: Call, x: Value, weight: Value, bias: Value | None = Non
 
 def _conv(call: Call, x: Value, weight: Value, bias: Value | None, groups: int, turned: bool) -> Value:
     tape, places = call.tape, len(weight.dims) - 2
-    for term in weight.dims[2:]:
-        fix(term)
     x = tape.reshape(x, (1, *x.shape)) if len(x.dims) == places + 1 else x
+    for term in (*weight.dims[2:], *x.dims[2:]):
+        fix(term)
     spatial, window = [f"x{i}" for i in range(places)], [f"k{i}" for i in range(places)]
     after = [f"y{i}" for i in range(places)]
     extra = dict(zip(after, fresh(call.shape[-places:], fixed=True), strict=True))
@@ -114,15 +114,16 @@ def _conv(call: Call, x: Value, weight: Value, bias: Value | None, groups: int, 
 
 @rule("aten.scaled_dot_product_attention")
 def attention(
-    call: Call, query: Value, key: Value, value: Value, mask: Value | None = None, *_: Any,
-    enable_gqa: bool = False, **__: Any,
+    call: Call, query: Value, key: Value, value: Value, mask: Value | None = None, _: float = 0.0,
+    causal: bool = False, *, is_causal: bool = False, enable_gqa: bool = False, **__: Any,
 ) -> Value:  # fmt: skip
     tape = call.tape
     if enable_gqa and query.shape[-3] != key.shape[-3]:
         query, key, value = _grouped(tape, query, key, value)
     lead = list(ascii_letters[: len(query.dims) - 2])
     scores = contract(tape, query, key, ((*lead, "q", "d"), (*lead, "k", "d"), (*lead, "q", "k")), "product")
-    tape.record.see(*scores.dims)
+    if causal or is_causal:
+        fix((*scores.dims[-2], *scores.dims[-1]))
     if mask is not None:
         scores = combine(tape, "where", [scores, mask]) if mask.raw else combine(tape, "add", [scores, mask])
     share = activate(tape, "softmax", scores)

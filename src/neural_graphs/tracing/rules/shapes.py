@@ -144,6 +144,8 @@ def index(call: Call, x: Value, *args: Any) -> Value:
     dim = args[0] if call.short != "index" else next(i for i, v in enumerate(chosen) if v is not None)
     several = chosen if isinstance(chosen, list | tuple) else [chosen]
     only = [v for v in several if v is not None]
+    if len(only) > 1 and any(value is None for value in several[: len(only)]):
+        raise LayoutError(f"{call.operator} of dimensions that are not the first ones has no rule")
     if len(only) != 1:
         return _pick_places(call, x, only)
     order = [dim, *(d for d in range(len(x.dims)) if d != dim)]

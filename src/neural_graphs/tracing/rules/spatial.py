@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.tracing.events import resize
 from neural_graphs.tracing.joins import concat
 from neural_graphs.tracing.registry import Call, rule
 from neural_graphs.tracing.terms import plain
-from neural_graphs.tracing.values import Value, fresh
+from neural_graphs.tracing.values import Value
 
 POOLS = " ".join(
     f"{before}{kind}_pool{rank}d" for rank in (1, 2, 3) for kind in ("max", "avg") for before in ("", "adaptive_")
@@ -22,13 +23,9 @@ RESIZED = (
 
 @rule(*(f"aten.{name}" for name in f"{POOLS} {RESIZED}".split()))
 def resized(call: Call, x: Value, *_: Any, **__: Any) -> Any:
-    lead = len(call.shape) - (2 if len(call.shape) < 5 and "2d" in call.short else int(_rank(call.short)))
-    found = call.tape.same(x, (*x.dims[:lead], *fresh(call.shape[lead:], fixed=True)))
+    lead = len(call.shape) - int(next((digit for digit in "123" if f"{digit}d" in call.short), "2"))
+    found = resize(call.tape, x, call.shape, lead)
     return found if len(call.shapes) == 1 else [found, *map(call.tape.constant, call.shapes[1:])]
-
-
-def _rank(name: str) -> str:
-    return next((digit for digit in "123" if f"{digit}d" in name), "2")
 
 
 @rule("aten.max_pool2d_with_indices", "aten.max_pool1d_with_indices", "aten.max_pool3d_with_indices")
