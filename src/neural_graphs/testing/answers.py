@@ -3,21 +3,44 @@
 import torch
 from torch import Tensor, nn
 
+from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.testing.measure import Function, evaluating, relative_error, rows, short, worst_network
+from neural_graphs.program import Inputs
+from neural_graphs.testing.measure import Function, evaluating, relative_error, rows, seeded, short, worst_network
+from neural_graphs.testing.proof import assert_symmetric
 
 
 def assert_same_function(
-    first: Networks | nn.Module, second: Networks | nn.Module, x: Tensor, tolerance: float = 1e-10
+    first: Networks | nn.Module,
+    second: Networks | nn.Module | Layout,
+    x: Inputs,
+    tolerance: float | None = None,
+    *,
+    draws: int = 3,
+    generator: torch.Generator | None = None,
 ) -> None:
-    """Two batches of networks, or a module and a batch of one, give the same outputs for `x`.
+    """Two batches of networks, or a module and a batch of one, give the same outputs for `x`; or a module gives the
+    same outputs when its neurons are moved by random symmetries of a layout.
 
-    Raises AssertionError naming the network where they differ most.
+    With a layout, `x` is what the module takes: a tensor, a tuple of arguments or a mapping of keywords. `tolerance` is
+    relative to the largest value of an output, by default 1e-10 in float64 and 1e-5 below; `draws` symmetries are
+    tried. Raises AssertionError naming the network where they differ most; for a layout, the output that changes, the
+    free atoms to blame, and parameters that the layout does not read.
     """
+    if isinstance(second, Layout):
+        if not isinstance(first, nn.Module):
+            raise TypeError(f"a layout is compared with the module it is of, got {type(first).__name__}")
+        precise = {p.dtype for p in first.parameters() if p.is_floating_point()} <= {torch.float64}
+        wanted = _tolerance(torch.float64 if precise else torch.float32) if tolerance is None else tolerance
+        assert_symmetric(first, second, x, wanted, draws, seeded(generator))
+        return
+    if not isinstance(x, Tensor):
+        raise TypeError(f"networks are run on a tensor, got {type(x).__name__}")
     with evaluating(first), evaluating(second), torch.no_grad():
         actual, expected = (f.run(x) if isinstance(f, Networks) else f(x)[None] for f in (first, second))
     if actual.shape != expected.shape:
         raise AssertionError(f"expected outputs of one shape, got {tuple(actual.shape)} and {tuple(expected.shape)}")
+    tolerance = _tolerance(actual.dtype) if tolerance is None else tolerance
     error = relative_error(actual, expected)
     if not error <= tolerance:
         place = worst_network(actual, expected)
@@ -25,6 +48,10 @@ def assert_same_function(
             f"the functions differ by {error:.1e} of the largest output, expected at most {tolerance:.0e}; "
             f"most in network {place}: {short(actual[place])} against {short(expected[place])}"
         )
+
+
+def _tolerance(dtype: torch.dtype) -> float:
+    return 1e-10 if dtype == torch.float64 else 1e-5
 
 
 def assert_batch_independent(

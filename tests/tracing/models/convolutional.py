@@ -186,7 +186,7 @@ class UNet(nn.Module):
         self.down1, self.down2, self.middle = self.pair(1, 3), self.pair(3, 5), self.pair(5, 7)
         self.up2 = self.wider(7, 4, transposed)
         self.side2, self.up1, self.side1 = self.pair(4 + 5, 5), self.wider(5, 3, transposed), self.pair(3 + 3, 4)
-        self.final = nn.Conv2d(4, 2, 1)
+        self.final = nn.Conv2d(4, 4, 1)
 
     @staticmethod
     def pair(before: int, after: int) -> nn.Sequential:
@@ -205,7 +205,20 @@ class UNet(nn.Module):
         return self.final(self.side1(torch.cat([one, self.up1(up)], 1)))
 
 
+class Grouped(nn.Module):
+    """A convolution in four groups between two that mix them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.grouped, self.last = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 12, 3, groups=4), nn.Conv2d(12, 5, 1)
+        self.head = nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.last(torch.tanh(self.grouped(torch.tanh(self.first(x)))))).mean((2, 3)))
+
+
 EXAMPLES = [
+    Example("grouped convolution", Grouped, floats(2, 3, 5, 5)),
     Example("DenseNet", DenseNet, floats(2, 3, 8, 8)),
     Example("GoogLeNet", GoogLeNet, floats(2, 3, 16, 16)),
     Example("ShuffleNet", ShuffleNet, floats(2, 3, 16, 16)),

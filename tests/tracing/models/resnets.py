@@ -97,11 +97,11 @@ def resnet18() -> ResNet:
 
 
 EXAMPLES = [
-    Example("ResNet-18", lambda: ResNet(Basic, (2, 2, 2, 2), classes=5, stem=4), floats(2, 3, 32, 32)),
-    Example("ResNet-50", lambda: ResNet(Bottleneck, (3, 4, 6, 3), classes=5, stem=2), floats(2, 3, 32, 32)),
+    Example("ResNet-18", lambda: ResNet(Basic, (2, 2, 2, 2), classes=4, stem=4), floats(2, 3, 32, 32)),
+    Example("ResNet-50", lambda: ResNet(Bottleneck, (3, 4, 6, 3), classes=4, stem=3), floats(2, 3, 32, 32)),
     Example(
         "ResNeXt",
-        lambda: ResNet(Bottleneck, (1, 2, 1, 1), classes=5, stem=4, groups=3, per_group=32),
+        lambda: ResNet(Bottleneck, (1, 2, 1, 1), classes=4, stem=4, groups=3, per_group=32),
         floats(2, 3, 32, 32),
     ),
 ]

@@ -95,7 +95,7 @@ class Waves(nn.Module):
         self.filters = nn.ModuleList(nn.Conv1d(6, 2 * 5, 3, padding=2**i, dilation=2**i) for i in range(2))
         self.back = nn.ModuleList(nn.Conv1d(5, 6, 1) for _ in range(2))
         self.norm = nn.BatchNorm1d(6)
-        self.head = nn.Linear(6, 3)
+        self.head = nn.Linear(6, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.front(x)
@@ -113,7 +113,7 @@ class Volumes(nn.Module):
         super().__init__()
         self.conv1, self.conv2 = nn.Conv3d(1, 4, 3, padding=1), nn.Conv3d(4, 5, (3, 1, 2))
         self.norm = nn.BatchNorm3d(4)
-        self.fc = nn.Linear(5 * 2 * 2 * 1, 3)
+        self.fc = nn.Linear(5 * 2 * 2 * 1, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.max_pool3d(F.relu(self.norm(self.conv1(x))), (1, 2, 2))
@@ -133,7 +133,7 @@ class Normed(nn.Module):
 
 
 def mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(3, 7), nn.ReLU(), nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 2))
+    return nn.Sequential(nn.Linear(3, 7), nn.ReLU(), nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 4))
 
 
 EXAMPLES = [

@@ -1,0 +1,108 @@
+"""The proof: traced networks compute the same when their neurons are moved, and nothing of them is left out."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+import neural_graphs as ng
+from neural_graphs.program import Program
+from neural_graphs.testing import assert_same_function
+from tests.tracing.models.everything import EXAMPLES
+from tests.tracing.models.resnets import resnet18
+from tests.tracing.traced import traced
+
+# Numbers that no function of the network depends on: they vanish in a norm or in a softmax.
+IDLE = (".k_proj.bias", ".key.bias", ".k_norm.bias", ".mlp_tokens.2.bias", "InstanceNorm conv1.bias")
+FAST = [
+    "VGG with flatten",
+    "ResNet-18",
+    "MobileNet",
+    "ViT",
+    "nn.TransformerEncoder",
+    "LSTM",
+    "GPT",
+    "transformers Swin",
+]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_random_symmetries_leave_the_function_unchanged(name: str) -> None:
+    """Every parameter is covered, and moving the neurons changes no output, in float64."""
+    one = traced(name)
+    assert_same_function(one.module, one.layout, one.inputs, EXAMPLES[name].tolerance, draws=2)
+    assert one.layout.free_atoms
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_in_single_precision_too(name: str) -> None:
+    one = traced(name, torch.float32)
+    assert_same_function(one.module, one.layout, one.inputs)
+    assert one.layout == traced(name).layout
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_state_dicts_come_back_bit_for_bit(name: str) -> None:
+    """Tied tensors under all their names, counters and index tables in their own type."""
+    one = traced(name)
+    expected, found = one.module.state_dict(), one.networks.state_dicts()[0]
+    assert set(found) == set(expected)
+    for key, tensor in expected.items():
+        assert found[key].dtype == tensor.dtype, key
+        assert torch.equal(found[key], tensor), key
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_parameters_and_buffers_are_told_apart(name: str) -> None:
+    one = traced(name)
+    trained = {key for key, _ in one.module.named_parameters()}
+    assert {p.name for p in one.layout.parameters if not p.buffer} == trained
+    count = sum(p.numel() for p in one.module.parameters())
+    assert sum(p.size for p in one.layout.parameters if not p.buffer) == count
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_depend_on_every_parameter(name: str) -> None:
+    """Else the proof would be empty: a ReLU that is dead hides whatever happens behind it."""
+    one = traced(name)
+    module = EXAMPLES[name].module()
+    program = Program(module)
+    parameters = {key: p.detach().requires_grad_() for key, p in module.named_parameters(remove_duplicate=False)}
+    outputs = program.outputs({**module.state_dict(), **parameters}, one.inputs)
+    generator = torch.Generator().manual_seed(0)
+    total = sum((torch.randn(o.shape, generator=generator, dtype=o.dtype) * o).sum() for o in outputs)
+    assert isinstance(total, Tensor)
+    gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+    idle = [k for k, g in zip(parameters, gradients, strict=True) if g is None or float(g.abs().max()) < 1e-9]
+    assert [key for key in idle if not f"{name} {key}".endswith(IDLE)] == []
+
+
+def test_resnet18_is_covered_to_the_last_parameter() -> None:
+    """The published size, and the number in the coverage line."""
+    module = resnet18().eval()
+    layout = ng.trace(module, torch.randn(1, 3, 64, 64))
+    assert sum(p.size for p in layout.parameters if not p.buffer) == 11_689_512
+    assert [atom.size for atom in layout.free_atoms].count(64) == 3  # a stream and two insides
+
+
+def test_an_answer_can_be_picked() -> None:
+    """What the chosen output does not depend on is free as well, or refused: never read wrongly."""
+
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.left, self.right = nn.Linear(3, 5), nn.Linear(5, 2), nn.Linear(5, 4)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            x = torch.tanh(self.first(x))
+            return {"left": self.left(x), "right": self.right(x)}
+
+    module, x = Two().double(), torch.randn(6, 3, dtype=torch.float64)
+    layout = ng.trace(module, x, output=lambda found: found["left"])
+    assert_same_function(module, layout, x)
+    assert layout.program is not None
+    (answer,) = layout.program.outputs(module.state_dict(), x)
+    assert torch.equal(answer, module(x)["left"])
+    both = ng.trace(module, x).program
+    assert both is not None
+    assert len(pytree.tree_leaves(both.outputs(module.state_dict(), x))) == 2

@@ -1,0 +1,75 @@
+"""What is known of dimensions: sizes stay, what was joined stays joined, and nothing fixed becomes free."""
+
+from math import prod
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neural_graphs.errors import LayoutError
+from neural_graphs.tracing.terms import Var, chained, fix, flat, new, plain, size, split, unify
+from neural_graphs.tracing.values import Value, broadcast, reshaped
+
+FACTORS = st.lists(st.integers(2, 3), min_size=1, max_size=4)
+
+
+@given(FACTORS, st.data())
+def test_reshaping_there_and_back_joins_every_factor(factors: list[int], data: st.DataObject) -> None:
+    """A dimension split into factors and merged again in other places has the factors that all shapes agree on."""
+    whole = new(prod(factors))
+    first = reshaped((whole,), factors)
+    cut = data.draw(st.integers(1, len(factors)))
+    second = reshaped((whole,), (prod(factors[:cut]), prod(factors[cut:])))
+    assert flat(whole) == tuple(var for dim in first for var in flat(dim))
+    assert [size(dim) for dim in second] == [prod(factors[:cut]), prod(factors[cut:])]
+    assert flat(second[0]) + flat(second[1]) == flat(whole)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.data())
+def test_parts_of_a_chain_are_what_it_was_made_of(sizes: list[int], data: st.DataObject) -> None:
+    parts = [new(count) for count in sizes]
+    whole = chained(parts)
+    ends = [sum(sizes[: place + 1]) for place in range(len(sizes))]
+    assert [flat(part) for part in split(whole, ends)] == [flat(part) for part in parts]
+    other = new(sum(sizes))
+    cut = data.draw(st.integers(1, sum(sizes)))
+    pieces = split(other, sorted({cut, sum(sizes)}))
+    unify(whole, other)
+    assert sum(size(piece) for piece in pieces) == size(whole)
+    assert {var for piece in pieces for var in plain(piece)} == set(plain(whole))
+
+
+@given(FACTORS)
+def test_what_is_fixed_fixes_what_it_is_joined_to(factors: list[int]) -> None:
+    free, tied = new(prod(factors)), [new(count) for count in factors]
+    unify(free, [var for term in tied for var in term])
+    fix(tied[-1])
+    assert [var.fixed for var in plain(free)] == [False] * (len(factors) - 1) + [True]
+
+
+def test_dimensions_that_do_not_line_up_stay_where_they_are() -> None:
+    first, second = (*new(4), *new(6)), (*new(6), *new(4))
+    unify(first, second)
+    assert all(var.fixed for var in (*plain(first), *plain(second)))
+
+
+def test_different_sizes_are_refused() -> None:
+    with pytest.raises(LayoutError, match="6 and 5 places"):
+        unify(new(6), new(5))
+
+
+def test_broadcasting_joins_from_the_end() -> None:
+    one, other = Value((new(4), new(3))), Value((new(3),))
+    assert broadcast([one, other]) == one.dims
+    assert flat(other.dims[0]) == flat(one.dims[1])
+
+
+def test_equal_parts_of_a_chain_become_places_of_a_factor() -> None:
+    """Two halves viewed as two rows (a channel shuffle): another variable at each place of the first one."""
+    halves = [new(4), new(4)]
+    whole = chained(halves)
+    rows, columns = reshaped((whole,), (2, 4))
+    (owner,), (inner,) = rows, columns
+    assert owner.fixed and inner.by is not None
+    assert [flat(part) for part in inner.by] == [flat(half) for half in halves]
+    assert isinstance(owner, Var) and flat((inner.owner,)) == (owner,)  # type: ignore[arg-type]
