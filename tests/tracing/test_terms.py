@@ -60,7 +60,7 @@ def test_different_sizes_are_refused() -> None:
 
 def test_broadcasting_joins_from_the_end() -> None:
     one, other = Value((new(4), new(3))), Value((new(3),))
-    assert broadcast([one, other]) == one.dims
+    assert broadcast([one, other]) == tuple(map(flat, one.dims))
     assert flat(other.dims[0]) == flat(one.dims[1])
 
 

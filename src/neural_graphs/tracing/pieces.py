@@ -76,20 +76,17 @@ def pieces_of(source: "Source", dims: Sequence[Term]) -> Pieces:
     for dim in range(len(dims)):
         stride = prod(shape[dim + 1 :])
         found = [
-            (_further(piece, dim, start, inner, stride, len(boxes) > 1), pins)
+            (_further(piece, dim, start, inner, stride), pins)
             for piece, before in found
-            for boxes in [_boxes(dims[dim], before, owners)]
-            for start, inner, pins in boxes
+            for start, inner, pins in _boxes(dims[dim], before, owners)
         ]
-    return sorted((piece for piece, _ in found), key=lambda piece: piece.offset)
+    return recut(sorted((piece for piece, _ in found), key=lambda piece: piece.offset))
 
 
-def _further(
-    piece: Piece, dim: int, start: int, inner: Sequence[tuple[Var, int]], stride: int, cut: bool
-) -> Piece:  # fmt: skip
+def _further(piece: Piece, dim: int, start: int, inner: Sequence[tuple[Var, int]], stride: int) -> Piece:
     legs = (*piece.legs, *(Leg(dim, var, step, step * stride) for var, step in inner))
     starts = (*piece.starts[:dim], start, *piece.starts[dim + 1 :])
-    return Piece(piece.source, starts, legs, piece.offset + start * stride, piece.cut | ({dim} if cut else set()))
+    return Piece(piece.source, starts, legs, piece.offset + start * stride)
 
 
 Box = tuple[int, tuple[tuple[Var, int], ...], dict[Var, int]]  # start, variables with steps, pinned owners
@@ -165,15 +162,18 @@ def recut(pieces: Pieces) -> Pieces:
 
 
 def sliced(pieces: Pieces, dim: int, start: int, stop: int) -> Pieces:
-    """Places `start` to `stop` of a dimension; pieces lie inside or outside as a whole."""
+    """Places `start` to `stop` of a dimension. Raises LayoutError where they are some of the neurons of a piece only."""
     found = []
     for p in pieces:
+        first = p.starts[dim]
+        last = first + sum((leg.size - 1) * leg.step for leg in p.along(dim))
+        inside, outside = start <= first and last < stop, last < start or stop <= first
+        if p.along(dim) and not (inside or outside):
+            raise LayoutError(f"places {start} to {stop} of neurons that were not told apart are read")
         if dim not in p.cut:
-            if p.along(dim):
-                raise LayoutError(f"places {start} to {stop} of neurons that were not told apart are read")
             found.append(p)
-        elif start <= p.starts[dim] < stop:
-            found.append(replace(p, starts=(*p.starts[:dim], p.starts[dim] - start, *p.starts[dim + 1 :])))
+        elif not outside:
+            found.append(replace(p, starts=(*p.starts[:dim], max(first - start, 0), *p.starts[dim + 1 :])))
     return recut(found)
 
 
@@ -201,12 +201,12 @@ def selected(pieces: Pieces, dim: int, place: int) -> Pieces:
     for p in pieces:
         rest, offset = place - p.starts[dim], p.offset
         for leg in p.along(dim):
-            index = min(rest // leg.step, leg.size - 1)
+            index = max(0, min(rest // leg.step, leg.size - 1))
             rest, offset = rest - index * leg.step, offset + index * leg.stride
         legs = tuple(replace(leg, dim=leg.dim - (leg.dim > dim)) for leg in p.legs if leg.dim != dim)
         starts, cut = (*p.starts[:dim], *p.starts[dim + 1 :]), frozenset(d - (d > dim) for d in p.cut if d != dim)
         found.append(replace(p, legs=legs, offset=offset, starts=starts, cut=cut))
-        lacking.append((rest if rest >= 0 else place + 1) if dim in p.cut else 0)
+        lacking.append(0 if dim not in p.cut else rest if place >= p.starts[dim] else place + 1)
     nearest = min(lacking)  # what is left over are places between neurons, fewest in the part that holds this one
     return [p for p, rest in zip(found, lacking, strict=True) if rest == nearest]
 
