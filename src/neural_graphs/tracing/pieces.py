@@ -162,7 +162,7 @@ def recut(pieces: Pieces) -> Pieces:
 
 
 def sliced(pieces: Pieces, dim: int, start: int, stop: int) -> Pieces:
-    """Places `start` to `stop` of a dimension. Raises LayoutError where they are some of the neurons of a piece only."""
+    """Places `start` to `stop` of a dimension. Raises LayoutError where they are some neurons of a piece only."""
     found = []
     for p in pieces:
         first = p.starts[dim]
