@@ -28,12 +28,12 @@ def network_graph(networks: Networks, *, title: str = "") -> Figure:
         raise LayoutError(f"a picture shows one network, got {len(networks)}; choose one, as in networks[0]")
     networks = networks[0]
     layout = networks.layouts[0]
-    tensors = {name: tensor.detach().double().cpu().numpy() for name, tensor in networks.state_dicts()[0].items()}
+    values = networks.vectors()[0].detach().double().cpu().numpy()
     figure = Figure(figsize=(2.5 * len(layout.groups) + 0.6, 5.2), layout="constrained")
     axes = figure.subplots()
     places = _places(layout)
-    _draw_weights(axes, layout, tensors, places)
-    _draw_neurons(axes, layout, tensors, places)
+    _draw_weights(axes, layout, values, places)
+    _draw_neurons(axes, layout, values, places)
     for column, group in enumerate(layout.groups):
         axes.text(column, -1.13, _caption(group), ha="center", va="top", fontsize=10, color=INK, linespacing=1.4)
     axes.set(xlim=(-0.25, len(layout.groups) - 0.75), ylim=(-1.36, 1.06))
@@ -65,9 +65,7 @@ def _places(layout: Layout) -> NDArray[np.float64]:
     return places
 
 
-def _draw_weights(
-    axes: Axes, layout: Layout, tensors: dict[str, NDArray[np.float64]], places: NDArray[np.float64]
-) -> None:
+def _draw_weights(axes: Axes, layout: Layout, values: NDArray[np.float64], places: NDArray[np.float64]) -> None:
     """Lines block by block, the strongest on top; strength is faded so that the strong ones stand out."""
     sources, targets = layout.ends
     for block, chosen in zip(layout.blocks, layout.weight_slices, strict=True):
@@ -77,7 +75,7 @@ def _draw_weights(
             skips = LineCollection(lines[visible], colors=GREY, linewidths=0.8, linestyles=(0, (4, 3)), zorder=1)
             axes.add_collection(skips)
             continue
-        kernels = tensors[block.parameter].reshape(len(lines), -1)
+        kernels = values[layout.numbers(block)]
         strength = np.linalg.norm(kernels, axis=1)
         value = (np.copysign(strength, kernels.sum(1)) / max(strength.max(), 1e-30))[visible]
         order = np.argsort(np.abs(value))
@@ -89,13 +87,11 @@ def _draw_weights(
         axes.add_collection(LineCollection(lines[visible][order], colors=colours, linewidths=widths, zorder=2))
 
 
-def _draw_neurons(
-    axes: Axes, layout: Layout, tensors: dict[str, NDArray[np.float64]], places: NDArray[np.float64]
-) -> None:
+def _draw_neurons(axes: Axes, layout: Layout, values: NDArray[np.float64], places: NDArray[np.float64]) -> None:
     for group, chosen in zip(layout.groups, layout.neuron_slices, strict=True):
         where = places[chosen]
         visible = np.isfinite(where).all(1)
-        bias = tensors[group.bias] if group.bias else np.zeros(group.size)
+        bias = values[layout.bias_numbers(group)] if group.bias else np.zeros(group.size)
         colours = SIGNED(0.5 + 0.5 * bias / max(np.abs(bias).max(), 1e-30))[visible]
         size = 130 if visible.sum() < 12 else 34
         x, y = where[visible].T
