@@ -43,7 +43,8 @@ class Family:
     `activations` the kinds that occur in hidden groups, `log_degree` the mean of `log(in-degree + 1)` over neurons
     (δ of PNA), `statistics` those of the training networks, if they are to be standardised, `size` the most parameters
     any network has. `weight_kinds` and `neuron_kinds` are those of blocks and groups, where there is more than one;
-    `ordered` tells whether hidden groups have fixed places (positions, vocabularies), which must be told apart.
+    `ordered` tells whether hidden groups have fixed places (positions, vocabularies), which must be told apart;
+    `end_groups` are the most groups of inputs and outputs together.
     """
 
     inputs: int
@@ -57,6 +58,7 @@ class Family:
     weight_kinds: tuple[str, ...] = ()
     neuron_kinds: tuple[str, ...] = ()
     ordered: bool = False
+    end_groups: int = 2
 
     @classmethod
     def of(cls, layouts: Iterable[Layout], statistics: Statistics | None = None) -> "Family":
@@ -81,12 +83,13 @@ class Family:
             any(
                 atom.size > 1 and not atom.free for groups in hidden for group in groups for atom in group.axis.atoms()
             ),
+            max(len(layout.groups) - len(groups) for layout, groups in zip(every, hidden, strict=True)),
         )
 
     @property
     def groups(self) -> int:
-        """The most groups after the inputs."""
-        return self.hidden_groups + 1
+        """The most groups after the first."""
+        return self.hidden_groups + self.end_groups - 1
 
     @property
     def kernel_size(self) -> int:

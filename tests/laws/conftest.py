@@ -13,6 +13,7 @@ from neural_graphs.layout import Layout, MaxPool
 from neural_graphs.networks import Networks
 from neural_graphs.nn import NGGNN, NGT, Metanetwork, NGGNNEditor, NGTEditor
 from neural_graphs.wiring import AllPairs, Looped
+from tests.laws.intricate import INTRICATE
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ class Case:
         generator = torch.Generator().manual_seed(seed)
         each = self.layouts * 3 if len(self.layouts) == 1 else self.layouts
         vectors = [0.3 * torch.randn(1, layout.size, generator=generator, dtype=torch.float64) for layout in each]
+        for vector, layout in zip(vectors, each, strict=True):
+            for carried in (parameter.name for parameter in layout.parameters if parameter.dtype):
+                vector[:, layout.slices[carried]] = 0  # whole numbers that no metanetwork reads or writes
         return Networks.cat([Networks(vector, layout) for vector, layout in zip(vectors, each, strict=True)])
 
     @property
@@ -106,8 +110,11 @@ class Case:
         return torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-CASES = [Case(name, (layout,)) for name, layout in REGULAR.items()]
-CASES += [Case(name, tuple(layouts)) for name, layouts in MIXED.items()]
+MIXED_INTRICATE = [REGULAR["MLP"], INTRICATE["grouped convolutions"], *INTRICATE.values()]
+RUNNABLE = [Case(name, (layout,)) for name, layout in REGULAR.items()]
+RUNNABLE += [Case(name, tuple(layouts)) for name, layouts in MIXED.items()]
+ONE_LAYOUT = [*RUNNABLE[: len(REGULAR)], *(Case(name, (layout,)) for name, layout in INTRICATE.items())]
+CASES = [*RUNNABLE, *ONE_LAYOUT[len(REGULAR) :], Case("mixed intricate", tuple(MIXED_INTRICATE))]
 NAMED = {case.name: case for case in CASES}
 
 
@@ -117,7 +124,13 @@ def case(request: pytest.FixtureRequest) -> Case:
     return request.param
 
 
-@pytest.fixture(params=[NAMED[name] for name in REGULAR], ids=lambda case: case.name)
+@pytest.fixture(params=RUNNABLE, ids=lambda case: case.name)
+def runnable_case(request: pytest.FixtureRequest) -> Case:
+    """Every kind of batch whose layouts say how their networks are run."""
+    return request.param
+
+
+@pytest.fixture(params=ONE_LAYOUT, ids=lambda case: case.name)
 def regular_case(request: pytest.FixtureRequest) -> Case:
     """Every regular batch."""
     return request.param

@@ -36,11 +36,14 @@ def test_symmetries_act_there(case, backbone, generator: torch.Generator) -> Non
     assert_equivariant(backbone.editor(case.family).to(DEVICE), networks, generator)
 
 
-def test_networks_run_there(case) -> None:
-    networks = case.networks()
+def test_networks_run_there(runnable_case) -> None:
+    networks = runnable_case.networks()
     for place in range(len(networks)):
-        expected = networks[place].run(case.inputs(place))
-        assert relative_error(networks[place].to(DEVICE).run(case.inputs(place).to(DEVICE)).cpu(), expected) < 1e-10
+        expected = networks[place].run(runnable_case.inputs(place))
+        assert (
+            relative_error(networks[place].to(DEVICE).run(runnable_case.inputs(place).to(DEVICE)).cpu(), expected)
+            < 1e-10
+        )
 
 
 def answer_and_gradient(metanetwork: torch.nn.Module, networks: Networks) -> list[torch.Tensor]:

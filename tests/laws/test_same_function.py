@@ -13,17 +13,17 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return request.param
 
 
-def test_moved_networks_compute_the_same(case, kind: Kind, generator: torch.Generator) -> None:
-    networks = case.networks()
+def test_moved_networks_compute_the_same(runnable_case, kind: Kind, generator: torch.Generator) -> None:
+    networks = runnable_case.networks()
     moved = sample_symmetry(networks, generator, kind).act(networks)
     for place in range(len(networks)):
-        assert_same_function(moved[place], networks[place], case.inputs(place), 1e-12)
+        assert_same_function(moved[place], networks[place], runnable_case.inputs(place), 1e-12)
 
 
-def test_moved_gradients_are_gradients_of_the_moved(case, generator: torch.Generator) -> None:
-    networks = case.networks()
+def test_moved_gradients_are_gradients_of_the_moved(runnable_case, generator: torch.Generator) -> None:
+    networks = runnable_case.networks()
     symmetry = sample_symmetry(networks, generator)
-    actual, expected = gradient(case, symmetry.act(networks)), symmetry.act(gradient(case, networks))
+    actual, expected = gradient(runnable_case, symmetry.act(networks)), symmetry.act(gradient(runnable_case, networks))
     torch.testing.assert_close(actual.values, expected.values, rtol=1e-10, atol=1e-12)
 
 
