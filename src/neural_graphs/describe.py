@@ -166,9 +166,13 @@ def _weights(layout: Layout) -> str:
 
 
 def _kind(layout: Layout, place: int, block: Block) -> tuple[str, str]:
-    own = type(block.operator).__name__.lower()
-    kind = block.kind or ("structural" if block.parameter is None else own)
+    kind = weight_kind(block)
     return f"{kind}, shared" if block.shared else kind, layout.tables[place].kind
+
+
+def weight_kind(block: Block) -> str:
+    """What the weights of a block are: its kind, in layouts made by hand its operator, or `structural`."""
+    return block.kind or ("structural" if block.parameter is None else type(block.operator).__name__.lower())
 
 
 def _kernels(blocks: Sequence[Block]) -> str:
