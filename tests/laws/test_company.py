@@ -1,10 +1,13 @@
 """Companions and two roads: neither the other networks of a batch nor the way it is stored changes an answer."""
 
+import numpy as np
 import torch
 
 from neural_graphs.family import Family
 from neural_graphs.networks import Networks
 from neural_graphs.testing import assert_batch_independent
+from neural_graphs.topology import Topology
+from neural_graphs.wiring import Forward
 
 
 def test_the_same_alone_among_equals_and_among_strangers(case, strangers, backbone) -> None:
@@ -35,6 +38,17 @@ def test_probed_networks_agree_too(inr, backbone) -> None:
         ragged = answer_and_gradients(metanetwork, Networks(networks.values.flatten(), networks.layouts))
         for name in regular:
             torch.testing.assert_close(regular[name], ragged[name].reshape(regular[name].shape), rtol=1e-9, atol=1e-9)
+
+
+def test_numbers_of_weights_are_parted_as_their_kernels(case) -> None:
+    networks = case.networks()
+    topology = Topology.of(networks, Forward())
+    found = topology.weight_index(lambda layout: np.arange(layout.weights))
+    layouts = networks.layouts[:1] if networks.regular else networks.layouts
+    every = torch.cat([torch.arange(layout.weights) for layout in layouts])[:, None]
+    parts = topology.by_kernel(every[None] if networks.regular else every)
+    for index, part, kernels in zip(found, parts, topology.kernels(networks), strict=True):
+        assert torch.equal(index, part.reshape(-1)) and len(index) == kernels.values.shape[-2]
 
 
 def answer_and_gradients(metanetwork: torch.nn.Module, networks: Networks) -> dict[str, torch.Tensor]:

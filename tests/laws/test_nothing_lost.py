@@ -15,6 +15,8 @@ from neural_graphs.testing import (
     assert_not_too_symmetric,
     assert_nothing_idle,
 )
+from tests.laws.conftest import BACKBONES
+from tests.laws.intricate import INTRICATE
 
 LAYOUT = Layout.mlp((2, 4, 3), activation="sine")
 
@@ -66,6 +68,14 @@ def neuron_wise(networks: Networks, generator: torch.Generator) -> Networks:
 
 def test_editors_learn_to_return_what_they_read(sixteen: Networks, backbone) -> None:
     assert_learns_identity(backbone.editor(Family.of([LAYOUT]), sigma=0.5), sixteen)
+
+
+def test_packed_and_nested_networks_too(generator: torch.Generator) -> None:
+    """Query, key and value are read and written through windows of one tensor."""
+    layout = INTRICATE["attention"]
+    networks = Networks(0.3 * torch.randn(3, layout.size, generator=generator, dtype=torch.float64), layout)
+    editor = next(b for b in BACKBONES if b.name == "NG-GNN both ways").editor(Family.of([layout]), sigma=0.5)
+    assert_learns_identity(editor, networks, steps=100, rate=0.02)
 
 
 def test_editors_learn_to_rescale_neuron_by_neuron(sixteen: Networks, backbone, generator: torch.Generator) -> None:

@@ -187,7 +187,7 @@ class TranslateDeep(Transform):
 
 
 class Noise(Transform):
-    """Gaussian noise of `scale` times the standard deviation of each tensor of each network."""
+    """Gaussian noise of `scale` times the standard deviation of each trained tensor of each network."""
 
     exact = False
 
@@ -198,7 +198,8 @@ class Noise(Transform):
         noise = torch.randn(networks.values.shape, generator=generator, device=generator.device).to(networks.values)
         parts = [networks.values[:, where] for where in networks.layout.slices.values()]
         spread = [part.std(dim=1, correction=0, keepdim=True).expand_as(part) for part in parts]
-        return networks.with_values(networks.values + self.scale * noise * torch.cat(spread, dim=1))
+        amounts = torch.cat(spread, dim=1).masked_fill(_untrained(networks), 0.0)
+        return networks.with_values(networks.values + self.scale * noise * amounts)
 
 
 class Dropout(Transform):
@@ -211,7 +212,7 @@ class Dropout(Transform):
 
     def __call__(self, networks: Networks, generator: Generator) -> Networks:
         kept = _uniform(generator, networks, networks.layout.size, low=0.0) >= self.p
-        return networks.with_values(networks.values * (kept | _biases(networks)))
+        return networks.with_values(networks.values * (kept | _biases(networks) | _untrained(networks)))
 
 
 # -- parts ---------------------------------------------------------------------------------------------------------
@@ -238,8 +239,14 @@ def _biases(networks: Networks) -> Bool[Tensor, " size"]:
     mask = torch.zeros(networks.layout.size, dtype=torch.bool, device=networks.values.device)
     for group in networks.layout.groups:
         if group.bias is not None:
-            mask[networks.layout.slices[group.bias]] = True
+            mask[torch.from_numpy(networks.layout.bias_numbers(group))] = True
     return mask
+
+
+def _untrained(networks: Networks) -> Bool[Tensor, " size"]:
+    """Mark running statistics, and whole numbers that are carried along, in the flat vector."""
+    each = [torch.full((p.size,), p.buffer or bool(p.dtype)) for p in networks.layout.parameters]
+    return torch.cat(each).to(networks.values.device)
 
 
 def _identity(networks: Networks) -> Float[Tensor, "networks inputs inputs"]:
