@@ -1,7 +1,8 @@
 """`read_checkpoint`: a module with its weights, and inputs to trace it with, from files and folders of all formats."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -19,21 +20,21 @@ class Checkpoint(NamedTuple):
     inputs: Inputs
 
 
-class Format(Protocol):
+class Format(ABC):
     """One way in which networks are stored."""
 
     name: str
 
+    @abstractmethod
     def recognises(self, path: Path) -> bool:
         """Whether a path looks like this format; nothing is read but names."""
-        ...
 
+    @abstractmethod
     def read(self, path: Path, module: Source | None, inputs: Inputs | None) -> Checkpoint:
         """The network. Raises CheckpointError naming the file, and the tensor or what else is wrong."""
-        ...
 
 
-class Onnx:
+class Onnx(Format):
     """An `.onnx` file: weights and operators, which are run as they stand."""
 
     name = ".onnx file"
@@ -49,7 +50,7 @@ class Onnx:
         return Checkpoint(OnnxModule(graph).eval(), example(graph) if inputs is None else inputs)
 
 
-class HuggingFace:
+class HuggingFace(Format):
     """A folder with `config.json` and `model.safetensors` (or an index of shards)."""
 
     name = "Hugging Face folder (config.json, model.safetensors)"
@@ -65,7 +66,7 @@ class HuggingFace:
         return Checkpoint(model, example(model) if inputs is None else inputs)
 
 
-class Tensors:
+class Tensors(Format):
     """A state dict in `.safetensors`, its index of shards, `.pt` or `.pth`: tensors only, so a module is needed."""
 
     name = "state dict (.safetensors, .pt, .pth) with its module"

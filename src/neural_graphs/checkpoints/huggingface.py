@@ -1,6 +1,8 @@
 """Models in folders as Hugging Face's libraries save them: `config.json` and `model.safetensors`, read offline."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +29,34 @@ def read_model(folder: Path) -> nn.Module:
     if not any((folder / name).is_file() for name in WEIGHTS):
         raise CheckpointError(f"{folder} holds no {WEIGHTS[0]}; save the model with save_pretrained")
     try:
-        model, said = kind.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32,
-            output_loading_info=True, ignore_mismatched_sizes=True,
-        )  # fmt: skip
+        with _quiet():
+            model, said = kind.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32,
+                output_loading_info=True, ignore_mismatched_sizes=True,
+            )  # fmt: skip
     except Exception as error:  # transformers raises many kinds, for configs and damaged files
         raise CheckpointError(f"{folder} cannot be read as a {kind.__name__}: {reason(error)}") from error
     _check_loaded(folder, said)
     check_finite(model.state_dict(), folder)
     model.config.use_cache = False
     return model.eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without bars and reports of transformers: what does not fit is an error here."""
+    from transformers.utils import logging as theirs
+
+    logging: Any = theirs  # some of it has no annotations
+    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity(logging.ERROR + 10)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _architecture(config: Path) -> str:

@@ -1,6 +1,5 @@
 """Networks in files of their own: read by a layout, written back in the form they came in."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from neural_graphs.checkpoints.tensors import StateDict, read_tensors
 from neural_graphs.errors import CheckpointError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.zoo.foreign import place
+from neural_graphs.zoo.foreign import in_order
 from neural_graphs.zoo.manifest import write_whole
 
 
@@ -24,7 +23,7 @@ def as_network(state: StateDict, layouts: Sequence[Layout], path: Path) -> Netwo
     if layout is not None:
         return Networks.from_state_dicts([{ours: state[own] for ours, own in names.items()}], layout, [str(path)])
     found = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in state.items())
-    expected = " or ".join(str(layout) for layout in layouts)
+    expected = " or ".join(format(layout) for layout in layouts)
     raise CheckpointError(f"{path}: expected a network {expected}; got tensors {found}")
 
 
@@ -34,11 +33,7 @@ def names_in(state: StateDict, layout: Layout) -> dict[str, str]:
     They may have the same names in any order. Other names are taken layer by layer, by the numbers in them, weights
     before biases (`net.0.linear.weight`; safetensors keeps no order), and as they stand where there are no numbers.
     """
-    own = list(state)
-    if set(own) == set(layout.shapes):
-        own = list(layout.shapes)
-    elif all(re.search(r"\d", name) for name in own):
-        own.sort(key=lambda name: (place(name), not name.endswith("weight")))
+    own = list(layout.shapes) if set(state) == set(layout.shapes) else in_order(state)
     if [tuple(state[name].shape) for name in own] != list(layout.shapes.values()):
         return {}
     return dict(zip(layout.shapes, own, strict=True))

@@ -1,7 +1,7 @@
 """Networks from files of other projects: read without running code from them, tensors named and ordered our way."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -56,3 +56,14 @@ def place(layer: str) -> tuple[bool, list[int]]:
     """Where a layer or a tensor comes by the numbers in its name, as a key to sort by; those without one come last."""
     numbers = [int(number) for number in re.findall(r"\d+", layer)]
     return not numbers, numbers
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Tensors layer by layer by the numbers in their names, weights before biases (safetensors keeps no order).
+
+    They stay as they are where a name has no number.
+    """
+    names = list(names)
+    if not all(re.search(r"\d", name) for name in names):
+        return names
+    return sorted(names, key=lambda name: (place(name), not name.endswith("weight")))

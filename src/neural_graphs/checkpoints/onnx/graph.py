@@ -11,7 +11,7 @@ from neural_graphs.checkpoints.tensors import reason
 from neural_graphs.errors import CheckpointError
 
 ELEMENTWISE = frozenset({"Add", "And", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
-ELEMENTWISE |= {"Max", "Min", "Mul", "Or", "Pow", "Sub", "Where"}
+ELEMENTWISE |= {"Max", "Min", "Mod", "Mul", "Or", "Pow", "Sub", "Where"}
 SETTINGS = frozenset({"Clip", "ConstantOfShape", "Pad", "Range", "Resize", "Tile", "Upsample"})
 WEIGHED = frozenset({"Conv", "ConvTranspose", "Gemm", "Linear", "MatMul", "BatchNormalization", "LayerNormalization"})
 WEIGHED |= {"RMSNormalization", "GroupNormalization", "InstanceNormalization", "PRelu", "Einsum"}

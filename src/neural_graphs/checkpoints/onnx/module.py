@@ -58,12 +58,12 @@ class OnnxModule(nn.Module):
             of_weight = node.operator in ("Shape", "Size") and node.inputs[0] in weights
             if of_weight or all(not name or name in self.constants for name in node.inputs):
                 made = self._run(node, {**weights, **self.constants} if of_weight else self.constants)
-                self.constants.update(zip(node.outputs, made, strict=False))  # type: ignore[arg-type]
+                self.constants.update(zip(node.outputs, made, strict=False))
             else:
                 left.append(node)
         return tuple(left)
 
-    def _run(self, node: Node, values: Mapping[str, Value]) -> tuple[Value, ...]:
+    def _run(self, node: Node, values: Mapping[str, Any]) -> tuple[Any, ...]:
         """The outputs of a node."""
         unknown = [name for name in node.inputs if name and name not in values]
         if unknown:

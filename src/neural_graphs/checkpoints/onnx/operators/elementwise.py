@@ -122,7 +122,7 @@ def leaky_relu(x: Tensor, *, alpha: float = 0.01) -> Tensor:
 @operator("PRelu")
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
     """`x`, or `slope · x` below 0; one slope, or one per channel (dimension 1)."""
-    per_channel = slope.ndim == x.ndim - 1 and slope.numel() == slope.shape[0]  # (C, 1, 1)
+    per_channel = slope.ndim >= x.ndim - 1 and slope.shape[1 - x.ndim] == slope.numel()  # (C, 1, 1) or (1, C, 1, 1)
     return F.prelu(x, slope.reshape(-1)) if per_channel or slope.numel() == 1 else torch.where(x < 0, slope * x, x)
 
 

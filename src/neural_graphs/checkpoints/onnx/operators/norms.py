@@ -52,9 +52,3 @@ def group_norm(x: Tensor, scale: Value, bias: Value, *, num_groups: int, epsilon
 def lp_norm(x: Tensor, *, axis: int = -1, p: int = 2) -> Tensor:
     """A vector divided by its length."""
     return x / torch.linalg.vector_norm(x, p, axis, keepdim=True)
-
-
-@operator("LRN")
-def local_response_norm(x: Tensor, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0) -> Tensor:
-    """Local response norm over `size` neighbouring channels."""
-    return F.local_response_norm(x, size, alpha, beta, bias)

@@ -113,7 +113,7 @@ def resize(x: Tensor, *inputs: Value | None, mode: str = "nearest", nearest_mode
            exclude_outside: int = 0, extrapolation_value: float = 0.0,
            keep_aspect_ratio_policy: str = "stretch") -> Tensor:  # fmt: skip
     """More or fewer places, nearest or interpolated, as torch's `interpolate` does it."""
-    scales, sizes = ([None] * (3 - len(inputs)) + list(inputs))[-2:] if len(inputs) > 1 else (inputs[0], None)
+    _, scales, sizes = (None, *inputs, None) if len(inputs) == 1 else (*inputs, None)[:3]  # before version 11 no region
     corners = coordinate_transformation_mode == "align_corners"
     usual = {"nearest": ("asymmetric",), "linear": ("half_pixel", "pytorch_half_pixel", "align_corners"),
              "cubic": ("half_pixel", "pytorch_half_pixel", "align_corners")}  # fmt: skip

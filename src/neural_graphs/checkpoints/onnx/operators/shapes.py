@@ -126,9 +126,19 @@ def slices(x: Tensor, first: Value | None = None, last: Value | None = None, ove
             x = x.flip(dim)
         elif step < 1:
             raise CheckpointError(f"a slice with step {step} is not read")
+        elif step == 1 and min(b, x.shape[dim]) - a == 1 and a >= 0:  # one place: most often squeezed next
+            x = x.select(dim, a).unsqueeze(dim)
         else:
             index[dim] = slice(a, b, step)
     return x[tuple(index)]
+
+
+@operator("GatherND")
+def gather_nd(data: Tensor, indices: Value, *, batch_dims: int = 0) -> Tensor:
+    """The entries at indices of several dimensions, which the last dimension of `indices` counts."""
+    if batch_dims:
+        raise CheckpointError("looking up in several dimensions batch by batch is not read")
+    return data[tensor(indices, data).unbind(-1)]
 
 
 @operator("Expand")
