@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import NeuronPermutation
+from neural_graphs.testing import assert_same_function
+from tests.tracing.broken import freed
+from tests.tracing.models.everything import EXAMPLES
 from tests.tracing.traced import traced
 
 
@@ -222,6 +226,28 @@ def test_gpt() -> None:
     same(traced("GPT").layout, expected)
 
 
+def test_experts() -> None:
+    """Experts change places as wholes, with their row of the gate; the hidden neurons of each are its own."""
+    expected = [free(5, "enter gate w1"), free(3, "gate w1 b1 w2"), free(7, "w1 b1 w2", within=(3,))]
+    same(traced("mixture of experts").layout, expected)
+
+
+def test_learned_queries() -> None:
+    """The mean over the queries does not know their order; values of the input are a group of their own."""
+    q, k, v, bias = (
+        f"attention.{name}" for name in ("q_proj_weight", "k_proj_weight", "v_proj_weight", "in_proj_bias")
+    )
+    expected = [
+        free(5, "queries"),
+        free(12, f"queries norm {q} attention.out_proj head"),
+        free(10, f"enter {k} {v}"),
+        free(3, f"{q} {k} {v} {bias} attention.out_proj"),
+        free(4, f"{q} {k} {bias}", within=(3,)),
+        free(4, f"{v} {bias} attention.out_proj", within=(3,)),
+    ]
+    same(traced("learned queries").layout, expected)
+
+
 @pytest.mark.parametrize("name", ["transformers Llama", "transformers GPT-2", "transformers BERT"])
 def test_the_same_in_other_peoples_code(name: str) -> None:
     """Sizes and nesting as the configuration has them: streams, heads, dimensions within heads, hidden neurons."""
@@ -233,3 +259,15 @@ def test_the_same_in_other_peoples_code(name: str) -> None:
     around = {"transformers Llama": [(16, ())], "transformers GPT-2": [(12, ())], "transformers BERT": [(12, ())] * 2}
     expected = sorted([*around[name], *layers, *layers])
     assert sorted((group.size, group.within) for group in found(traced(name).layout)) == expected
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_what_is_fixed_must_be(name: str) -> None:
+    """Vocabularies, places and rotary dimensions are fixed for a reason: set free, they change the function."""
+    one = traced(name)
+    ends = {atom for group in one.layout.groups if group.role != "hidden" for atom in group.axis.atoms()}
+    atoms = dict.fromkeys(atom for group in one.layout.groups for atom in group.axis.atoms())
+    for atom in atoms:
+        if not atom.free and atom.size > 1 and atom not in ends:
+            with pytest.raises((AssertionError, LayoutError), match=r"changes the function|contradict|reorders"):
+                assert_same_function(one.module, freed(one.layout, atom), one.inputs, EXAMPLES[name].tolerance, draws=9)

@@ -6,26 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from neural_graphs.axes import Atom, Axis, Concat, Product
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout, Parameter
 from neural_graphs.testing import assert_same_function
+from tests.tracing.broken import changed, freed
 from tests.tracing.traced import Traced, traced
-
-
-def rename(axis: Axis, atoms: dict[Atom, Atom]) -> Axis:
-    match axis:
-        case Atom():
-            return atoms.get(axis, axis)
-        case Product(parts) | Concat(parts):
-            return replace(axis, parts=tuple(rename(part, atoms) for part in parts))
-    raise TypeError(f"{axis}")
-
-
-def changed(layout: Layout, atoms: dict[Atom, Atom], groups: tuple[str, ...] = ()) -> Layout:
-    """The layout with other atoms in these groups (in all, where none is named)."""
-    changed = (replace(g, axis=rename(g.axis, atoms)) if not groups or g.name in groups else g for g in layout.groups)
-    return replace(layout, groups=tuple(changed), program=layout.program)
 
 
 def prove(one: Traced, layout: Layout) -> None:
@@ -40,7 +25,7 @@ def test_a_fixed_atom_set_free_is_named() -> None:
     with pytest.raises(
         AssertionError, match=rf"output 0 of 1 \(4, 4\) is off by .*these free atoms do: {atom.name} \(4"
     ):
-        prove(one, changed(one.layout, {atom: replace(atom, free=True)}))
+        prove(one, freed(one.layout, atom))
 
 
 def test_a_fixed_atom_of_a_decoder_too() -> None:
@@ -49,7 +34,7 @@ def test_a_fixed_atom_of_a_decoder_too() -> None:
     (queries,) = (group for group in one.layout.groups if group.name == "layers.0.q")
     (atom,) = (atom for atom in queries.axis.atoms() if not atom.free)
     with pytest.raises(AssertionError, match=f"is off by .*these free atoms do: {atom.name}"):
-        prove(one, changed(one.layout, {atom: replace(atom, free=True)}))
+        prove(one, freed(one.layout, atom))
 
 
 def test_groups_that_must_move_together_are_not_untied() -> None:

@@ -1,6 +1,13 @@
 """All networks that tests trace."""
 
-from tests.tracing.models import attending, convolutional, huggingface, recurrent, resnets, small
+from tests.tracing.models import attending, convolutional, huggingface, recurrent, resnets, small, unusual
 
-OURS = [*small.EXAMPLES, *resnets.EXAMPLES, *convolutional.EXAMPLES, *attending.EXAMPLES, *recurrent.EXAMPLES]
+OURS = [
+    *small.EXAMPLES,
+    *resnets.EXAMPLES,
+    *convolutional.EXAMPLES,
+    *attending.EXAMPLES,
+    *recurrent.EXAMPLES,
+    *unusual.EXAMPLES,
+]
 EXAMPLES = {example.name: example for example in [*OURS, *huggingface.EXAMPLES]}

@@ -57,7 +57,9 @@ EXAMPLES = [
     ),
     classifier("RegNet", embedding_size=6, hidden_sizes=[16, 16, 20, 24], depths=[1, 2, 1, 1], groups_width=4),
     classifier("ConvNext", **STAGES),
-    classifier("MobileNetV2", depth_multiplier=0.25, min_depth=4, depth_divisible_by=4, image_size=32),
+    classifier(
+        "MobileNetV2", depth_multiplier=0.25, min_depth=4, depth_divisible_by=4, image_size=32, finegrained_output=False
+    ),
     classifier("EfficientNet", width_coefficient=0.25, depth_coefficient=0.2, hidden_dim=320, image_size=32),
     classifier("ViT", image_size=32, patch_size=8, **WIDTHS),
     classifier("Swin", image_size=32, patch_size=4, embed_dim=8, depths=[2, 1], num_heads=[2, 4], window_size=4),
