@@ -148,18 +148,25 @@ def ordered(draft: Draft) -> list[Neurons]:
 def nested(
     groups: Sequence[Neurons], within: Mapping[Var, frozenset[Var]], stored: Mapping[str, Stored], dims: Dims
 ) -> dict[Var, list[Var]]:
-    """For every free variable those it is nested in: they are wherever it is, in groups as in tensors."""
+    """For every free variable those it is nested in: they are wherever it is, once, in groups as in tensors.
+
+    Of two that are nested in each other the one that a group counts first is the outer one.
+    """
     found = {var: set(within.get(var, ())) for neurons in groups for var in neurons.vars}
-    together = [set(neurons.vars) for neurons in groups]
-    together += [{leg.var for leg in piece.legs} for name in stored for piece in pieces_of(stored[name], dims[name])]
+    together = [neurons.vars for neurons in groups]
+    together += [tuple(leg.var for leg in p.legs) for name in stored for p in pieces_of(stored[name], dims[name])]
     for present in together:
-        for var in present:
-            if var in found:
-                found[var] &= present
+        once = {var for var, times in Counter(present).items() if times == 1}
+        for var in set(present) & set(found):
+            found[var] &= once
     order = {var: place for place, var in enumerate(found)}
+
+    def outer(var: Var, other: Var) -> bool:
+        return other in order and (other.fixed or var not in found[other] or order[other] < order[var])
+
     return {
-        var: sorted((o for o in outer if o in order and (o.fixed or var not in found[o])), key=order.__getitem__)
-        for var, outer in found.items()
+        var: sorted((other for other in others if outer(var, other)), key=order.__getitem__)
+        for var, others in found.items()
         if not var.fixed
     }
 

@@ -1,5 +1,6 @@
 """What flows through a traced program: shapes as terms, and the record of which dimensions were seen together."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -48,12 +49,13 @@ class Record:
         return True
 
     def within(self) -> dict[Var, frozenset[Var]]:
-        """For every plain variable those that were present wherever it was."""
+        """For every plain variable those that were present, exactly once, wherever it was."""
         found: dict[Var, frozenset[Var]] = {}
         for dims in self.tensors:
-            present = frozenset(each for dim in dims for each in plain(dim))
-            for var in present:
-                found[var] = found[var] & present if var in found else present
+            often = Counter(each for dim in dims for each in plain(dim))
+            once = frozenset(var for var, times in often.items() if times == 1)
+            for var in often:
+                found[var] = found[var] & once if var in found else once
         return {var: others - {var} for var, others in found.items()}
 
 
