@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from neural_graphs.nn import Metanetwork as Metanetwork
     from neural_graphs.nn import NGGNNEditor as NGGNNEditor
     from neural_graphs.nn import NGTEditor as NGTEditor
+    from neural_graphs.plots import plot as plot
     from neural_graphs.symmetry import NeuronPermutation as NeuronPermutation
     from neural_graphs.symmetry import PositiveScale as PositiveScale
     from neural_graphs.symmetry import SignFlip as SignFlip
@@ -50,6 +51,7 @@ _HOME = {
     "assert_equivariant": "testing",
     "assert_invariant": "testing",
     "load_run": "tasks",
+    "plot": "plots",
     "shuffle": "symmetry",
     "symmetry_error": "testing",
     "testing": "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -177,6 +178,12 @@ class Networks:
 
         return run(self, x)
 
+    def to_pyg(self) -> Any:
+        """The networks as one batch of `torch_geometric` graphs, see `neural_graphs.interchange.to_pyg`."""
+        from neural_graphs.interchange import to_pyg
+
+        return to_pyg(self)
+
     def __repr__(self) -> str:
         shown = " | ".join(map(format, dict.fromkeys(self.layouts))) if len(set(self.layouts)) < 3 else "many layouts"
         return f"Networks({len(self)} × [{shown}], {self.values.dtype}, {self.values.device})"
@@ -200,7 +207,7 @@ def _checked(parameter: Parameter, tensor: Tensor, state_dict: StateDict, layout
         raise CheckpointError(
             f"{label}: {name} has shape {tuple(tensor.shape)}, expected {parameter.shape} for {layout}"
         )
-    if not parameter.dtype and not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
+    if (not parameter.dtype and not tensor.is_floating_point()) or not bool(torch.isfinite(tensor).all()):
         raise CheckpointError(f"{label}: {name} holds NaN, infinite or non-float values; drop or repair the network")
     for other in parameter.also:
         if not torch.equal(state_dict[other], tensor):
