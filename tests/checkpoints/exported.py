@@ -1,4 +1,4 @@
-"""Networks written to ONNX files by torch's exporter, and a comparison of graphs that ignores what things are called."""
+"""Networks written to ONNX files by torch, and a comparison of graphs that ignores what things are called."""
 
 import warnings
 from collections.abc import Callable
@@ -12,14 +12,19 @@ from neural_graphs.axes import Atom, Axis, Concat, Product
 from neural_graphs.layout import Block, Group, Layout
 from neural_graphs.tables import Table
 
-PLAIN = {"optimize": False, "opset_version": 23}  # as the module has it: nothing folded, attention as one operator
+PLAIN = {
+    "dynamo": True,
+    "optimize": False,
+    "opset_version": 23,
+}  # as the module has it: nothing folded, attention as one operator
+OLDER = {"dynamo": False, "do_constant_folding": False, "opset_version": 17}  # most files there are
 
 
 def export(module: nn.Module, inputs: tuple[Any, ...], path: Path, **options: Any) -> Path:
     """The file of a module, which torch writes without folding norms into convolutions, or as options say."""
     with warnings.catch_warnings():  # of the exporter's own dependencies
         warnings.simplefilter("ignore")
-        torch.onnx.export(module.eval(), inputs, str(path), dynamo=True, verbose=False, **(options or PLAIN))
+        torch.onnx.export(module.eval(), inputs, str(path), verbose=False, **(options or PLAIN))
     return path
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import neural_graphs as ng
 from neural_graphs.checkpoints import read_checkpoint
 from neural_graphs.testing import assert_same_function, relative_error
-from tests.checkpoints.exported import export, same_graph
+from tests.checkpoints.exported import OLDER, export, same_graph
 from tests.tracing.models.everything import EXAMPLES
 
 TIED = {"GPT": {"head.weight": "embedding.weight"}}  # one tensor; the file has it under the name it was met last
@@ -35,6 +35,17 @@ def test_a_module_and_its_onnx_file_are_the_same_graph(name: str, tmp_path: Path
     own, found = module.state_dict(), read.state_dict()
     assert set(own) - set(found) - set(tied.values()) == {n for n in own if n.endswith("num_batches_tracked")}
     assert all(torch.equal(found[name], own[name]) for name in found)
+
+
+@pytest.mark.parametrize("name", ["ViT", "ShuffleNet"])
+def test_files_of_the_older_exporter_are_the_same_graph(name: str, tmp_path: Path) -> None:
+    """It writes attention and GELU as several operators, and works out shapes in the file."""
+    module, x = example(name)
+    training = torch.onnx.TrainingMode.PRESERVE  # else it folds norms into convolutions
+    read, _ = read_checkpoint(export(module, (x,), tmp_path / "net.onnx", **OLDER, training=training), example_input=x)
+    with torch.no_grad():
+        assert relative_error(read(x), module(x)) < 1e-5
+    assert same_graph(ng.trace(module, x), ng.trace(read, x))
 
 
 def test_a_hugging_face_folder_and_its_onnx_file_are_the_same_graph(tmp_path: Path) -> None:
@@ -71,7 +82,7 @@ def test_tensors_with_their_module_are_the_same_graph(tmp_path: Path) -> None:
 def test_what_the_exporter_folds_is_another_graph_of_the_same_function(tmp_path: Path) -> None:
     """By default torch folds norms into convolutions: fewer groups, other tensors; the axes stay what they were."""
     module, x = example("ResNet-18")
-    folded = export(module, (x,), tmp_path / "net.onnx", optimize=True)
+    folded = export(module, (x,), tmp_path / "net.onnx", dynamo=True)
     read, _ = read_checkpoint(folded, example_input=x)
     with torch.no_grad():
         assert relative_error(read(x), module(x)) < 1e-4

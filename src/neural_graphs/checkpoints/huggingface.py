@@ -86,7 +86,7 @@ def _model_class(folder: Path, name: str) -> Any:
 
 def _check_loaded(folder: Path, said: dict[str, Any]) -> None:
     """Raise CheckpointError where the file and the model have other tensors."""
-    if broken := list(said.get("mismatched_keys") or []):
+    if broken := sorted(said.get("mismatched_keys") or []):
         name, *shapes = broken[0] if isinstance(broken[0], tuple) else (broken[0],)
         sizes = f"shape {tuple(shapes[0])}, expected {tuple(shapes[1])}" if len(shapes) > 1 else "another shape"
         raise CheckpointError(f"{folder}: {name} has {sizes}")

@@ -95,6 +95,8 @@ def split(x: Tensor, sizes: Value | None = None, *, axis: int = 0, split: list[i
           num_outputs: int | None = None, outputs: int) -> tuple[Tensor, ...]:  # fmt: skip
     """Consecutive parts of a dimension, of given sizes or equal ones (a smaller one at the end)."""
     wanted = whole(sizes if sizes is not None else split, "sizes")
+    if x.shape[axis] == outputs:  # one place each: most often squeezed next
+        return tuple(part.unsqueeze(axis) for part in x.unbind(axis))
     return x.split(wanted if wanted is not None else -(-x.shape[axis] // (num_outputs or outputs)), axis)
 
 
