@@ -41,14 +41,14 @@ def colours(layout: Layout, rename: Callable[[str], str]) -> list[int]:
     """A number for every group that only says what it is and what is around it, sorted."""
     atoms = {atom.name: atom for group in layout.groups for atom in group.axis.atoms()}
     names = {name: hash((atom.size, atom.free)) for name, atom in atoms.items()}
+    facts = [hash(block_facts(b, table, rename)) for b, table in zip(layout.blocks, layout.tables, strict=True)]
     found = [0 for _ in layout.groups]
     for _ in layout.groups:
         found = [hash((colour, group_facts(g, names, rename))) for colour, g in zip(found, layout.groups, strict=True)]
         around: list[list[int]] = [[] for _ in layout.groups]
-        for block, table in zip(layout.blocks, layout.tables, strict=True):
-            facts = block_facts(block, table, rename)
-            around[block.target].append(hash(("from", found[block.source], facts)))
-            around[block.source].append(hash(("to", found[block.target], facts)))
+        for block, fact in zip(layout.blocks, facts, strict=True):
+            around[block.target].append(hash(("from", found[block.source], fact)))
+            around[block.source].append(hash(("to", found[block.target], fact)))
         found = [hash((mine, *sorted(joined))) for mine, joined in zip(found, around, strict=True)]
         names = {name: atom_colour(atom, layout, found) for name, atom in atoms.items()}
         if len(set(found)) == len(found):
