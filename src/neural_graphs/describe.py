@@ -1,12 +1,14 @@
 """A layout in words: one line, or tables of its groups and weights, its symmetries, and what of its tensors is read."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 from math import lgamma, log, prod
 
 from neural_graphs.axes import Atom, Axis, Concat, Product
 from neural_graphs.fold import Fold, Row, folds
 from neural_graphs.layout import Block, Group, Layout
 
+LONG = 20  # letters of a group's name that another group refers to
 SHOWN = 3  # kernel shapes and names of tied groups written out; of more only the first ones
 
 
@@ -108,9 +110,13 @@ def _axis(layout: Layout, place: int, first: dict[str, int]) -> str:
 
 
 def _tie(layout: Layout, place: int, owner: int) -> str:
-    """Groups of one name (a module that makes several) are told apart by their kinds."""
-    ours, theirs = layout.groups[place], layout.groups[owner]
-    return f"as {theirs.name}" if theirs.name != ours.name else f"as its {theirs.kind or 'first'}"
+    """`as` the group that has the axis first; of a long name only what the group's own name does not begin with."""
+    ours, theirs = layout.groups[place].name, layout.groups[owner].name
+    if len(theirs) <= LONG:
+        return f"as {theirs}"
+    parts = theirs.split(".")
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ours.split("."), parts[:-1], strict=False)))
+    return f"as {'…' if same else ''}{'.'.join(parts[same:])}"
 
 
 def _inner(axis: Axis) -> Sequence[Axis]:

@@ -46,7 +46,7 @@ def place(count: int, lines: Sequence[Line], level: Sequence[float] = ()) -> Pla
 
     `level` says how much the ends of every line should be on one height, 1 by default.
     """
-    ranks = longest_paths(count, lines)
+    ranks = longest_paths(count, lines, level)
     grid = _tracks(ranks.tolist(), lines, level or [1.0] * len(lines))
     columns = _order(grid)
     heights = _level(grid, columns)
@@ -55,8 +55,11 @@ def place(count: int, lines: Sequence[Line], level: Sequence[float] = ()) -> Pla
     return Places(ranks, heights[:count], tracks)
 
 
-def longest_paths(count: int, lines: Sequence[Line]) -> NDArray[np.int64]:
-    """One more than the largest rank among the sources of every node; later where that makes the tracks shorter."""
+def longest_paths(count: int, lines: Sequence[Line], level: Sequence[float] = ()) -> NDArray[np.int64]:
+    """One more than the largest rank among the sources of every node; later where that makes the tracks shorter.
+
+    Where it makes no difference, nodes that only continue what others read, too, on one height, stand later.
+    """
     ranks = [0] * count
     targets: list[list[int]] = [[] for _ in range(count)]
     sources: list[list[int]] = [[] for _ in range(count)]
@@ -64,16 +67,19 @@ def longest_paths(count: int, lines: Sequence[Line]) -> NDArray[np.int64]:
         ranks[target] = max(ranks[target], ranks[source] + 1)
         targets[source].append(target)
         sources[target].append(source)
+    stiff = {line[1] for line, wish in zip(lines, level or [1.0] * len(lines), strict=True) if wish <= 1}
 
     def ends(source: int, but: int) -> int:
         """Where the track of a source ends without node `but`."""
         return max((ranks[target] for target in targets[source] if target != but), default=ranks[source])
 
     for node in reversed(range(count)):
-        if targets[node]:
-            reach = {source: ends(source, node) for source in sources[node]}
-            choices = range(ranks[node], min(ranks[target] for target in targets[node]))
-            ranks[node] = min(choices, key=lambda rank: sum(max(rank, end) for end in reach.values()) - rank)
+        anchors = [source for source in sources[node] if sources[source] or len(targets[source]) > 1]
+        reach = [ends(source, node) for source in anchors]
+        late = node not in stiff and all(len(targets[source]) > 1 for source in anchors)
+        choices = range(ranks[node], min((ranks[target] for target in targets[node]), default=ranks[node] + 1))
+        lengths = {rank: sum(max(rank, end) for end in reach) - rank for rank in choices}
+        ranks[node] = min(choices, key=lambda rank: (lengths[rank], -rank if late else rank))
     return np.array(ranks, dtype=np.int64) - min(ranks, default=0)
 
 
