@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neural_graphs import testing as testing
+    from neural_graphs.checkpoints import read_checkpoint as read_checkpoint
     from neural_graphs.errors import NeuralGraphsError as NeuralGraphsError
     from neural_graphs.family import Family as Family
     from neural_graphs.graph import NeuralGraph as NeuralGraph
@@ -52,6 +53,7 @@ _HOME = {
     "assert_invariant": "testing",
     "load_run": "tasks",
     "plot": "plots",
+    "read_checkpoint": "checkpoints",
     "shuffle": "symmetry",
     "symmetry_error": "testing",
     "testing": "",

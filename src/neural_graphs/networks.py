@@ -178,11 +178,14 @@ class Networks:
 
         return run(self, x)
 
-    def to_pyg(self) -> Any:
-        """The networks as one batch of `torch_geometric` graphs, see `neural_graphs.interchange.to_pyg`."""
+    def to_pyg(self, layouts: Iterable[Layout] | None = None) -> Any:
+        """The networks as one batch of `torch_geometric` graphs, see `neural_graphs.interchange.to_pyg`.
+
+        `layouts` are those of all batches that one model will read, so that kernels and kinds are numbered alike.
+        """
         from neural_graphs.interchange import to_pyg
 
-        return to_pyg(self)
+        return to_pyg(self, layouts)
 
     def __repr__(self) -> str:
         shown = " | ".join(map(format, dict.fromkeys(self.layouts))) if len(set(self.layouts)) < 3 else "many layouts"

@@ -17,6 +17,7 @@ KINDS = (
     " clamp_min clamp_max logical_not bitwise_not isnan isinf log_sigmoid logit threshold hardshrink softshrink tan"
     " atan nan_to_num"
 )
+ALSO = {"relu6": "hardtanh", "clamp_min": "clamp", "clamp_max": "clamp"}  # operators of one kind
 SUMS = "add sub rsub"
 PRODUCTS = "mul div"
 OTHERS = (
@@ -39,7 +40,7 @@ def silent(call: Call, x: Value, *_: Any, **__: Any) -> Value:
 def pointwise(call: Call, x: Value, *_: Any, **__: Any) -> Value:
     if call.short == "neg":
         return call.tape.same(x, x.dims)
-    return activate(call.tape, call.short, x)
+    return activate(call.tape, ALSO.get(call.short, call.short), x)
 
 
 @rule(*named(SUMS))

@@ -59,19 +59,24 @@ def expand(call: Call, x: Value, *_: Any, **__: Any) -> Value:
 
 @rule("aten.repeat", "aten.tile")
 def repeat(call: Call, x: Value, times: Sequence[int]) -> Value:
+    """Copies one after another along every dimension: which copy it is, is a place."""
     while len(x.dims) < len(times):
         x = call.tape.insert(x, 0)
-    if any(count > 1 and size > 1 for count, size in zip(times, x.shape, strict=True)):
-        raise LayoutError(f"repeating a dimension of more than one place ({x.shape} by {tuple(times)}) has no rule")
-    return call.tape.expand(x, call.shape)
+    for dim in reversed(range(len(times))):
+        x = _copies(call, x, dim, times[dim], at=dim)
+    return x
+
+
+def _copies(call: Call, x: Value, dim: int, times: int, at: int) -> Value:
+    """A dimension `times` over; copies follow each other (`at` the dimension) or lie side by side (behind it)."""
+    wide = call.tape.insert(x, at)
+    wide = call.tape.expand(wide, (*wide.shape[:at], times, *wide.shape[at + 1 :]))
+    return call.tape.reshape(wide, (*x.shape[:dim], times * x.shape[dim], *x.shape[dim + 1 :]))
 
 
 @rule("aten.repeat_interleave.self_int")
 def repeat_interleave(call: Call, x: Value, times: int, dim: int = 0, **_: Any) -> Value:
-    dim = x.place(dim)
-    wide = call.tape.insert(x, dim + 1)
-    wide = call.tape.expand(wide, (*wide.shape[: dim + 1], times, *wide.shape[dim + 2 :]))
-    return call.tape.reshape(wide, call.shape)
+    return _copies(call, x, x.place(dim), times, at=x.place(dim) + 1)
 
 
 @rule("aten.split", "aten.chunk", "aten.split_with_sizes", "aten.tensor_split")
