@@ -57,7 +57,8 @@ def gpt() -> tuple[nn.Module, Tensor]:
     """A decoder of ten million parameters, with tied embeddings."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    config = GPT2Config(vocab_size=8192, n_positions=256, n_embd=288, n_layer=8, n_head=6, use_cache=False)
+    sizes = {"vocab_size": 8192, "n_positions": 256, "n_embd": 288, "n_layer": 8, "n_head": 6}
+    config = GPT2Config(**sizes, use_cache=False, bos_token_id=None, eos_token_id=None)
     return GPT2LMHeadModel(config), torch.randint(0, 8192, (1, 16))
 
 

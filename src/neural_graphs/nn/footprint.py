@@ -34,8 +34,8 @@ class Footprint:
         """Numbers per edge alive at the worst moment of reading, or of reading and the backward pass."""
         if not gradients:
             return 2 * self.state + self.work
-        if recomputed:  # the states, and one layer with its gradients
-            return self.layers * self.state + 2 * self.work
+        if recomputed:  # the states, one layer, and the gradients of most of what it makes
+            return self.layers * self.state + self.work * 8 // 5
         return self.layers * (self.state + self.work) + self.work
 
 
