@@ -10,6 +10,7 @@ from torch import Tensor
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Block, Conv, GlobalMean, Group, Layout, Linear, MaxPool, Skip
 from neural_graphs.networks import Networks
+from neural_graphs.program import Inputs, Program
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda x: x,
@@ -23,13 +24,24 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }  # the kinds of activation a layout may name
 
 
-def run(networks: Networks, x: Tensor) -> Tensor:
+def run(networks: Networks, x: Inputs) -> Tensor:
     """Outputs of every network, `(networks, *points, outputs)`, differentiable in the parameters and in `x`.
 
     `x` is shared by all networks, `(*points, inputs)` for MLPs and INRs or `(images, channels, height, width)` for
-    CNNs; `run_each` gives every network its own. Mixed batches work where outputs agree in shape.
+    CNNs; `run_each` gives every network its own. Networks of traced layouts take what their module takes, a tuple or
+    a mapping of arguments too, and answer with the first tensor of their answer. Mixed batches work where outputs
+    agree in shape.
     """
+    if not isinstance(x, Tensor):
+        pairs = zip(networks.state_dicts(), networks.layouts, strict=True)
+        return torch.stack([_program(layout)(state, x) for state, layout in pairs])
     return run_each(networks, x.expand(len(networks), *x.shape))
+
+
+def _program(layout: Layout) -> Program:
+    if layout.program is None:
+        raise LayoutError(f"{layout} was not traced here, so it runs on one tensor only; trace its module")
+    return layout.program
 
 
 def run_each(networks: Networks, x: Tensor) -> Tensor:

@@ -172,7 +172,7 @@ class Networks:
         """Apply an element-wise or shape-preserving function to the values."""
         return self.with_values(function(self.values))
 
-    def run(self, x: Tensor) -> Float[Tensor, "networks *points outputs"]:
+    def run(self, x: Inputs) -> Float[Tensor, "networks *points outputs"]:
         """Evaluate every network: coordinates or images in, outputs out, see `neural_graphs.execution.run`."""
         from neural_graphs.execution import run
 

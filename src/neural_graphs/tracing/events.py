@@ -145,8 +145,16 @@ def resize(tape: Tape, x: Value, shape: Sequence[int], lead: int) -> Value:
     """Other places along all dimensions from `lead` on, each made of its neighbours: what lies there has an order."""
     for term in x.dims[lead:]:
         fix(term)
-    dims = (*x.dims[:lead], *fresh(shape[lead:], fixed=True))
-    found = tape.put(Reduce, (x,), dims, tuple(range(lead, len(dims))))
+    return _over(tape, x, (*x.dims[:lead], *fresh(shape[lead:], fixed=True)), tuple(range(lead, len(shape))))
+
+
+def pick(tape: Tape, x: Value, dims: Sequence[Term], dim: int) -> Value:
+    """Some places of a dimension, which is fixed; `dims` are those of the answer."""
+    return _over(tape, x, dims, (dim,))
+
+
+def _over(tape: Tape, x: Value, dims: Sequence[Term], over: tuple[int, ...]) -> Value:
+    found = tape.put(Reduce, (x,), dims, over)
     found.sole = x.sole
     return found
 
@@ -168,8 +176,7 @@ def several(tape: Tape, values: Sequence[Value]) -> Value:
 def reduce(tape: Tape, x: Value, dims: Sequence[int], keep: bool) -> Value:
     """A sum, mean or maximum over some dimensions."""
     over = {x.place(dim) for dim in dims}
-    found = tape.put(Reduce, (x,), [() if dim in over else term for dim, term in enumerate(x.dims)], tuple(over))
-    found.sole = x.sole
+    found = _over(tape, x, [() if dim in over else term for dim, term in enumerate(x.dims)], tuple(over))
     for dim in sorted(over, reverse=True):
         found = found if keep else tape.drop(found, dim)
     return found

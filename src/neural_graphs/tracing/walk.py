@@ -2,7 +2,8 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
@@ -61,8 +62,7 @@ def export(program: Program, example_input: Inputs) -> ExportedProgram:
             return tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
 
     try:
-        with _plain_attention(), torch.enable_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what export has to say about recurrent layers is not for our users
+        with _plain_attention(), torch.enable_grad(), _quiet():
             return torch.export.export(Answer().eval(), arguments, keywords, strict=False)
     except Exception as error:  # export raises many kinds
         reason = str(error).strip().partition("\n")[0][:300]
@@ -81,6 +81,14 @@ def _plain_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what export says about recurrent layers, and the listing it prints of a module that it gives up on."""
+    with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 class Walker:
@@ -163,6 +171,8 @@ class Walker:
             return args[0][args[1]] if args[0] is not None else None
         if all(value.raw for value in tensors):
             return self._untouched(node, function, tensors, args, kwargs)
+        if _short(operator) in UNIFORM:
+            return self.tape.uniform(shapes[0])
         if function is None:
             raise LayoutError(
                 f"the operator {operator} ({self.tape.name}) has no rule, and none is guessed; add one with "
@@ -183,7 +193,7 @@ class Walker:
                 return found
         except LayoutError:
             pass  # it may do what it likes with constants
-        uniform = operator.split(".")[min(1, operator.count("."))] in UNIFORM and not given
+        uniform = _short(operator) in UNIFORM
         made = [self.tape.uniform(shape) if uniform else self.tape.constant(shape, given) for shape in shapes]
         return made[0] if isinstance(node.meta.get("val"), Tensor) else made
 
@@ -233,4 +243,9 @@ def _place(node: fx.Node) -> str:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     paths = [str(entry[0]) for entry in stack if str(entry[0])]
     name = paths[-1].removeprefix("L__self___").removeprefix("own").lstrip("._") if paths else ""
-    return name or _name(node).split(".")[min(1, _name(node).count("."))].rstrip("_")
+    return name or _short(_name(node)).rstrip("_")
+
+
+def _short(operator: str) -> str:
+    """`zeros_like` of `aten.zeros_like.default`."""
+    return operator.split(".")[min(1, operator.count("."))]

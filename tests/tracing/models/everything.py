@@ -1,6 +1,6 @@
 """All networks that tests trace."""
 
-from tests.tracing.models import attending, convolutional, huggingface, recurrent, resnets, small, unusual
+from tests.tracing.models import attending, convolutional, further, huggingface, recurrent, resnets, small, unusual
 
 OURS = [
     *small.EXAMPLES,
@@ -8,6 +8,7 @@ OURS = [
     *convolutional.EXAMPLES,
     *attending.EXAMPLES,
     *recurrent.EXAMPLES,
+    *further.EXAMPLES,
     *unusual.EXAMPLES,
 ]
 EXAMPLES = {example.name: example for example in [*OURS, *huggingface.EXAMPLES]}

@@ -4,7 +4,7 @@ from string import ascii_letters
 from typing import Any
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.tracing.contract import contract
+from neural_graphs.tracing.contract import Labels, contract
 from neural_graphs.tracing.events import lookup
 from neural_graphs.tracing.joins import activate, combine
 from neural_graphs.tracing.registry import Call, rule
@@ -41,13 +41,18 @@ def matmul(call: Call, x: Value, w: Value) -> Value:
     x_labels = [*lead[len(lead) - max(len(x.dims) - 2, 0) :], "row", "sum"][-len(x.dims) :]
     w_labels = [*lead[len(lead) - max(len(w.dims) - 2, 0) :], "sum", "column"][: len(w.dims)]
     out = [*lead, *(["row"] if "row" in x_labels else []), *(["column"] if "column" in w_labels else [])]
-    x, x_labels = _without_ones(tape, x, x_labels, w, w_labels)
-    w, w_labels = _without_ones(tape, w, w_labels, x, x_labels)
+    return _times(tape, x, w, x_labels, w_labels, out, "linear")
+
+
+def _times(tape: Tape, x: Value, w: Value, x_labels: Labels, w_labels: Labels, out: Labels, kind: str) -> Value:
+    """A contraction in which dimensions of one place are repeated as often as the other tensor needs."""
+    x, x_labels = _without_ones(tape, x, list(x_labels), w, w_labels)
+    w, w_labels = _without_ones(tape, w, list(w_labels), x, x_labels)
     extra: dict[str, Term] = {label: () for label in out if label not in (*x_labels, *w_labels)}
-    return contract(tape, x, w, (x_labels, w_labels, out), "linear", extra)
+    return contract(tape, x, w, (x_labels, w_labels, out), kind, extra)
 
 
-def _without_ones(tape: Tape, x: Value, labels: list[str], w: Value, others: list[str]) -> tuple[Value, list[str]]:
+def _without_ones(tape: Tape, x: Value, labels: list[str], w: Value, others: Labels) -> tuple[Value, list[str]]:
     """Without dimensions of one place that the other tensor has more places of."""
     wide = {label for label, count in zip(others, w.shape, strict=True) if count > 1}
     for dim in reversed(range(len(labels))):
@@ -121,13 +126,13 @@ def attention(
     if enable_gqa and query.shape[-3] != key.shape[-3]:
         query, key, value = _grouped(tape, query, key, value)
     lead = list(ascii_letters[: len(query.dims) - 2])
-    scores = contract(tape, query, key, ((*lead, "q", "d"), (*lead, "k", "d"), (*lead, "q", "k")), "product")
+    scores = _times(tape, query, key, (*lead, "q", "d"), (*lead, "k", "d"), (*lead, "q", "k"), "product")
     if causal or is_causal:
         fix((*scores.dims[-2], *scores.dims[-1]))
     if mask is not None:
         scores = combine(tape, "where", [scores, mask]) if mask.raw else combine(tape, "add", [scores, mask])
     share = activate(tape, "softmax", scores)
-    found = contract(tape, share, value, ((*lead, "q", "k"), (*lead, "k", "e"), (*lead, "q", "e")), "attention")
+    found = _times(tape, share, value, (*lead, "q", "k"), (*lead, "k", "e"), (*lead, "q", "e"), "attention")
     return found if found.shape == call.shape else tape.reshape(found, call.shape)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from neural_graphs.tracing.events import norm
+from neural_graphs.tracing.joins import combine
 from neural_graphs.tracing.registry import Call, rule
 from neural_graphs.tracing.values import Value
 
@@ -41,3 +42,10 @@ def group_norm(
     weight, bias = (None if value is None else tape.reshape(value, (groups, count)) for value in (weight, bias))
     found = norm(tape, apart, (1, 2), weight=weight, bias=bias)
     return tape.reshape(found, x.shape)
+
+
+@rule("aten._weight_norm")
+def weight_norm(call: Call, direction: Value, length: Value, dim: int = 0) -> Value:
+    """A weight as direction times length: computed, so that every number of it is a neuron."""
+    call.tape.record.see(*(term for place, term in enumerate(direction.dims) if place == dim))
+    return combine(call.tape, "mul", [direction, length])

@@ -47,11 +47,17 @@ def _product(tape: Tape, *values: Value) -> Value:
 
 
 def lstm_step(tape: Tape, x: Value, state: Value, tensors: Tensors) -> Value:
-    """The next hidden state of an LSTM."""
+    """The next hidden state of an LSTM, whose cell and hidden state are one group of what it remembers."""
+    return lstm_states(tape, x, state, state, tensors)[0]
+
+
+def lstm_states(tape: Tape, x: Value, state: Value, cell: Value, tensors: Tensors) -> tuple[Value, Value]:
+    """The next hidden state and the next cell of an LSTM."""
     kinds = ("sigmoid", "sigmoid", "tanh", "sigmoid")
     put, keep, new_, show = (_sum(tape, p, k) for p, k in zip(gates(tape, x, state, tensors, 4), kinds, strict=True))
-    cell = combine(tape, "add", [_product(tape, keep, state), _product(tape, put, new_)])
-    return _product(tape, show, activate(tape, "tanh", cell))
+    after = combine(tape, "add", [_product(tape, keep, cell), _product(tape, put, new_)])
+    after.sole = False
+    return _product(tape, show, activate(tape, "tanh", after)), after
 
 
 def gru_step(tape: Tape, x: Value, state: Value, tensors: Tensors) -> Value:
@@ -98,6 +104,17 @@ def recurrent(
         x = outputs[0] if runs == 1 else concat(tape, outputs, -1)
     rest = [_final(tape, finals, shape) for shape in call.shapes[1:]]
     return [x, *rest]
+
+
+@rule("aten.lstm_cell")
+def lstm_cell(call: Call, x: Value, states: Tensors, *tensors: Value) -> list[Value]:
+    return list(lstm_states(call.tape, x, states[0], states[1], tensors))
+
+
+@rule("aten.gru_cell", "aten.rnn_tanh_cell", "aten.rnn_relu_cell")
+def cell(call: Call, x: Value, state: Value, *tensors: Value) -> Value:
+    found: Value = STEPS[call.short.removesuffix("_cell")](call.tape, x, state, tensors)
+    return found
 
 
 def _run(tape: Tape, x: Value, tensors: Tensors, step: Any, first: list[Value]) -> Value:

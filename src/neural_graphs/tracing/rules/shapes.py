@@ -5,13 +5,21 @@ from itertools import accumulate
 from typing import Any
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.tracing.events import lookup, reduce
+from neural_graphs.tracing.events import lookup, pick, reduce
 from neural_graphs.tracing.registry import Call, rule
-from neural_graphs.tracing.terms import fix
+from neural_graphs.tracing.terms import fix, size, unify
 from neural_graphs.tracing.values import Value, fresh
 
 
-@rule("aten.view", "aten.reshape", "aten._unsafe_view", "aten.flatten", "aten.unflatten", "aten.view_as")
+@rule(
+    "aten.view",
+    "aten.reshape",
+    "aten._unsafe_view",
+    "aten.flatten",
+    "aten.unflatten",
+    "aten.view_as",
+    "aten.reshape_as",
+)
 def reshape(call: Call, x: Value, *_: Any) -> Value:
     return call.tape.reshape(x, call.shape)
 
@@ -158,6 +166,20 @@ def index(call: Call, x: Value, *args: Any) -> Value:
     found = lookup(call.tape, call.tape.permute(x, order) if dim else x, only[0])
     back = [*range(lead, lead + dim), *range(lead), *range(lead + dim, len(found.dims))]
     return call.tape.permute(found, back) if dim else found
+
+
+@rule("aten.gather")
+def gather(call: Call, x: Value, dim: int, chosen: Value, **_: Any) -> Value:
+    """Places of one dimension, chosen by constants: the same for all neurons that the choice does not tell apart."""
+    if not chosen.raw:
+        raise LayoutError(f"{call.operator} at places that parameters decide has no rule")
+    dim = x.place(dim)
+    for place, (one, other) in enumerate(zip(x.dims, chosen.dims, strict=True)):
+        if place == dim or size(one) != size(other):
+            fix((*one, *other))
+        else:
+            unify(one, other)
+    return pick(call.tape, x, chosen.dims, dim)
 
 
 def _pick_places(call: Call, x: Value, chosen: Sequence[Value]) -> Value:
