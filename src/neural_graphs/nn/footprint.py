@@ -15,6 +15,7 @@ from neural_graphs.wiring import Wiring
 
 WORTH_ASKING = 1 << 29  # bytes; below, the system is not asked
 INDEX_BYTES = 100  # per edge: ends, places, counterparts
+SCATTERED = 1.5  # what mixed batches need for gathered ends and scattered sums
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ def bytes_needed(networks: Networks, wiring: Wiring, footprint: Footprint) -> in
     gradients = torch.is_grad_enabled()
     recomputed = gradients and is_large(edges * footprint.largest, networks.values.device)
     raw = networks.values.numel() * (1 if wiring.copies == 1 else 8)  # kernels read backwards carry zeros
-    per_edge = footprint.numbers(gradients, recomputed)
-    return (edges * per_edge + raw) * networks.values.element_size() + edges * INDEX_BYTES
+    per_edge = footprint.numbers(gradients, recomputed) * (1.0 if networks.regular else SCATTERED)
+    return int(edges * per_edge + raw) * networks.values.element_size() + edges * INDEX_BYTES
 
 
 def require_memory(networks: Networks, wiring: Wiring, footprint: Footprint) -> None:
