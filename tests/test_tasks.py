@@ -271,8 +271,11 @@ def test_files_that_are_no_networks_of_the_zoo_are_named(run, tmp_path) -> None:
     with pytest.raises(CheckpointError, match=r"text\.safetensors cannot be read"):
         predict(run.folder, [tmp_path / "text.safetensors"])
     torch.save({"model": {"x": torch.zeros(1)}}, tmp_path / "nested.pt")
-    with pytest.raises(CheckpointError, match=r"nested\.pt holds a dict"):
+    with pytest.raises(CheckpointError, match=r"nested\.pt: expected a network 2 → 4 → 1 · sine; got tensors x \(1,\)"):
         predict(run.folder, [tmp_path / "nested.pt"])
+    torch.save({"epoch": 3}, tmp_path / "counter.pt")
+    with pytest.raises(CheckpointError, match=r"counter\.pt"):
+        predict(run.folder, [tmp_path / "counter.pt"])
     torch.save({"w": torch.zeros(3, 2), "b": torch.zeros(3)}, tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match=r"other.pt: expected a network 2 → 4 → 1 · sine; got tensors w \(3, 2\)"):
         predict(run.folder, [tmp_path / "other.pt"])

@@ -6,7 +6,8 @@ from typing import Any
 
 from tests.tracing.models.everything import EXAMPLES
 
-PAGE = (Path(__file__).parents[2] / "docs" / "tracing.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "tracing.md").read_text(encoding="utf-8")
 
 
 def test_the_page_runs_and_prints_what_it_shows(capsys: Any) -> None:
@@ -20,3 +21,10 @@ def test_the_page_runs_and_prints_what_it_shows(capsys: Any) -> None:
 def test_the_page_counts_right() -> None:
     assert f"The tests prove {len(EXAMPLES)} networks so" in PAGE
     assert len([name for name in EXAMPLES if name.startswith("transformers")]) == 12
+
+
+def test_its_pictures_are_those_of_the_script() -> None:
+    script = (DOCS / "draw_tracing.py").read_text(encoding="utf-8")
+    shown = re.findall(r"img/traced-(\w+)\.png", PAGE)
+    assert shown == re.findall(r'^    "(\w+)": \(', script, re.MULTILINE) and len(shown) == 6
+    assert all((DOCS / "img" / f"traced-{name}.png").stat().st_size < 300_000 for name in shown)
