@@ -11,6 +11,7 @@ from neural_graphs.errors import LayoutError
 from neural_graphs.execution import ACTIVATIONS, apply, check_activations, run_each, run_groups
 from neural_graphs.layout import Layout, MaxPool
 from neural_graphs.networks import Networks
+from neural_graphs.tracing import trace
 
 PARK = Layout.cnn(
     (3, 4, 6, 5, 6), kernels=(5, 3, 7, 3), classes=4, residual=(-1, -1, 0, 1),
@@ -151,6 +152,20 @@ def test_the_values_of_every_group_are_at_hand() -> None:
 def test_inputs_of_another_size_are_refused(layout: Layout, shape: tuple[int, ...]) -> None:
     with pytest.raises(LayoutError, match=rf"reads {layout.groups[0].size} inputs, got a tensor \({shape[0]}, "):
         draw(layout).run(points(*shape))
+
+
+def test_a_traced_layout_from_a_file_says_what_it_lost() -> None:
+    module = nn.Sequential(nn.Linear(2, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3)).double().eval()
+    layout = trace(module, points(4, 2))
+    networks = Networks.from_modules([module], layout)
+    assert torch.equal(networks.run(points(4, 2))[0], module(points(4, 2)))
+    assert torch.equal(networks.run((points(4, 2),))[0], module(points(4, 2)))
+    read = Layout.from_json(layout.to_json())
+    assert read == layout and read.program is None
+    with pytest.raises(LayoutError, match="lost its module; trace the module again"):
+        Networks.from_modules([module], read).run(points(4, 2))
+    with pytest.raises(LayoutError, match="was not traced here"):
+        Networks.from_modules([module], read).run((points(4, 2),))
 
 
 def test_an_unknown_activation_is_named() -> None:

@@ -66,6 +66,11 @@ def run_groups(networks: Networks, x: Tensor) -> list[Tensor]:
     `x` is `(networks, *points, inputs)` or `(networks, images, channels, height, width)`.
     """
     layout = networks.layout
+    if any(block.kind for block in layout.blocks):
+        raise LayoutError(
+            f"{layout} was traced, so only its module can run it, and as a whole: single groups have no values, and a "
+            "layout that comes from a file has lost its module; trace the module again"
+        )
     spatial = any(isinstance(block.operator, Conv) for block in layout.blocks)
     if x.shape[2 if spatial else -1] != layout.groups[0].size or (spatial and x.ndim != 5):
         raise LayoutError(f"{layout} reads {layout.groups[0].size} inputs, got a tensor {tuple(x.shape[1:])}")
