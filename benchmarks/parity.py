@@ -52,7 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
     parser.add_argument(
-        "--bound", type=float, default=1e-9, help="largest relative error allowed (default %(default)s)"
+        "--bound", type=float, default=1e-10, help="largest relative error allowed (default %(default)s)"
     )
     arguments = parser.parse_args()
     folders, worst = list(case_folders(arguments.folders)), 0.0

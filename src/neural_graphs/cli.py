@@ -1,4 +1,4 @@
-"""The command line: ``neural-graphs demo | graph | zoo … | fit | validate | test | predict | edit | report | bench``.
+"""The command line: ``neural-graphs demo | graph | zoo … | fit | validate | test | predict | rank | edit | report | bench``.
 
 Nothing heavy is imported here: help and mistakes answer at once, and a command imports what it needs when it runs.
 """
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from neural_graphs.commands import bench, demo, edit, graph, predict, report, train, zoo
+from neural_graphs.commands import bench, demo, edit, graph, predict, rank, report, train, zoo
 from neural_graphs.commands.parser import Parser
 from neural_graphs.errors import NeuralGraphsError
 
@@ -21,6 +21,7 @@ Metanetworks: networks that read other networks as graphs.
   neural-graphs zoo show zoos/d                             their renders beside the images
   neural-graphs fit --config FILE                           train a metanetwork on a zoo
   neural-graphs predict --run RUN NET.safetensors           what does this network show?
+  neural-graphs rank --run RUN '*.safetensors'              which of these networks is best, without running them?
   neural-graphs edit --run RUN ZOO --index 5 --out FILE     the same network, drawing another picture
 """
 
@@ -30,7 +31,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="neural-graphs", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"neural-graphs {version('neural-graphs')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (demo, graph, zoo, train, predict, edit, report, bench):
+    for module in (demo, graph, zoo, train, predict, rank, edit, report, bench):
         module.add(commands)
     return parser
 

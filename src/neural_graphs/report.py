@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
-from neural_graphs.plots import confusion_matrix, contact_sheet, network_graph, training_curve
+from neural_graphs.layout import Layout
+from neural_graphs.plots import confusion_matrix, contact_sheet, plot, training_curve
 from neural_graphs.tasks.history import read_csv
 from neural_graphs.tasks.runs import Run
 from neural_graphs.tasks.task import CLASSIFICATION, find_task
@@ -26,6 +27,7 @@ th { font-weight: 500; color: #7b8794; } tr + tr { border-top: 1px solid #e4e8ec
 pre { background: #f6f8fa; padding: 1rem; overflow-x: auto; font-size: .85rem; border-radius: 6px; }
 """
 SHOWN = 24  # networks in the contact sheet
+FEW = 3  # architectures that are named
 
 
 def report(folder: str | Path, out: str | Path | None = None) -> Path:
@@ -40,7 +42,7 @@ def report(folder: str | Path, out: str | Path | None = None) -> Path:
     name = config["model"]["metanetwork"]["class_path"].rpartition(".")[2]
     parts = [
         f"<h1>{html.escape(name)} · {html.escape(run.folder.name)}</h1>",
-        f"<p class=lead>{html.escape(' | '.join(map(format, run.layouts)))}</p>",
+        f"<p class=lead>{html.escape(_architectures(run.layouts))}</p>",
         _table(_figures(result, facts)),
         *_pictures(run, result, config),
         "<h2>Configuration</h2>",
@@ -51,6 +53,12 @@ def report(folder: str | Path, out: str | Path | None = None) -> Path:
     path = Path(out) if out else run.folder / "report.html"
     path.write_text(page + "\n".join(parts) + "</html>\n", encoding="utf-8")
     return path
+
+
+def _architectures(layouts: Sequence[Layout]) -> str:
+    """The first few layouts, and how many more there are."""
+    more = [f"and {len(layouts) - FEW} more architectures"] if len(layouts) > FEW else []
+    return " | ".join([*map(format, layouts[:FEW]), *more])
 
 
 def _figures(result: dict[str, Any] | None, facts: dict[str, Any]) -> list[tuple[str, str]]:
@@ -71,13 +79,15 @@ def _pictures(run: Run, result: dict[str, Any] | None, config: dict[str, Any]) -
         yield _picture("Which classes are confused", confusion_matrix(np.array(result["confusion"])))
     for file in sorted(run.folder.glob("gallery-*.png")):
         yield _embedded(f"Before and after the edit: {file.stem.removeprefix('gallery-')}", file.read_bytes())
+    for file in sorted(run.folder.glob("scatter-*.png")):
+        yield _embedded(f"Predicted and true accuracy: {file.stem.removeprefix('scatter-')}", file.read_bytes())
     place = Path(config["data"]["zoo"])
     if (place / "manifest.json").exists():
         zoo = Zoo(place).split("test")
         if zoo.canvas is not None:
             images, renders = zoo.sheet(range(min(SHOWN, len(zoo))))
             yield _picture("Images, and what the networks fitted to them draw", contact_sheet(images, renders))
-        yield _picture("One of the networks as a graph", network_graph(zoo.networks([0])))
+        yield _picture("One of the networks as a graph", plot(zoo.networks([0])))
 
 
 def _picture(title: str, figure: Figure) -> str:

@@ -6,6 +6,7 @@ from neural_graphs.nn.message_passing import MessagePassing
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import NGGNN, NGT, NGGNNEditor, NGTEditor
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, MeanNodes, MeanOutputs, Pool, WeightReadout
+from neural_graphs.nn.sight import Sight
 from neural_graphs.nn.signs import CanonicalSigns
 from neural_graphs.nn.transformer import RelationalTransformer
 from neural_graphs.nn.values import ValueEncoder
@@ -30,6 +31,7 @@ __all__ = [
     "Position",
     "Probes",
     "RelationalTransformer",
+    "Sight",
     "Standardise",
     "ValueEncoder",
     "WeightKinds",

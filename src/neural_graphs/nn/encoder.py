@@ -19,6 +19,7 @@ from neural_graphs.nn.features import (
     WeightKinds,
 )  # fmt: skip
 from neural_graphs.nn.recompute import recompute
+from neural_graphs.nn.sight import Sight
 from neural_graphs.nn.signs import CanonicalSigns
 from neural_graphs.nn.values import ValueEncoder, frame_columns
 from neural_graphs.topology import Kernels, Topology
@@ -31,8 +32,8 @@ class Encoder(nn.Module):
     `wiring` lists the edges. `weights` encodes kernels placed in the middle of `frame` (the largest kernel), `scalars`,
     if given, those of Linear layers apart; with a wiring that has reversed copies a weight w is read as `[w, 0, w]`
     forwards and `[0, w, w]` backwards. `node_width` and `edge_width` are the widths of the graph.
-    Further parts: `position`, `activations`, `probes`, `standardise`, `neuron_kinds`, `weight_kinds`, `places`, and
-    `signs`, which makes signs canonical first.
+    Further parts: `position`, `activations`, `probes`, `standardise`, `neuron_kinds`, `weight_kinds`, `places`,
+    `signs`, which makes signs canonical first, and `sight`, which may take skips away.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Encoder(nn.Module):
         activations: ActivationKinds | None = None, probes: Probes | None = None,
         standardise: Standardise | None = None, signs: CanonicalSigns | None = None,
         neuron_kinds: NeuronKinds | None = None, weight_kinds: WeightKinds | None = None, places: Places | None = None,
+        sight: Sight | None = None,
     ):  # fmt: skip
         super().__init__()
         self.wiring, self.frame = wiring, frame
@@ -48,11 +50,13 @@ class Encoder(nn.Module):
         self.position, self.activations, self.probes = position, activations, probes
         self.standardise, self.signs = standardise, signs
         self.neuron_kinds, self.weight_kinds, self.places = neuron_kinds, weight_kinds, places
+        self.sight = sight or Sight()
         self.node_out = nn.Linear(biases.first.out_features, biases.first.out_features)
         self.edge_out = nn.Linear(weights.first.out_features, weights.first.out_features)
 
     def forward(self, networks: Networks) -> NeuralGraph:
         """The neural graph of a batch. Raises LayoutError for kernels or groups this encoder has no room for."""
+        networks = self.sight.see(networks)
         topology = Topology.of(networks, self.wiring)
         networks = networks if self.signs is None else self.signs(networks)
         return NeuralGraph(self.encode_neurons(networks, topology), self.encode_weights(networks, topology), topology)

@@ -3,12 +3,15 @@
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from neural_graphs.errors import ConfigError
 from neural_graphs.graph import NeuralGraph
 from neural_graphs.networks import Networks
 from neural_graphs.nn import microbatch
 from neural_graphs.nn.footprint import edge_count, require_memory
+from neural_graphs.nn.readout import GraphReadout
 
 
 class Metanetwork(nn.Module):
@@ -43,7 +46,17 @@ class Metanetwork(nn.Module):
         graph: NeuralGraph = self.backbone(self.encoder(networks))
         return graph
 
+    def describe(self, networks: Networks) -> Float[Tensor, "networks d"]:
+        """What the readout sees of each network, in one go: networks that are alike to this metanetwork lie together.
+
+        Raises ConfigError for an editor, which sees a network neuron by neuron.
+        """
+        if not isinstance(self.readout, GraphReadout):
+            raise ConfigError(f"{type(self.readout).__name__} pools nothing: an editor has no description of a network")
+        with torch.autocast(networks.values.device.type, enabled=False):
+            return self.readout.pool(self.embed(networks))
+
     def numbers(self, networks: Networks) -> int:
-        """How many numbers the largest edge tensor holds for one network, about."""
+        """How many numbers the largest edge tensor holds for the largest of these networks, about."""
         largest = max(networks.layouts, key=lambda layout: layout.weights) if not networks.regular else networks.layout
         return edge_count(largest, self.encoder.wiring) * int(self.backbone.footprint.largest)

@@ -6,6 +6,7 @@ On the CPU every piece is small enough for the cache of a core, and as many piec
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -23,14 +24,28 @@ LARGE_BUDGET = 400_000_000  # on an accelerator
 
 
 def pieces(metanetwork: Any, networks: Networks) -> list[slice]:
-    """Cut a batch so that no piece exceeds the budget of its device.
+    """Cut a batch so that no piece of several networks exceeds the budget of its device, and pieces are even work.
 
-    `metanetwork.numbers(networks)` tells how many numbers its largest edge tensor holds for one network, about, and
-    `metanetwork.read(networks)` answers in one go; `Metanetwork` does both.
+    `metanetwork.numbers(networks)` tells how many numbers its largest edge tensor holds for the largest of some
+    networks, about, and `metanetwork.read(networks)` answers in one go; `Metanetwork` does both.
     """
     budget = BUDGET.get(networks.values.device.type, LARGE_BUDGET)
+    if not networks.regular:
+        each = zip(networks.vectors(), networks.layouts, strict=True)
+        return _even([metanetwork.numbers(Networks(vector[None], layout)) for vector, layout in each], budget)
     size = max(1, budget // max(1, metanetwork.numbers(networks)))
     return [slice(start, start + size) for start in range(0, len(networks), size)]
+
+
+def _even(numbers: Sequence[int], budget: int) -> list[slice]:
+    """Cut a row of networks of so many numbers each, where the next one would exceed an even share of the work."""
+    share = sum(numbers) / max(1, -(-sum(numbers) // budget))
+    starts, used = [0], 0
+    for place, size in enumerate(numbers):
+        if used and used + size > share:
+            starts, used = [*starts, place], 0
+        used += size
+    return [slice(a, b) for a, b in pairwise([*starts, len(numbers)])]
 
 
 def read(metanetwork: Any, networks: Networks) -> Any:

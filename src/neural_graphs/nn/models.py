@@ -11,6 +11,7 @@ from neural_graphs.nn.features import ActivationKinds, NeuronKinds, Places, Posi
 from neural_graphs.nn.message_passing import MessagePassing
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, Pool, WeightReadout
+from neural_graphs.nn.sight import Sight
 from neural_graphs.nn.signs import CanonicalSigns
 from neural_graphs.nn.transformer import RelationalTransformer
 from neural_graphs.nn.values import ValueEncoder
@@ -19,29 +20,32 @@ from neural_graphs.wiring import Bidirectional, Forward, Looped, Wiring
 
 def encoder(
     family: Family, wiring: Wiring, nodes: int, edges: int, *, sigma: float | None = 3.0, probes: int = 0,
-    probe_shape: Sequence[int] | None = None, signs: bool = False,
+    probe_shape: Sequence[int] | None = None, signs: bool = False, sight: Sight | None = None,
 ) -> Encoder:  # fmt: skip
     """The encoder both models share, for the networks of a family.
 
     `nodes` and `edges` are widths, `sigma` the scale of the Fourier frequencies (None: raw numbers), `probes` the
     number of probe inputs, each of `probe_shape` (default: a point with one coordinate per input); with `signs`
-    networks are read with canonical signs.
+    networks are read with canonical signs; `sight` says what is seen beside numbers (default: everything).
     """
-    statistics = family.statistics
+    statistics, sight = family.statistics, sight or Sight()
     parts = 1 if wiring.copies == 1 else 3
+    kinds = family.activations if sight.activations and len(family.activations) > 1 else ()
     return Encoder(
         wiring,
         ValueEncoder(1, nodes, sigma),
         ValueEncoder(parts * family.kernel_size, edges, sigma),
         family.frame,
-        position=Position(family.inputs, family.hidden_groups, family.outputs, nodes),
-        activations=ActivationKinds(family.activations, nodes) if len(family.activations) > 1 else None,
+        scalars=ValueEncoder(parts, edges, sigma) if sight.scalars_apart else None,
+        position=Position(family.inputs, family.hidden_groups, family.outputs, nodes) if sight.position else None,
+        activations=ActivationKinds(kinds, nodes) if kinds else None,
         probes=Probes(probes, probe_shape or (family.inputs,), family.groups + 1, nodes) if probes else None,
         standardise=Standardise(statistics) if statistics else None,
         signs=CanonicalSigns() if signs else None,
         neuron_kinds=NeuronKinds(family.neuron_kinds, nodes) if family.neuron_kinds else None,
         weight_kinds=WeightKinds(family.weight_kinds, edges) if family.weight_kinds else None,
         places=Places(nodes) if family.ordered else None,
+        sight=sight,
     )
 
 
@@ -77,17 +81,18 @@ class NGGNN(Metanetwork):
     `family` describes the networks it will read, `classes` the answers per network, `width` and `depth` the backbone,
     `probes` the number of probe inputs (0: weights only), `sigma` the scale of the Fourier frequencies (None: raw
     numbers), `signs` whether networks are first brought to canonical signs (ours, see `CanonicalSigns`), `pool` what of
-    the output neurons is read: one after another by default, `MeanOutputs()` where they are many or not always as many.
+    the output neurons is read: one after another by default, `MeanOutputs()` where they are many or not always as many,
+    `sight` what is seen beside numbers (default: everything).
     """
 
     def __init__(
         self, family: Family, classes: int, width: int = 32, depth: int = 4, reverse: bool = True, probes: int = 0,
         sigma: float | None = 3.0, dropout: float = 0.0, signs: bool = False,
-        pool: Pool | None = None,
+        pool: Pool | None = None, sight: Sight | None = None,
     ):  # fmt: skip
         wiring = Bidirectional() if reverse else Forward()
         super().__init__(
-            encoder(family, wiring, width, width, sigma=sigma, probes=probes, signs=signs),
+            encoder(family, wiring, width, width, sigma=sigma, probes=probes, signs=signs, sight=sight),
             MessagePassing(width, depth, family.log_degree, dropout, outputs_only=True),
             GraphReadout(width, classes, pool or ConcatOutputs(family.outputs)),
         )
@@ -126,10 +131,10 @@ class NGT(Metanetwork):
         self, family: Family, classes: int, widths: tuple[int, int] = (64, 32), attention: int = 128, heads: int = 8,
         hidden: tuple[int, int] = (128, 64), depth: int = 4, wiring: Wiring | None = None, probes: int = 0,
         sigma: float | None = 1.0, dropout: float = 0.0, signs: bool = False,
-        pool: Pool | None = None,
+        pool: Pool | None = None, sight: Sight | None = None,
     ):  # fmt: skip
         super().__init__(
-            encoder(family, wiring or Looped(), *widths, sigma=sigma, probes=probes, signs=signs),
+            encoder(family, wiring or Looped(), *widths, sigma=sigma, probes=probes, signs=signs, sight=sight),
             RelationalTransformer(widths, depth, heads, attention, hidden, dropout=dropout, outputs_only=True),
             GraphReadout(widths[0], classes, pool or ConcatOutputs(family.outputs), hidden[0], depth=1),
         )

@@ -13,6 +13,7 @@ from neural_graphs.plots.charts import bars, confusion_matrix, training_curve
 from neural_graphs.plots.gallery import gallery
 from neural_graphs.plots.layout import layout_graph
 from neural_graphs.plots.network import network_graph
+from neural_graphs.plots.scatter import scatter
 from neural_graphs.plots.sheet import contact_sheet
 from neural_graphs.plots.style import save
 
@@ -25,6 +26,7 @@ __all__ = [
     "network_graph",
     "plot",
     "save",
+    "scatter",
     "training_curve",
 ]
 

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 
 from neural_graphs.plots.style import BLUE, GREY, INK, LIGHT_BLUE, PAPER, RED, SHARES, SOFT, plain
 
-QUANTITIES = {"loss": "cross-entropy", "accuracy": "accuracy, %", "mse": "mean squared error · 10⁻²"}
+QUANTITIES = {
+    "loss": "cross-entropy",
+    "accuracy": "accuracy, %",
+    "mse": "mean squared error · 10⁻²",
+    "mae": "mean absolute error, points",
+    "tau": "Kendall's τ",
+}
 
 
 def training_curve(
@@ -35,7 +41,7 @@ def training_curve(
 
 
 def _factor(quantity: str) -> int:
-    return 1 if quantity == "loss" else 100
+    return 1 if quantity in ("loss", "tau") else 100
 
 
 def _curve(axes: Axes, columns: Mapping[str, Sequence[float]], quantity: str) -> None:
@@ -48,6 +54,8 @@ def _curve(axes: Axes, columns: Mapping[str, Sequence[float]], quantity: str) ->
     axes.set_title(QUANTITIES[quantity], loc="left", color=INK, fontsize=10)
     if quantity == "accuracy":
         axes.set_ylim(0, 100)
+    elif quantity == "tau":
+        axes.set_ylim(top=1)
     else:
         axes.set_ylim(bottom=0)
         axes.legend(frameon=False, fontsize=9, labelcolor=INK)

@@ -8,19 +8,26 @@ from neural_graphs.tasks.evaluate import classify, predict, test, validate
 from neural_graphs.tasks.files import read_network, write_network
 from neural_graphs.tasks.fit import asked_task, callbacks, fit
 from neural_graphs.tasks.galleries import Galleries
+from neural_graphs.tasks.generalization import Generalization
 from neural_graphs.tasks.pixels import pixel_probe
+from neural_graphs.tasks.ranking import Ranked, Ranking, rank
 from neural_graphs.tasks.runs import Run, load_run, load_task
 from neural_graphs.tasks.task import Task, find_task
+from neural_graphs.tasks.trees import boosted_trees
 
 __all__ = [
     "Classification",
     "Edit",
     "Editing",
     "Galleries",
+    "Generalization",
+    "Ranked",
+    "Ranking",
     "Run",
     "Task",
     "ZooData",
     "asked_task",
+    "boosted_trees",
     "callbacks",
     "classify",
     "edit",
@@ -30,6 +37,7 @@ __all__ = [
     "load_task",
     "pixel_probe",
     "predict",
+    "rank",
     "read_network",
     "test",
     "validate",

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from lightning import LightningDataModule
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.family import Family
+from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import Standardise
 from neural_graphs.zoo import Zoo
@@ -33,14 +35,16 @@ class Draws(Sampler[Draw]):
     """The batches of an epoch. Order and seeds depend on (`seed`, epoch) alone, so a resumed run draws the same.
 
     Lightning tells the epoch through `set_epoch`. Of `ranks` processes each takes every `ranks`-th batch, and all take
-    equally many: training batches left over are dropped.
+    equally many: training batches left over are dropped. With the `work` of every network, `(count,)`, shuffled batches
+    are about as large and as much work as each other: networks are dealt from light to heavy, one to every batch.
     """
 
     def __init__(
-        self, count: int, batch_size: int, *, shuffle: bool, seed: int = 0, rank: int = 0, ranks: int = 1
-    ) -> None:
+        self, count: int, batch_size: int, *, shuffle: bool, seed: int = 0, rank: int = 0, ranks: int = 1,
+        work: NDArray[np.integer[Any]] | None = None,
+    ) -> None:  # fmt: skip
         self.count, self.batch_size, self.shuffle, self.seed = count, batch_size, shuffle, seed
-        self.rank, self.ranks = rank, ranks
+        self.rank, self.ranks, self.work = rank, ranks, work
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -48,16 +52,35 @@ class Draws(Sampler[Draw]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        batches = -(-self.count // self.batch_size)
-        return batches // self.ranks if self.shuffle else len(range(self.rank, batches, self.ranks))
+        return self.batches // self.ranks if self.shuffle else len(range(self.rank, self.batches, self.ranks))
 
     def __iter__(self) -> Iterator[Draw]:
         random = np.random.default_rng((self.seed, self.epoch))
         order = random.permutation(self.count) if self.shuffle else np.arange(self.count)
-        seeds = random.integers(2**62, size=-(-self.count // self.batch_size))
-        for batch in range(self.rank, len(self) * self.ranks if self.shuffle else len(seeds), self.ranks):
-            places = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield Draw(places.tolist(), int(seeds[batch]))
+        seeds = random.integers(2**62, size=self.batches)
+        if self.shuffle and self.work is not None:
+            dealt = deal(order, self.work, self.batches, random)
+        else:
+            dealt = [order[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
+        for batch in range(self.rank, len(self) * self.ranks if self.shuffle else self.batches, self.ranks):
+            yield Draw(dealt[batch].tolist(), int(seeds[batch]))
+
+    @property
+    def batches(self) -> int:
+        """The batches of all ranks together."""
+        return -(-self.count // self.batch_size)
+
+
+def deal(
+    order: NDArray[np.int64], work: NDArray[np.integer[Any]], batches: int, random: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Shuffled networks in batches of even work: each next heavier handful goes to the batches in random order."""
+    ranked = order[np.argsort(work[order], kind="stable")]
+    handfuls = [ranked[start : start + batches] for start in range(0, len(ranked), batches)]
+    turns = [random.permutation(batches)[: len(handful)] for handful in handfuls]
+    owner = np.concatenate(turns)
+    dealt = [ranked[owner == batch] for batch in range(batches)]
+    return [random.permutation(batch) for batch in dealt]
 
 
 class Batches(Dataset[Batch]):
@@ -83,13 +106,17 @@ class ZooData(LightningDataModule):
         batch_size: networks in a batch.
         augmentation: a transform of `neural_graphs.zoo.transforms`, applied to training batches only.
         seed: of the order of the training networks and of their augmentation.
+        only: a question to the table that networks must answer, such as `epoch == 86 and ok == True`; default: all.
     """
 
-    def __init__(self, zoo: Path, batch_size: int = 128, augmentation: Transform | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, zoo: Path, batch_size: int = 128, augmentation: Transform | None = None, seed: int = 0,
+        only: str | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         if batch_size < 1:
             raise ConfigError(f"data.batch_size is {batch_size}; it must be at least 1")
-        self.zoo = Zoo(zoo)
+        self.zoo = Zoo(zoo) if only is None else Zoo(zoo).subset(only)
         self.batch_size = batch_size
         self.augmentation = augmentation
         self.seed = seed
@@ -97,14 +124,15 @@ class ZooData(LightningDataModule):
 
     @cached_property
     def family(self) -> Family:
-        """What a metanetwork must know of these networks; with statistics where all share a layout."""
+        """What a metanetwork must know of these networks; with statistics where all share a layout of weights only."""
         train = self.sample()
-        return Family.of(self.zoo.layouts, Standardise.measure(train) if train.regular else None)
+        alike = train.regular and is_plain(train.layout)
+        return Family.of(self.zoo.layouts, Standardise.measure(train) if alike else None)
 
     @property
-    def classes(self) -> int:
-        """How many classes the labels tell apart."""
-        return int(self.zoo.labels.max()) + 1
+    def classes(self) -> int | None:
+        """How many classes the labels tell apart; None for networks without labels."""
+        return int(self.zoo.labels.max()) + 1 if "label" in self.zoo.table.column_names else None
 
     def sample(self) -> Networks:
         """Training networks, evenly spaced and at most `SAMPLE`, that statistics are taken over."""
@@ -124,14 +152,28 @@ class ZooData(LightningDataModule):
 
     def _loader(self, split: str, shuffle: bool) -> DataLoader[Batch]:
         zoo = self.zoo.split(split)
+        work = None if len(zoo.layouts) == 1 else weights_of(zoo)
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return DataLoader(
             Batches(zoo, self.targets(zoo), self.augmentation if shuffle else None),
-            sampler=Draws(len(zoo), self.batch_size, shuffle=shuffle, seed=self.seed, rank=rank, ranks=ranks),
+            sampler=Draws(
+                len(zoo), self.batch_size, shuffle=shuffle, seed=self.seed, rank=rank, ranks=ranks, work=work
+            ),
             batch_size=None,  # an item is a batch already,
             collate_fn=_as_it_is,  # which the default would turn into a list
             generator=torch.Generator(),  # or the loader would draw from the global one
         )
+
+
+def weights_of(zoo: Zoo) -> NDArray[np.int64]:
+    """How many weights each network has, `(networks,)`."""
+    weights = [zoo.layouts[shard.layout].weights for shard in zoo.manifest.shards]
+    return np.array(weights)[zoo._shard[zoo._rows]]
+
+
+def is_plain(layout: Layout) -> bool:
+    """Whether all blocks hold weights and all groups after the inputs biases, as figures per layer need it."""
+    return all(block.parameter for block in layout.blocks) and all(group.bias for group in layout.groups[1:])
 
 
 def _labels(zoo: Zoo) -> Tensor:

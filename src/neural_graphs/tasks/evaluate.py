@@ -10,12 +10,14 @@ from jaxtyping import Float
 from lightning import Trainer
 from torch import Tensor, nn
 
+from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
+from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.files import read_network
 from neural_graphs.tasks.quiet import quiet
 from neural_graphs.tasks.runs import Run, load_run, load_task
-from neural_graphs.tasks.task import CLASSIFICATION, Task
+from neural_graphs.tasks.task import CLASSIFICATION, Task, find_task
 
 
 def validate(run: str | Path, zoo: str | Path | None = None) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def test(run: str | Path, zoo: str | Path | None = None, views: int = 1) -> dict
 
 def _measure(run: Run, task: Task, config: dict[str, Any], zoo: str | Path | None, split: str) -> dict[str, Any]:
     place = Path(config["data"]["zoo"] if zoo is None else zoo)
-    data = ZooData(place, config["data"]["batch_size"])
+    data = ZooData(place, config["data"]["batch_size"], only=config["data"].get("only"))
     with quiet():
         bar = sys.stderr.isatty()  # for people who watch
         trainer = Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=bar)
@@ -73,6 +75,8 @@ def predict(run: str | Path, files: Sequence[str | Path]) -> list[dict[str, Any]
     CheckpointError naming the file that cannot be read, holds NaN, or is of another architecture.
     """
     metanetwork, config = load_run(run)
+    if not issubclass(found := find_task(config.get("task", CLASSIFICATION)), Classification):
+        raise ConfigError(f"{run} was trained for {found.__name__}; classes are predicted by runs of Classification")
     paths = [Path(file) for file in files]
     networks = Networks.cat([read_network(path, Run(run).layouts) for path in paths])
     scores = classify(metanetwork, networks, config["data"]["batch_size"])

@@ -1,14 +1,17 @@
 """Networks in files of their own: read by a layout, written back in the form they came in."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from neural_graphs.checkpoints.tensors import StateDict, read_tensors
-from neural_graphs.errors import CheckpointError
+from neural_graphs.errors import CheckpointError, LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.zoo.foreign import in_order
 from neural_graphs.zoo.manifest import write_whole
+
+LAYOUT = "layout"  # the entry of a safetensors file's metadata that describes its network
 
 
 def read_network(path: Path, layouts: Sequence[Layout]) -> Networks:
@@ -27,6 +30,35 @@ def as_network(state: StateDict, layouts: Sequence[Layout], path: Path) -> Netwo
     raise CheckpointError(f"{path}: expected a network {expected}; got tensors {found}")
 
 
+def read_unambiguous(path: Path, layouts: Sequence[Layout]) -> Networks:
+    """One network of the layout written into its file (`write_network`), else of the one of `layouts` that it fits.
+
+    Raises CheckpointError where it fits none or, since shapes do not tell activations and skips, several.
+    """
+    state, own = read_tensors(path), written_layout(path)
+    fitting = [own] if own else [layout for layout in dict.fromkeys(layouts) if names_in(state, layout)]
+    if len(fitting) > 1:
+        raise CheckpointError(
+            f"{path}: its tensors fit {len(fitting)} layouts, such as {fitting[0]} and {fitting[1]}; write the network"
+            " with tasks.write_network, which keeps its layout in the file"
+        )
+    return as_network(state, fitting or layouts[:3], path)
+
+
+def written_layout(path: Path) -> Layout | None:
+    """The layout that a `.safetensors` file says its network has; None where it says nothing."""
+    if path.suffix != ".safetensors":
+        return None
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as content:
+        written = (content.metadata() or {}).get(LAYOUT)
+    try:
+        return None if written is None else Layout.from_json(json.loads(written))
+    except (ValueError, TypeError, KeyError, LayoutError) as error:
+        raise CheckpointError(f"{path}: the layout written into it cannot be read ({error})") from error
+
+
 def names_in(state: StateDict, layout: Layout) -> dict[str, str]:
     """What the tensors of a layout are called in a state dict; nothing where shapes do not fit.
 
@@ -40,7 +72,7 @@ def names_in(state: StateDict, layout: Layout) -> dict[str, str]:
 
 
 def write_network(network: Networks, path: Path, like: StateDict | None = None) -> None:
-    """Write a network, a batch of one, as a `.safetensors` file.
+    """Write a network, a batch of one, as a `.safetensors` file that also keeps its layout.
 
     Names and precision are those of `like`, the tensors it was read from; by default those of its layout.
     Raises CheckpointError for a path of another kind: a `.pt` file would be a pickle, and none is ever written.
@@ -55,4 +87,4 @@ def write_network(network: Networks, path: Path, like: StateDict | None = None) 
         names = {own: ours for ours, own in names_in(like, network.layout).items()}
         kept = {own: kept[names[own]].to(tensor.dtype) for own, tensor in like.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, save(kept))
+    write_whole(path, save(kept, {LAYOUT: json.dumps(network.layout.to_json())}))

@@ -63,7 +63,7 @@ class FitCLI(LightningCLI):
             "--published",
             type=float | None,
             default=None,
-            help="published figure, to be shown beside ours: test accuracy in %%, or squared error in 10⁻²",
+            help="published figure, to be shown beside ours: test accuracy in %%, squared error in 10⁻², or τ",
         )
         parser.add_argument("--task", type=str, default=CLASSIFICATION, help="class of the task")
         parser.add_argument("--elsewhere", type=list[Path], default=[], help="zoos that `test` measures besides")

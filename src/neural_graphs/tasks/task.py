@@ -190,6 +190,6 @@ def find_task(path: str) -> type[Task]:
         task = None
     if not (isinstance(task, type) and issubclass(task, Task)):
         raise ConfigError(
-            f"task: {path} is no task; try neural_graphs.tasks.Classification or neural_graphs.tasks.Editing"
+            f"task: {path} is no task; try neural_graphs.tasks.Classification, Editing or Generalization there"
         )
     return task

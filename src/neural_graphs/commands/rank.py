@@ -1,0 +1,70 @@
+"""``neural-graphs rank``: files of parameters, best predicted first."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from neural_graphs.commands import show
+from neural_graphs.errors import ConfigError
+
+DESCRIPTION = """\
+Predicts the accuracy of networks from their weights, without running them, and prints them best first: with an interval
+that holds nine in ten true accuracies, and a remark where a network is unlike anything the metanetwork has seen.
+
+  neural-graphs rank --run runs/small_nggnn 'checkpoints/**/*.safetensors'
+
+Intervals and what is unlike are learned from the zoo of the run, once; they are kept in the run's folder.
+"""
+
+
+def add(commands: Any) -> None:
+    """Adds ``rank`` to the subparsers."""
+    parser = commands.add_parser("rank", help="order networks in files by predicted accuracy", description=DESCRIPTION)
+    parser.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of a run of Generalization")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="parameters of one network each, or quoted patterns")
+    formats = parser.add_mutually_exclusive_group()
+    show.add_json(formats)
+    formats.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+    parser.set_defaults(command=rank)
+
+
+def rank(arguments: Namespace) -> int:
+    """Prints a row per file; files that cannot be judged are named on stderr, and make the answer 1."""
+    files = matching(arguments.files)
+    from neural_graphs import tasks
+
+    found = tasks.rank(arguments.run, files)
+    if arguments.json:
+        show.print_json(found.to_json())
+    elif arguments.csv:
+        show.print_csv(found.to_json()["ranked"])
+    else:
+        print(show.table([_short(place, row) for place, row in enumerate(found.rows, 1)]))
+    for file, reason in found.skipped:
+        print(f"not ranked: {file}: {reason}", file=sys.stderr)
+    return int(bool(found.skipped))
+
+
+def matching(words: Sequence[str]) -> list[Path]:
+    """The files that names and patterns (`*`, `**`, `?`) stand for. Raises ConfigError for a pattern without any."""
+    files: list[Path] = []
+    for word in words:
+        path = Path(word)
+        found = [path] if path.is_file() else sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        files += (kept := [file for file in found if file.is_file()])
+        if not kept:
+            raise ConfigError(f"{word} matches no file; in a pattern, * is within a folder and ** any folders")
+    return files
+
+
+def _short(place: int, row: Any) -> dict[str, Any]:
+    """A row for people, in per cent."""
+    return {
+        "place": place,
+        "file": row.file,
+        "accuracy": f"{row.accuracy:.1%}",
+        "90 % interval": f"{row.low:.1%} to {row.high:.1%}",
+        "remark": f"unlike anything seen ({row.distance:.1f} × the limit)" if row.unlike else "",
+    }

@@ -1,0 +1,194 @@
+"""Predicting how well networks do on data they were not trained on, from their weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from neural_graphs.errors import ConfigError
+from neural_graphs.networks import Networks
+from neural_graphs.plots import save
+from neural_graphs.plots.scatter import scatter
+from neural_graphs.tasks.conformal import Margin
+from neural_graphs.tasks.data import ZooData
+from neural_graphs.tasks.losses import SquaredError
+from neural_graphs.tasks.measures import agreement, kendall
+from neural_graphs.tasks.task import Task
+from neural_graphs.zoo import Zoo
+
+
+class Pairs(Metric):
+    """Predictions and true numbers of a whole split, and Kendall's τ-b between them (scipy)."""
+
+    full_state_update = False
+    predicted: list[Tensor]
+    true: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("predicted", [], dist_reduce_fx="cat")
+        self.add_state("true", [], dist_reduce_fx="cat")
+
+    def update(self, predicted: Tensor, true: Tensor) -> None:
+        """Add networks."""
+        self.predicted.append(predicted.detach().double())
+        self.true.append(true.double())
+
+    def both(self) -> tuple[Float[np.ndarray, " networks"], Float[np.ndarray, " networks"]]:
+        """Predictions and truth so far, in the order they came."""
+        return dim_zero_cat(self.predicted).cpu().numpy(), dim_zero_cat(self.true).cpu().numpy()
+
+    def compute(self) -> Tensor:
+        """τ-b."""
+        return torch.tensor(kendall(*self.both()), dtype=torch.float32)
+
+
+class Generalization(Task):
+    """Train a metanetwork to predict the test accuracy of networks (Unterthiner et al. 2020; the paper, section 4.3).
+
+    Of a split the order of networks is measured by Kendall's τ-b, beside R² and the mean absolute error. The interval
+    of τ comes from drawing runs, all their checkpoints together. Networks of the val split give the margin within which
+    90 % of true accuracies are to lie, and the test split says how many do.
+
+    Args:
+        metanetwork: module from `Networks` to one logit each, `(networks, 1)`.
+        criterion: loss of logits `(networks,)` and targets; default: `SquaredError()`.
+        column: of the zoo's table, the accuracy to predict, in [0, 1].
+        shuffled: a control that must find nothing: networks are trained and chosen by accuracies of others.
+        options: those of every `Task`.
+    """
+
+    quantities: ClassVar[tuple[str, ...]] = ("mae", "tau")
+    best: ClassVar[tuple[str, Literal["min", "max"]]] = ("tau", "max")
+
+    def __init__(
+        self, metanetwork: nn.Module, criterion: nn.Module | None = None, column: str = "test_accuracy",
+        shuffled: bool = False, **options: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(metanetwork, **options)
+        self.criterion = criterion or SquaredError()
+        self.column, self.shuffled = column, shuffled
+        self.train_tau, self.val_tau, self.tested = Pairs(), Pairs(), Pairs()
+        self.data: ZooData | None = None
+        self.margin: Margin | None = None
+
+    def setup(self, stage: str) -> None:
+        """Remember the data, which intervals are calibrated on."""
+        super().setup(stage)
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning
+        self.data = data if isinstance(data, ZooData) else None
+
+    def targets(self, zoo: Zoo) -> Float[Tensor, " networks"]:
+        """The accuracies. Raises ConfigError where they are no shares in [0, 1]."""
+        accuracy = zoo.column(self.column).astype(np.float32)
+        bad = np.flatnonzero(~((accuracy >= 0) & (accuracy <= 1)))
+        if len(bad):
+            raise ConfigError(
+                f"{zoo.path}: {self.column} must be shares in [0, 1], network {bad[0]} has {accuracy[bad[0]]};"
+                " divide percentages by 100, or leave networks out with data.only"
+            )
+        if self.shuffled and set(zoo.column("split")) != {"test"}:
+            accuracy = np.random.default_rng(self.seed).permutation(accuracy)
+        return torch.from_numpy(accuracy)
+
+    def answer(self, networks: Networks) -> Float[Tensor, "networks 1"]:
+        """Logits."""
+        return self(networks)
+
+    def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """The criterion."""
+        return self.criterion(answers[:, 0], targets)
+
+    def on_test_epoch_start(self) -> None:
+        """Collect anew."""
+        self.tested.reset()
+
+    def on_test_epoch_end(self) -> None:
+        """Calibrate the margin on the val split of the same zoo, if it has one."""
+        self.margin = None if self.data is None else self.calibrate(self.data)
+
+    def measure(self, split: str, answers: Tensor, targets: Tensor, networks: Networks) -> Tensor:
+        """Log error and order; keep the pairs of the test split."""
+        predicted = answers.detach()[:, 0].sigmoid()
+        error = (predicted - targets).abs().mean()
+        if split == "test":
+            self.tested.update(predicted, targets)
+            self.tell(split, networks, mae=error)
+        else:
+            pairs = getattr(self, f"{split}_tau")
+            pairs.update(predicted, targets)
+            self.tell(split, networks, mae=error, tau=pairs)
+        return self.loss(answers, targets)
+
+    def result(self, found: Mapping[str, float], split: str) -> dict[str, Any]:
+        """τ and error; of the test split all figures of `measures.agreement`, and how often 90 % intervals hold."""
+        if split != "test" or self.data is None:
+            return {name: round(found[f"{split}_{name}"], 6) for name in ("tau", "mae")}
+        zoo = self.data.zoo.split("test")
+        predicted, true = self.tested.both()
+        figures = agreement(predicted, true, runs_of(zoo))
+        if self.margin is not None:
+            held = float(self.margin.holds(predicted, true).mean())
+            figures |= {"margin": round(self.margin.width, 6), "coverage": round(held, 6)}
+        return figures
+
+    def calibrate(self, data: ZooData) -> Margin | None:
+        """The margin of predictions, from the networks of the val split; None where there is no such split."""
+        if "val" not in set(data.zoo.column("split")):
+            return None
+        zoo = data.zoo.split("val")
+        return Margin.of(self.predict(zoo, data.batch_size), self.truth(zoo), runs_of(zoo))
+
+    @torch.no_grad()
+    def predict(self, zoo: Zoo, batch_size: int = 128) -> Float[np.ndarray, " networks"]:
+        """The predicted accuracies of all networks of a zoo, in its order."""
+        training = self.training
+        self.eval()
+        starts = range(0, len(zoo), batch_size)
+        batches = (zoo.networks(slice(start, start + batch_size)).to(self.device) for start in starts)
+        found = torch.cat([self.mean_answer(batch, index) for index, batch in enumerate(batches)])
+        self.train(training)
+        return found[:, 0].sigmoid().cpu().double().numpy()
+
+    def truth(self, zoo: Zoo) -> Float[np.ndarray, " networks"]:
+        """The accuracies of all networks of a zoo, never shuffled."""
+        return zoo.column(self.column).astype(np.float32).astype(np.float64)
+
+    def keep_pictures(self, data: ZooData, folder: Path) -> None:
+        """Write `scatter-ZOO.png`: predicted against true accuracy of the test split."""
+        predicted, true = self.tested.both()
+        name = data.zoo.path.resolve().name
+        title = f"{type(self.metanetwork).__name__}, {name}: τ = {kendall(predicted, true):.3f}"
+        width = None if self.margin is None else self.margin.width
+        save(scatter(predicted, true, margin=width, title=title), folder / f"scatter-{name}.png")
+
+    @classmethod
+    def sentences(cls, result: Mapping[str, Any]) -> list[str]:
+        """The figures, and the published τ where there is one."""
+        order, error = f"Kendall's τ {result['tau']:.3f}", f"mean absolute error {100 * result['mae']:.2f} points"
+        if result["split"] != "test":
+            return [f"{order}, {error}"]
+        low, high = result["tau_interval"]
+        told = [
+            f"{order} (95 % interval {low:.3f} to {high:.3f} over {result['runs']:,} runs; ties allow at most"
+            f" {result['ceiling']:.3f})",
+            f"R² {result['r2']:.3f}, {error}",
+        ]
+        if "coverage" in result:
+            width = 100 * result["margin"]
+            told.append(f"{result['coverage']:.1%} lie within ± {width:.1f} points of the prediction, promised: 90 %")
+        return told if result["published"] is None else [*told, f"published: τ {result['published']:.3f}"]
+
+
+def runs_of(zoo: Zoo) -> np.ndarray:
+    """The run of every network, by which zoos of checkpoints are split; every network its own where that is not said.
+
+    Shape `(networks,)`.
+    """
+    return zoo.column("network") if "network" in zoo.table.column_names else np.arange(len(zoo))
