@@ -9,23 +9,42 @@ import yaml
 from neural_graphs.tasks import fit, load_run
 from neural_graphs.tasks import test as evaluate
 from neural_graphs.zoo import grow_inrs, preset
+from tests.generalization.random_zoos import PARK, SMALL, write_zoo
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 FILES = sorted(FOLDER.rglob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory) -> Path:
+def inrs(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("zoos") / "tiny"
     grow_inrs(folder, "digits", replace(preset("fast"), steps=2), count=12, hidden=(3, 3), shares=(4, 1, 1))
     return folder
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    return write_zoo(tmp_path_factory.mktemp("zoos") / "small", [SMALL], 10)
+
+
+@pytest.fixture(scope="module")
+def park(tmp_path_factory) -> Path:
+    return write_zoo(tmp_path_factory.mktemp("zoos") / "park", PARK, 10)
+
+
+def zoo_for(file: Path) -> str:
+    """The fixture with networks of the kind that an experiment reads."""
+    return file.stem.partition("_")[0] if file.parent.name == "cnn_generalization" else "inrs"
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_it_trains(file, zoo, tmp_path, monkeypatch) -> None:
+def test_it_trains(file, request, tmp_path, monkeypatch) -> None:
+    zoo = request.getfixturevalue(zoo_for(file))
     monkeypatch.chdir(tmp_path)  # zoos that an experiment is measured on elsewhere are not there
     tiny = {"data.zoo": zoo, "data.batch_size": 4, "trainer.max_epochs": 1, "trainer.limit_train_batches": 2}
     tiny |= {"trainer.enable_progress_bar": "false", "trainer.accelerator": "cpu"}
+    if zoo_for(file) != "inrs":
+        tiny["data.only"] = "null"  # the tiny zoos have other epochs
     run = fit(["--config", str(file), *(f"--{key}={value}" for key, value in tiny.items())], tmp_path / "run")
     assert len(run.metrics_file.read_text().splitlines()) == 2
     metanetwork, _ = load_run(run.folder)

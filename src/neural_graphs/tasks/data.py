@@ -74,13 +74,22 @@ class Draws(Sampler[Draw]):
 def deal(
     order: NDArray[np.int64], work: NDArray[np.integer[Any]], batches: int, random: np.random.Generator
 ) -> list[NDArray[np.int64]]:
-    """Shuffled networks in batches of even work: each next heavier handful goes to the batches in random order."""
-    ranked = order[np.argsort(work[order], kind="stable")]
+    """Shuffled networks in batches of even work.
+
+    Networks of about the same weight form handfuls, one network for every batch. Handfuls are dealt in random order,
+    the heaviest network of each to the batch that has least.
+    """
+    ranked = order[np.argsort(-work[order], kind="stable")]
     handfuls = [ranked[start : start + batches] for start in range(0, len(ranked), batches)]
-    turns = [random.permutation(batches)[: len(handful)] for handful in handfuls]
-    owner = np.concatenate(turns)
-    dealt = [ranked[owner == batch] for batch in range(batches)]
-    return [random.permutation(batch) for batch in dealt]
+    dealt: list[list[int]] = [[] for _ in range(batches)]
+    total = np.zeros(batches)
+    for number in random.permutation(len(handfuls)):
+        turns = random.permutation(batches)
+        turns = turns[np.argsort(total[turns], kind="stable")][: len(handfuls[number])]
+        total[turns] += work[handfuls[number]]
+        for batch, place in zip(turns, handfuls[number], strict=True):
+            dealt[batch].append(place)
+    return [random.permutation(np.array(batch)) for batch in dealt]
 
 
 class Batches(Dataset[Batch]):
