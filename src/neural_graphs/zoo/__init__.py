@@ -6,6 +6,9 @@ from neural_graphs.zoo.grow import Plan, grow_inrs
 from neural_graphs.zoo.images import Images, Source
 from neural_graphs.zoo.presets import PRESETS, Preset, preset
 from neural_graphs.zoo.published import FORMATS, Format, Navon, Zhou, convert
+from neural_graphs.zoo.published_park import convert_cnn_wild_park
+from neural_graphs.zoo.published_small import convert_small_cnn_zoo
+from neural_graphs.zoo.state_dicts import convert_state_dicts
 from neural_graphs.zoo.store import Record, Zoo
 
 __all__ = [
@@ -22,6 +25,9 @@ __all__ = [
     "Zoo",
     "check_zoo",
     "convert",
+    "convert_cnn_wild_park",
+    "convert_small_cnn_zoo",
+    "convert_state_dicts",
     "find_source",
     "grow_inrs",
     "info",
