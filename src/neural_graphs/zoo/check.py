@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neural_graphs.errors import ZooError
 from neural_graphs.zoo.manifest import MANIFEST, sha256
@@ -15,7 +16,8 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
 def info(zoo: Zoo) -> dict[str, Any]:
-    """Return what a zoo holds as plain values: counts per split and label, quantiles of the PSNR, layouts, recipe.
+    """Return what a zoo holds as plain values: counts per split, label and fate, quantiles of PSNR and test accuracy,
+    layouts, recipe.
 
     Columns that the zoo does not have are left out.
     """
@@ -38,9 +40,19 @@ def info(zoo: Zoo) -> dict[str, Any]:
         "recipe": plan.recipe,
         "versions": plan.versions,
     }
-    if "psnr" in names and len(zoo):
-        facts["psnr"] = dict(zip(QUANTILES, np.quantile(zoo.column("psnr"), QUANTILES).tolist(), strict=True))
+    for name in ("psnr", "test_accuracy"):
+        if name in names and len(zoo):
+            facts[name] = dict(zip(QUANTILES, np.quantile(zoo.column(name), QUANTILES).tolist(), strict=True))
+    if "fate" in names:
+        facts["fates"] = dict(sorted(Counter(zoo.column("fate").tolist()).items()))
+    if "network" in names:
+        facts["runs"] = len(set(zoo.column("network").tolist()))
     return facts
+
+
+def _expected_finite(zoo: Zoo) -> NDArray[np.bool_]:
+    """Return which networks must be finite: all but those that a column `ok` marks as no good."""
+    return zoo.column("ok").astype(bool) if "ok" in zoo.table.column_names else np.ones(len(zoo), bool)
 
 
 def check_zoo(zoo: Zoo | str | Path, progress: Callable[[int, int], None] | None = None) -> None:
@@ -58,8 +70,8 @@ def check_zoo(zoo: Zoo | str | Path, progress: Callable[[int, int], None] | None
                 problems.append(f"{path}: the checksum is not the one in {MANIFEST}; the file was changed.")
         stop = start + shard.networks
         try:
-            if shard.networks:
-                whole.networks(slice(start, stop))
+            if (rows := start + np.flatnonzero(_expected_finite(whole)[start:stop])).size:
+                whole.networks(rows)
         except ZooError as error:
             problems.append(str(error))
         if whole.column("index")[start:stop].tolist() != list(range(start, stop)):

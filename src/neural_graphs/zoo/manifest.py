@@ -49,14 +49,15 @@ class Shard:
 class Manifest:
     """What a zoo says of itself: the recipe that grew it, its layouts as JSON, and the shards that are whole.
 
-    `planned` counts the networks the zoo is to have, skipped inputs included; `canvas` tells how implicit networks
-    draw (None for other networks); `versions` are those of the libraries that grew the first shard.
+    `planned` counts the networks the zoo is to have, skipped inputs included; `shard_size` is the number in every shard
+    but the last, or a list of each shard's number; `canvas` tells how implicit networks draw (None for other networks);
+    `versions` are those of the libraries that grew the first shard.
     """
 
     recipe: dict[str, Any]
     layouts: tuple[dict[str, Any], ...]
     planned: int
-    shard_size: int
+    shard_size: int | tuple[int, ...]
     canvas: dict[str, Any] | None
     versions: dict[str, str]
     shards: tuple[Shard, ...] = ()
@@ -65,6 +66,11 @@ class Manifest:
     def done(self) -> int:
         """Return how many of the planned networks are on disk or were skipped."""
         return sum(shard.networks + len(shard.skipped) for shard in self.shards)
+
+    def room(self, place: int, done: int) -> int:
+        """Return how many networks the plan has for the shard at `place`, of which `done` are in those before it."""
+        size = self.shard_size
+        return min(size, self.planned - done) if isinstance(size, int) else size[place] if place < len(size) else 0
 
     def write(self, folder: Path) -> None:
         """Put the manifest into a folder, in one step."""
@@ -84,6 +90,8 @@ class Manifest:
             shards = [
                 Shard(**{**shard, "skipped": tuple(map(tuple, shard["skipped"]))}) for shard in content.pop("shards")
             ]
+            size = content["shard_size"]
+            content["shard_size"] = size if isinstance(size, int) else tuple(size)
             return cls(**{**content, "layouts": tuple(content["layouts"]), "shards": tuple(shards)})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ZooError(f"{path} is damaged ({type(error).__name__}: {error}).") from error

@@ -23,6 +23,7 @@ from neural_graphs.zoo.manifest import Manifest, Shard, map_tensors
 from neural_graphs.zoo.query import matches
 
 Indices = Sequence[int] | NDArray[np.integer[Any]] | Int[Tensor, " n"] | slice
+FEW = 3  # layouts are printed, more are counted
 Progress = Callable[[int, int], None]
 
 
@@ -80,7 +81,8 @@ class Zoo:
         return len(self._rows)
 
     def __repr__(self) -> str:
-        layouts = ", ".join(map(format, self.layouts))
+        few = len(self.layouts) <= FEW
+        layouts = ", ".join(map(format, self.layouts)) if few else f"{len(self.layouts)} layouts"
         return f"Zoo({self.path}: {len(self)} networks, {layouts})"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -123,7 +125,8 @@ class Zoo:
     def networks(self, indices: Indices = slice(None)) -> Networks:
         """Return networks as one batch, in the order asked for; all of them by default.
 
-        Raises `ZooError` naming shard and tensor where a value is not finite.
+        Raises `ZooError` naming shard and tensor where a value is not finite: of runs that diverged, `subset("ok ==
+        True")` leaves out those.
         """
         rows = self._places(indices)
         if not len(rows):
@@ -203,7 +206,9 @@ class Zoo:
         slices = self.layouts[shard.layout].slices
         bad = [name for name, where in slices.items() if not np.isfinite(values[where]).all()]
         path = shard.files(self.path)[0][0]
-        return ZooError(f"{path}: network {self._row[row]} of this shard has values that are not finite in {bad}.")
+        marked = "; leave out what diverged: zoo.subset('ok == True')" if "ok" in self.table.column_names else ""
+        place = self._row[row]
+        return ZooError(f"{path}: network {place} of this shard has values that are not finite in {bad}{marked}.")
 
 
 def _reopen(path: Path, partial: bool, rows: NDArray[np.int64]) -> Zoo:

@@ -50,14 +50,15 @@ class ZooWriter:
         """Yield the planned networks of each shard still to be written; write one before asking for the next."""
         while self.manifest.done < self.manifest.planned:
             done = self.manifest.done
-            yield range(done, min(done + self.manifest.shard_size, self.manifest.planned))
+            yield range(done, done + self.manifest.room(len(self.manifest.shards), done))
             if self.manifest.done == done:
                 raise ZooError(f"{self.folder}: networks {done} and on were asked for, but not written.")
 
     def write(self, rows: Rows) -> None:
         """Write the next shard: tensors, table, then the manifest that makes them count.
 
-        Raises `ZooError` where values are not finite or do not fit the layout, the columns or the plan.
+        Raises `ZooError` where values do not fit the layout, the columns or the plan, and where they are not finite,
+        but for networks that a column `ok` marks as no good.
         """
         name = f"shard-{len(self.manifest.shards):05d}"
         self._check(name, rows)
@@ -86,14 +87,16 @@ class ZooWriter:
 
     def _check(self, name: str, rows: Rows) -> None:
         count, plan = len(rows.values), self.manifest
-        expected = min(plan.shard_size, plan.planned - plan.done)
+        expected = plan.room(len(plan.shards), plan.done)
         if count + len(rows.skipped) != expected:
             raise ZooError(f"{name} of {self.folder}: {count} networks, but the plan has {expected} for this shard.")
         if rows.values.shape != (count, self.sizes[rows.layout]):
             size = self.sizes[rows.layout]
             raise ZooError(f"{name} of {self.folder}: values {rows.values.shape}, but a network has {size} numbers.")
-        if not np.isfinite(rows.values).all():
-            bad = np.flatnonzero(~np.isfinite(rows.values).all(axis=1))[:5].tolist()
+        given_up = ~np.array(rows.columns.get("ok", np.ones(count, bool)), bool)  # marked as no good: kept as it is
+        broken = ~np.isfinite(rows.values).all(axis=1) & ~given_up
+        if broken.any():
+            bad = np.flatnonzero(broken)[:5].tolist()
             raise ZooError(f"{name} of {self.folder}: the values of networks {bad} of this shard are not finite.")
         for column, entries in {**rows.columns, "images": rows.images}.items():
             if entries is not None and len(entries) != count:
@@ -108,22 +111,26 @@ def writing(
     planned: int,
     *,
     canvas: Canvas | None = None,
-    shard_size: int = SHARD_SIZE,
+    shard_size: int | Sequence[int] = SHARD_SIZE,
 ) -> Iterator[ZooWriter]:
     """Open a folder for a zoo of `planned` networks, new or begun by the same recipe; one process at a time.
 
     Whole shards of a zoo begun before are kept, and those that are damaged, or shorter than this plan has them, are
-    written again. Raises `ZooError` where the folder holds a zoo of another recipe, a larger zoo, or other files.
+    written again. Layouts, and shard sizes where they are a list, may become more from one plan to a larger one. Raises
+    `ZooError` where the folder holds a zoo of another recipe, a larger zoo, or other files.
     """
-    if planned < 1 or shard_size < 1:
-        raise ZooError(f"A zoo of {planned} networks in shards of {shard_size}: both must be at least 1.")
+    sizes = (shard_size,) if isinstance(shard_size, int) else tuple(shard_size)
+    if planned < 1 or min(sizes, default=0) < 1:
+        raise ZooError(f"A zoo of {planned} networks in shards of {shard_size}: all must be at least 1.")
+    if not isinstance(shard_size, int) and sum(sizes) != planned:
+        raise ZooError(f"A zoo of {planned} networks in shards of {shard_size}: these hold {sum(sizes)}.")
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     fresh = Manifest(
         recipe=recipe,
         layouts=tuple(layout.to_json() for layout in layouts),
         planned=planned,
-        shard_size=shard_size,
+        shard_size=shard_size if isinstance(shard_size, int) else sizes,
         canvas=None if canvas is None else canvas.to_json(),
         versions=_versions(),
     )
@@ -144,7 +151,9 @@ def _resume(folder: Path, fresh: Manifest) -> Manifest:
     """Return the manifest on disk, cut to the shards that are whole and as long as the new plan has them."""
     found = Manifest.read(folder)
     for name in ("recipe", "layouts", "shard_size", "canvas"):
-        ours, theirs = (_entries(_plain(getattr(each, name)), name) for each in (fresh, found))
+        values = [_plain(getattr(each, name)) for each in (fresh, found)]
+        common = min(len(value) for value in values) if all(isinstance(value, list) for value in values) else None
+        ours, theirs = (_entries(value if common is None else value[:common], name) for value in values)
         different = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
         if different:
             facts = ", ".join(f"{key} is {theirs.get(key)!r} there, {ours.get(key)!r} asked for" for key in different)
@@ -153,13 +162,13 @@ def _resume(folder: Path, fresh: Manifest) -> Manifest:
         raise ZooError(f"{folder} holds {found.done} networks already, more than the {fresh.planned} asked for.")
     kept: list[Shard] = []
     done = 0
-    for shard in found.shards:
+    for place, shard in enumerate(found.shards):
         count = shard.networks + len(shard.skipped)
-        if count != min(fresh.shard_size, fresh.planned - done) or not is_whole(folder, shard):
+        if count != fresh.room(place, done) or not is_whole(folder, shard):
             break
         kept.append(shard)
         done += count
-    return replace(found, planned=fresh.planned, shards=tuple(kept))
+    return replace(fresh, versions=found.versions, shards=tuple(kept))
 
 
 def is_whole(folder: Path, shard: Shard) -> bool:

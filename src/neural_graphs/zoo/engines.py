@@ -1,0 +1,139 @@
+"""Where the shards of a zoo are grown: in this process, in others on this machine, or on a Ray cluster."""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from neural_graphs.errors import ConfigError, ZooError
+from neural_graphs.memory import keep_memory
+
+Part = TypeVar("Part")
+Made = TypeVar("Made")
+
+
+class Job(ABC, Generic[Part, Made]):
+    """What is done with every part; it travels to each worker once, the parts one by one."""
+
+    @abstractmethod
+    def __call__(self, part: Part) -> Made:
+        """Return what is made of a part, on one core."""
+
+
+class Engine(ABC):
+    """Runs a job on many parts."""
+
+    @abstractmethod
+    def run(self, job: Job[Part, Made], parts: Sequence[Part]) -> Iterator[Made]:
+        """Yield what the job makes of each part, in the order of the parts."""
+
+
+class Processes(Engine):
+    """Worker processes on this machine, each on one core; one worker is this process itself."""
+
+    def __init__(self, workers: int = 2) -> None:
+        if workers < 1:
+            raise ConfigError(f"workers is {workers}, expected at least 1")
+        self.workers = workers
+
+    def run(self, job: Job[Part, Made], parts: Sequence[Part]) -> Iterator[Made]:
+        """Yield what the job makes of each part; a worker that dies is a `ZooError`, what was yielded is kept."""
+        workers = min(self.workers, len(parts))
+        if workers < 2:
+            for part in parts:
+                with _one_thread():
+                    made = job(part)
+                yield made
+            return
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(job,))
+        try:
+            yield from _in_order(parts, lambda part: pool.submit(_work, part), lambda future: future.result(), workers)
+        except BrokenProcessPool as error:
+            raise ZooError(
+                "a worker process ended unasked (was it killed, or out of memory?); whole shards are kept, and the same"
+                " command goes on from there"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Ray(Engine):
+    """A Ray cluster: the one that `RAY_ADDRESS` names, else this machine. A part lost with its worker is done again."""
+
+    def __init__(self, workers: int = 2) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise ConfigError("--engine ray needs the extra ray: pip install 'neural-graphs[ray]'") from error
+        self.ray, self.workers = ray, workers
+
+    def run(self, job: Job[Part, Made], parts: Sequence[Part]) -> Iterator[Made]:
+        """Yield what the job makes of each part, `workers` of them in progress at a time."""
+        started = not self.ray.is_initialized()
+        if started:
+            self.ray.init(num_cpus=None if _cluster() else self.workers, include_dashboard=False, log_to_driver=False)
+        try:
+            shared = self.ray.put(job)
+            task = self.ray.remote(num_cpus=1, max_retries=-1)(_work_on)
+            yield from _in_order(parts, lambda part: task.remote(shared, part), self.ray.get, self.workers)
+        finally:
+            if started:
+                self.ray.shutdown()
+
+
+ENGINES: dict[str, type[Processes] | type[Ray]] = {"process": Processes, "ray": Ray}
+
+
+def _cluster() -> bool:
+    import os
+
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
+def _in_order(
+    parts: Sequence[Part], send: Callable[[Part], Any], fetch: Callable[[Any], Made], workers: int
+) -> Iterator[Made]:
+    """Yield results in order; a few parts are in hand ahead, so that no worker waits for the slowest."""
+    sent: deque[Any] = deque()
+    for part in parts:
+        sent.append(send(part))
+        if len(sent) > 2 * workers:
+            yield fetch(sent.popleft())
+    while sent:
+        yield fetch(sent.popleft())
+
+
+_JOB: list[Job[Any, Any]] = []  # the job of a worker process
+
+
+def _begin(job: Job[Any, Any]) -> None:
+    keep_memory()
+    torch.set_num_threads(1)
+    _JOB[:] = [job]
+
+
+def _work(part: Any) -> Any:
+    return _JOB[0](part)
+
+
+def _work_on(job: Job[Part, Made], part: Part) -> Made:
+    """A task of a Ray worker, which may be new."""
+    keep_memory()
+    torch.set_num_threads(1)
+    return job(part)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
