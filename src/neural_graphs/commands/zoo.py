@@ -7,6 +7,7 @@ from typing import Any
 
 from neural_graphs.commands import show
 from neural_graphs.commands.parser import Parser, positive
+from neural_graphs.commands.zoo_import import add_import
 from neural_graphs.errors import ConfigError, ZooError
 
 GROW = """\
@@ -20,12 +21,18 @@ cifar10, svhn, or a folder of IDX files, CIFAR binaries or pictures. Presets: dw
 published), fast (ours: better fits in less time), same-start (ours, for small images: all networks start from the same
 values).
 """
-IMPORT = """\
-Converts a published folder of implicit networks, one file each: navon (Navon et al. 2023, dws2023) or zhou (Zhou et al.
-2023, nfn2023). Files that cannot be used are skipped, with the reason in `zoo info`. Only tensors are read from them.
+GROW_CNN = """\
+Trains many small CNNs on labelled images and keeps their checkpoints with the train and test accuracy of each.
+Interrupted, the same command goes on where it stopped; a larger --count grows the zoo further.
+
+  neural-graphs zoo grow cnn --recipe small-cnn-mini --images fashion-mnist --count 2000 --seed 0 --out zoos/small
+
+Recipes: small-cnn (one architecture, hyper-parameters at random), wild-park (an architecture at random for each), both
+as published and made for large machines; small-cnn-mini, wild-park-mini (the same on fewer and smaller images).
 """
-RECIPE = ("kind", "preset", "images", "seed", "copies", "shares")  # of the manifest, shown by `zoo info`
+RECIPE = ("kind", "preset", "recipe", "images", "seed", "copies", "shares")  # of the manifest, shown by `zoo info`
 MANY_LABELS = 12
+MANY_LAYOUTS = 6
 MANY_SKIPPED = 10
 
 
@@ -37,7 +44,7 @@ def add(commands: Any) -> None:
     _add_info(actions.add_parser("info", help="what a zoo holds"))
     _add_show(actions.add_parser("show", help="draw networks beside their images"))
     _add_check(actions.add_parser("check", help="verify every byte: sizes, checksums, finite values"))
-    _add_import(actions.add_parser("import", help="convert a published zoo"))
+    add_import(actions.add_parser("import", help="convert published zoos, or checkpoints of your own"))
 
 
 def _add_grow(parser: Parser) -> None:
@@ -62,6 +69,18 @@ def _add_grow(parser: Parser) -> None:
     inr.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …; default: cpu")
     inr.add_argument("--workers", type=positive, default=2, metavar="N", help="threads on the CPU; default: 2")
     inr.set_defaults(command=grow_inr)
+    _add_cnn(kinds.add_parser("cnn", help="convolutional networks that classify images", description=GROW_CNN))
+
+
+def _add_cnn(cnn: Parser) -> None:
+    cnn.add_argument("--recipe", required=True, metavar="NAME", help="see above")
+    cnn.add_argument("--images", required=True, metavar="NAME|DIR", help="as for inr")
+    cnn.add_argument("--count", required=True, type=positive, metavar="N", help="networks, each with its checkpoints")
+    cnn.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the zoo")
+    cnn.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed, the same bytes; default: 0")
+    cnn.add_argument("--engine", choices=("process", "ray"), default="process", help="who works; default: process")
+    cnn.add_argument("--workers", type=positive, default=2, metavar="N", help="shards grown at a time; default: 2")
+    cnn.set_defaults(command=grow_cnn)
 
 
 def _add_info(parser: Parser) -> None:
@@ -83,14 +102,6 @@ def _add_check(parser: Parser) -> None:
     parser.set_defaults(command=check)
 
 
-def _add_import(parser: Parser) -> None:
-    parser.description = IMPORT
-    parser.add_argument("format", choices=("navon", "zhou"), help="whose files")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of .pt or .pth files")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the new zoo")
-    parser.set_defaults(command=convert)
-
-
 def grow_inr(arguments: Namespace) -> int:
     """Grows a zoo of implicit networks."""
     from neural_graphs.zoo import grow_inrs, preset
@@ -108,6 +119,25 @@ def grow_inr(arguments: Namespace) -> int:
             hidden=arguments.hidden,
             device=arguments.device,
             workers=arguments.workers,
+            progress=tick,
+        )
+    print(zoo)
+    return 0
+
+
+def grow_cnn(arguments: Namespace) -> int:
+    """Grows a zoo of CNNs."""
+    from neural_graphs.zoo.cnn import cnn_recipe, grow_cnns
+    from neural_graphs.zoo.engines import ENGINES
+
+    with show.bar("networks") as tick:
+        zoo = grow_cnns(
+            arguments.out,
+            arguments.images,
+            cnn_recipe(arguments.recipe),
+            count=arguments.count,
+            seed=arguments.seed,
+            engine=ENGINES[arguments.engine](arguments.workers),
             progress=tick,
         )
     print(zoo)
@@ -141,13 +171,21 @@ def _describe(facts: Mapping[str, Any]) -> list[str]:
     done = facts["networks"] + len(facts["skipped"])
     unfinished = "" if done >= facts["planned"] else f" of {facts['planned']:,} planned: unfinished"
     lines = [f"{facts['path']}: {facts['networks']:,} networks{unfinished}, {facts['bytes'] / 1e6:,.1f} MB"]
-    lines += [f"{layout}: {size:,} numbers" for layout, size in facts["layouts"].items()]
+    layouts = list(facts["layouts"].items())
+    lines += [f"{layout}: {size:,} numbers" for layout, size in layouts[:MANY_LAYOUTS]]
+    lines += [f"… and {len(layouts) - MANY_LAYOUTS} more layouts"] if len(layouts) > MANY_LAYOUTS else []
     lines += ["", show.table(_counts(facts)), ""]
     if "psnr" in facts:
         lines.append("PSNR (dB)  " + "   ".join(f"{part:.0%}: {value:.1f}" for part, value in facts["psnr"].items()))
-    recipe = dict(facts["recipe"])
-    if isinstance(recipe.get("preset"), dict):
-        recipe["preset"] = recipe["preset"]["name"]
+    if "test_accuracy" in facts:
+        parts = "   ".join(f"{part:.0%}: {value:.1%}" for part, value in facts["test_accuracy"].items())
+        lines.append(f"test accuracy  {parts}")
+    if "fates" in facts:
+        lines.append("checkpoints    " + "   ".join(f"{fate}: {count:,}" for fate, count in facts["fates"].items()))
+    recipe = {
+        key: value["name"] if isinstance(value, dict) and "name" in value else value
+        for key, value in facts["recipe"].items()
+    }
     told = {key: recipe[key] for key in RECIPE if recipe.get(key) is not None}
     lines.append("recipe     " + "   ".join(f"{key}: {value}" for key, value in told.items()))
     skipped = [f"skipped    {name}: {reason}" for name, reason in facts["skipped"][:MANY_SKIPPED]]
@@ -163,19 +201,6 @@ def _counts(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
         {"split": split, "networks": facts["splits"][split], **{f"label {each}": counts.get(each, 0) for each in shown}}
         for split, counts in facts["labels"].items()
     ]
-
-
-def convert(arguments: Namespace) -> int:
-    """Converts a published zoo."""
-    from neural_graphs import zoo
-
-    with show.bar("files") as tick:
-        made = zoo.convert(zoo.FORMATS[arguments.format](), arguments.folder, arguments.out, progress=tick)
-    print(made)
-    skipped = made.manifest.planned - len(made)
-    if skipped:
-        print(f"files skipped: {skipped}; neural-graphs zoo info {arguments.out} says why")
-    return 0
 
 
 def sheet(arguments: Namespace) -> int:
