@@ -134,9 +134,8 @@ class ZooData(LightningDataModule):
     @cached_property
     def family(self) -> Family:
         """What a metanetwork must know of these networks; with statistics where all share a layout of weights only."""
-        train = self.sample()
-        alike = train.regular and is_plain(train.layout)
-        return Family.of(self.zoo.layouts, Standardise.measure(train) if alike else None)
+        alike = len(self.zoo.layouts) == 1 and is_plain(self.zoo.layout)
+        return Family.of(self.zoo.layouts, Standardise.measure(self.sample()) if alike else None)
 
     @property
     def classes(self) -> int | None:

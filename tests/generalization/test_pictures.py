@@ -1,0 +1,44 @@
+"""Predicted against true accuracy as a picture, and runs of accuracies in reports and curves."""
+
+import numpy as np
+import pytest
+
+from neural_graphs.plots import scatter, training_curve
+from neural_graphs.report import report
+from neural_graphs.tasks import test as evaluate
+
+
+def test_points_lie_at_true_and_predicted_per_cent() -> None:
+    true, predicted = np.array([0.1, 0.5, 0.9]), np.array([0.2, 0.5, 0.7])
+    figure = scatter(predicted, true, margin=0.1, title="three networks")
+    (axes,) = figure.axes
+    band, points = axes.collections
+    np.testing.assert_allclose(points.get_offsets(), 100 * np.stack([true, predicted], 1))
+    assert band.get_paths()[0].contains_point((50, 59)) and not band.get_paths()[0].contains_point((50, 61))
+    assert axes.get_title(loc="left") == "three networks"
+    assert axes.get_xlim() == axes.get_ylim() == (0, 100)
+
+
+def test_a_band_is_only_drawn_where_there_is_a_margin() -> None:
+    assert len(scatter(np.array([0.5]), np.array([0.5])).axes[0].collections) == 1
+
+
+def test_curves_name_their_quantities() -> None:
+    columns = {
+        "epoch": [0, 1],
+        "train_mae": [0.2, 0.1],
+        "val_mae": [0.2, 0.15],
+        "train_tau": [0, 0.5],
+        "val_tau": [0, 0.4],
+    }
+    error, order = training_curve(columns).axes
+    assert "points" in error.get_title(loc="left") and "τ" in order.get_title(loc="left")
+    assert error.lines[0].get_ydata() == pytest.approx([20, 10]) and order.lines[0].get_ydata() == pytest.approx(
+        [0, 0.5]
+    )
+
+
+def test_a_report_shows_what_was_predicted(run) -> None:
+    evaluate(run.folder)
+    page = report(run.folder).read_text(encoding="utf-8")
+    assert "Predicted and true accuracy: small" in page and "Kendall&#x27;s τ" in page
