@@ -149,6 +149,7 @@ def test_diverged_networks_are_kept_and_marked_and_unknown_ones_told(tmp_path):
     rows[10]["test_accuracy"] = "nan"
     write_metrics(tmp_path / "in", rows)
     zoo = convert_small_cnn_zoo(tmp_path / "in", tmp_path / "zoo", shard_size=8)
+    check_zoo(zoo)
     assert zoo.column("row")[~zoo.column("ok")].tolist() == [3, 10]
     reasons = dict(info(zoo)["skipped"])
     assert set(reasons) == {f"metrics.csv.gz, row {9 * run + step}" for run in (2, 5) for step in range(9)}
