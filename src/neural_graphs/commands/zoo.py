@@ -67,7 +67,10 @@ def _add_grow(parser: Parser) -> None:
         "--hidden", type=positive, nargs="+", default=[32, 32], metavar="N", help="hidden neurons; default: 32 32"
     )
     inr.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …; default: cpu")
-    inr.add_argument("--workers", type=positive, default=2, metavar="N", help="threads on the CPU; default: 2")
+    inr.add_argument(
+        "--engine", choices=("process", "ray"), help="grow shards side by side; default: threads share one"
+    )
+    inr.add_argument("--workers", type=positive, default=2, metavar="N", help="on the CPU; default: 2")
     inr.set_defaults(command=grow_inr)
     _add_cnn(kinds.add_parser("cnn", help="convolutional networks that classify images", description=GROW_CNN))
 
@@ -105,6 +108,7 @@ def _add_check(parser: Parser) -> None:
 def grow_inr(arguments: Namespace) -> int:
     """Grows a zoo of implicit networks."""
     from neural_graphs.zoo import grow_inrs, preset
+    from neural_graphs.zoo.engines import ENGINES
 
     _check_device(arguments.device)
     with show.bar("networks") as tick:
@@ -119,6 +123,7 @@ def grow_inr(arguments: Namespace) -> int:
             hidden=arguments.hidden,
             device=arguments.device,
             workers=arguments.workers,
+            engine=None if arguments.engine is None else ENGINES[arguments.engine](arguments.workers),
             progress=tick,
         )
     print(zoo)

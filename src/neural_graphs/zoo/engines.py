@@ -1,5 +1,6 @@
 """Where the shards of a zoo are grown: in this process, in others on this machine, or on a Ray cluster."""
 
+import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -77,7 +78,11 @@ class Ray(Engine):
         """Yield what the job makes of each part, `workers` of them in progress at a time."""
         started = not self.ray.is_initialized()
         if started:
-            self.ray.init(num_cpus=None if _cluster() else self.workers, include_dashboard=False, log_to_driver=False)
+            self.ray.init(
+                num_cpus=None if os.environ.get("RAY_ADDRESS") else self.workers,
+                include_dashboard=False,
+                log_to_driver=False,
+            )
         try:
             shared = self.ray.put(job)
             task = self.ray.remote(num_cpus=1, max_retries=-1)(_work_on)
@@ -88,12 +93,6 @@ class Ray(Engine):
 
 
 ENGINES: dict[str, type[Processes] | type[Ray]] = {"process": Processes, "ray": Ray}
-
-
-def _cluster() -> bool:
-    import os
-
-    return bool(os.environ.get("RAY_ADDRESS"))
 
 
 def _in_order(

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from neural_graphs.errors import ConfigError, ZooError
 from neural_graphs.zoo.canvas import Canvas
+from neural_graphs.zoo.engines import Engine, Job
 from neural_graphs.zoo.find_images import find_source
 from neural_graphs.zoo.images import Images, Source
 from neural_graphs.zoo.inr import STACK, Recipe, grow
 from neural_graphs.zoo.presets import Preset
 from neural_graphs.zoo.store import Zoo
-from neural_graphs.zoo.writer import SHARD_SIZE, Rows, ZooWriter, writing
+from neural_graphs.zoo.writer import SHARD_SIZE, Rows, writing
 
 SPLITS = ("train", "val", "test")
 Progress = Callable[[int, int], None]
@@ -95,13 +96,15 @@ def grow_inrs(
     shard_size: int | None = None,
     device: str = "cpu",
     workers: int = 2,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Zoo:
     """Grow a zoo of SIRENs in a folder, or go on with one, and return it.
 
     `count` networks (default: all the plan has), `copies` of each training image (default: the preset's), `shares` of
     train, val and test as in `Plan.of`. A kill loses at most the shard in progress; the same arguments go on from there
-    to the same bytes, and a larger `count` grows the zoo further. `progress` receives networks done and planned.
+    to the same bytes, and a larger `count` grows the zoo further. Without an `engine` the `workers` are threads that
+    share a shard; with one, each of its workers has a shard of its own. `progress` receives networks done and planned.
     Raises `ZooError` where the folder holds a zoo of another recipe, `ImageError` where the images cannot be read.
     """
     source = source if isinstance(source, Source) else find_source(source)
@@ -132,11 +135,13 @@ def grow_inrs(
     canvas = Canvas(height, width, channels, preset.axes, low=preset.low, high=1.0)
     shard_size = shard_size or max(SHARD_SIZE, STACK[kind])  # a shard fills its stacks
     with writing(path, facts, [recipe.layout], len(plan), canvas=canvas, shard_size=shard_size) as writer:
-        for numbers in writer.remaining():
-            tick = None if progress is None else _Tick(progress, numbers.start, len(plan))
-            if tick is not None:
-                tick(0)
-            _write_shard(writer, recipe, plan, numbers, (train, test), device=device, workers=workers, tick=tick)
+        tick = None if progress is None else _Tick(progress, writer.manifest.done, len(plan))
+        fitting = Fitting(recipe, plan, (train, test), device, workers if engine is None else 1)
+        left = writer.left()
+        for rows in (fitting(numbers, tick) for numbers in left) if engine is None else engine.run(fitting, left):
+            writer.write(rows)
+            if tick is not None and engine is not None:
+                tick(len(rows.values))
     return Zoo(path)
 
 
@@ -153,31 +158,33 @@ class _Tick:
         self.progress(self.done, self.planned)
 
 
-def _write_shard(
-    writer: ZooWriter,
-    recipe: Recipe,
-    plan: Plan,
-    numbers: range,
-    images: tuple[Images, Images],
-    *,
-    device: str,
-    workers: int,
-    tick: Callable[[int], None] | None,
-) -> None:
-    """Fit and write the networks of one shard."""
-    chosen = slice(numbers.start, numbers.stop)
-    split, image = plan.split[chosen], plan.image[chosen]
-    sources = [images[int(SPLITS[each] == "test")] for each in split]
-    pixels = np.stack([source.pixels[place] for source, place in zip(sources, image, strict=True)])
-    grown = grow(pixels, recipe, first=numbers.start, device=device, workers=workers, progress=tick)
-    columns: dict[str, Any] = {
-        "split": [SPLITS[each] for each in split],
-        "label": [int(source.labels[place]) for source, place in zip(sources, image, strict=True)],
-        "source": [source.split for source in sources],
-        "image": image,
-        "copy": plan.copy[chosen],
-        "psnr": grown.psnr.numpy(),
-        "steps": grown.steps.numpy(),
-        "seed": np.full(len(image), recipe.seed),
-    }
-    writer.write(Rows(grown.values.numpy(), columns, images=pixels))
+@dataclass(frozen=True)
+class Fitting(Job[range, Rows]):
+    """Fits the networks of one shard of a zoo, given by their numbers."""
+
+    recipe: Recipe
+    plan: Plan
+    images: tuple[Images, Images]
+    device: str
+    workers: int
+
+    def __call__(self, numbers: range, tick: Callable[[int], None] | None = None) -> Rows:
+        """Return the fitted networks; `tick` receives how many are done since its last call."""
+        if tick is not None:
+            tick(0)
+        chosen = slice(numbers.start, numbers.stop)
+        split, image = self.plan.split[chosen], self.plan.image[chosen]
+        sources = [self.images[int(SPLITS[each] == "test")] for each in split]
+        pixels = np.stack([source.pixels[place] for source, place in zip(sources, image, strict=True)])
+        grown = grow(pixels, self.recipe, first=numbers.start, device=self.device, workers=self.workers, progress=tick)
+        columns: dict[str, Any] = {
+            "split": [SPLITS[each] for each in split],
+            "label": [int(source.labels[place]) for source, place in zip(sources, image, strict=True)],
+            "source": [source.split for source in sources],
+            "image": image,
+            "copy": self.plan.copy[chosen],
+            "psnr": grown.psnr.numpy(),
+            "steps": grown.steps.numpy(),
+            "seed": np.full(len(image), self.recipe.seed),
+        }
+        return Rows(grown.values.numpy(), columns, images=pixels)

@@ -54,6 +54,15 @@ class ZooWriter:
             if self.manifest.done == done:
                 raise ZooError(f"{self.folder}: networks {done} and on were asked for, but not written.")
 
+    def left(self) -> list[range]:
+        """Return the planned networks of all shards still to be written, for a caller that makes several at a time."""
+        ranges, done = [], self.manifest.done
+        while done < self.manifest.planned:
+            room = self.manifest.room(len(self.manifest.shards) + len(ranges), done)
+            ranges.append(range(done, done + room))
+            done += room
+        return ranges
+
     def write(self, rows: Rows) -> None:
         """Write the next shard: tensors, table, then the manifest that makes them count.
 
@@ -152,8 +161,10 @@ def _resume(folder: Path, fresh: Manifest) -> Manifest:
     found = Manifest.read(folder)
     for name in ("recipe", "layouts", "shard_size", "canvas"):
         values = [_plain(getattr(each, name)) for each in (fresh, found)]
-        common = min(len(value) for value in values) if all(isinstance(value, list) for value in values) else None
-        ours, theirs = (_entries(value if common is None else value[:common], name) for value in values)
+        if all(isinstance(value, list) for value in values):  # a larger plan has more of them, and fills the last shard
+            common = 0 if name == "shard_size" else min(map(len, values))
+            values = [value[:common] for value in values]
+        ours, theirs = (_entries(value, name) for value in values)
         different = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
         if different:
             facts = ", ".join(f"{key} is {theirs.get(key)!r} there, {ours.get(key)!r} asked for" for key in different)

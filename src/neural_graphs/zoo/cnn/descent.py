@@ -34,12 +34,16 @@ class Descent:
     def __init__(self, rules: list[Rule], learning_rates: list[float], values: Float[Tensor, "networks size"]) -> None:
         self.values = values
         self.mean, self.square = torch.zeros_like(values), torch.zeros_like(values)
-        self.rates = _column(learning_rates)
-        self.mean_decay = _column([rule.mean for rule in rules])
-        self.square_decay = _column([rule.square or 0.0 for rule in rules])
-        self.adaptive = _column([rule.square is not None for rule in rules])
-        self.unbiased = _column([rule.unbiased for rule in rules])
-        self.epsilon = _column([rule.epsilon if rule.square is not None else 1.0 for rule in rules])
+
+        def column(numbers: list[float] | list[bool]) -> Float[Tensor, "networks 1"]:
+            return torch.tensor(numbers, dtype=values.dtype)[:, None]
+
+        self.rates = column(learning_rates)
+        self.mean_decay = column([rule.mean for rule in rules])
+        self.square_decay = column([rule.square or 0.0 for rule in rules])
+        self.adaptive = column([rule.square is not None for rule in rules])
+        self.unbiased = column([rule.unbiased for rule in rules])
+        self.epsilon = column([rule.epsilon if rule.square is not None else 1.0 for rule in rules])
         self.steps = 0
 
     def step(self, gradient: Float[Tensor, "networks size"]) -> None:
@@ -52,7 +56,3 @@ class Descent:
         size = torch.sqrt(self.square, out=gradient)  # the denominator is 1 for plain descent, which divides by nothing
         size.mul_(self.adaptive / square_bias.sqrt()).add_(self.epsilon)
         self.values.sub_((self.mean / size).mul_(self.rates / mean_bias))
-
-
-def _column(numbers: list[float]) -> Float[Tensor, "networks 1"]:
-    return torch.tensor(numbers, dtype=torch.float32)[:, None]

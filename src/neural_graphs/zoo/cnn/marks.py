@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -70,5 +71,8 @@ def rows_of(grown: Mapping[int, Sequence[Checkpoint]], facts: Sequence[Mapping[s
         for checkpoint in checkpoints
     ]
     values = torch.stack([checkpoint.values for checkpoints in grown.values() for checkpoint in checkpoints])
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+    for name, column in columns.items():
+        if None in column:  # numbers that some runs do not have; a shard of such runs only must have the same type
+            columns[name] = pa.array(column, pa.float64())
     return Rows(values.numpy().astype(np.float32, copy=False), columns)

@@ -1,0 +1,39 @@
+"""Recipes small enough to grow in a second, on scikit-learn's digits."""
+
+from neural_graphs.zoo.cnn import SmallCnn, WildPark
+from neural_graphs.zoo.cnn.pictures import Pictures
+from neural_graphs.zoo.cnn.recipe import Study
+from neural_graphs.zoo.find_images import find_source
+
+SMALL = SmallCnn(
+    "tiny-small",
+    Pictures(train=96, test=40, border=4),
+    batch=16,
+    shares=(3, 1, 2),
+    checkpoints=(0, 1, 2),
+    stack=3,
+    block=8,
+    channels=(4, 4, 4),
+    train_fractions=(0.5, 1.0),
+)
+PARK = WildPark(
+    "tiny-park",
+    Pictures(train=64, test=40),
+    batch=32,
+    shares=(2, 1, 1),
+    epochs=(2, 5),
+    every=2,
+    depth=(2, 4),
+    channels=(4, 8),
+    kernels=(3, 5),
+)
+
+
+def study(recipe, seed=0):
+    source = find_source("digits")
+    train, test = (recipe.pictures.prepare(source.load(split), seed) for split in ("train", "test"))
+    return Study(train, test, seed)
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != "manifest.json"}
