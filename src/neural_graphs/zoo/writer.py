@@ -56,7 +56,8 @@ class ZooWriter:
 
     def left(self) -> list[range]:
         """Return the planned networks of all shards still to be written, for a caller that makes several at a time."""
-        ranges, done = [], self.manifest.done
+        ranges: list[range] = []
+        done = self.manifest.done
         while done < self.manifest.planned:
             room = self.manifest.room(len(self.manifest.shards) + len(ranges), done)
             ranges.append(range(done, done + room))
