@@ -73,7 +73,7 @@ def ray() -> Iterator[Engine]:
 
 @pytest.mark.filterwarnings("ignore")
 def test_ray_loses_nothing_when_a_worker_is_killed(ray, alone, tmp_path):
-    kill = KillsOne("ray::")
+    kill = KillsOne("ray::_work_on")
     grown = grow_cnns(tmp_path / "cnn", "digits", SMALL, count=40, engine=ray, progress=kill)
     assert kill.killed and files(grown.path) == files(alone.path)
 
