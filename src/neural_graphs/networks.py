@@ -222,6 +222,7 @@ def _named(vector: Tensor, layout: Layout) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for p in layout.parameters:
         tensor = vector[layout.slices[p.name]].unflatten(0, p.shape) if p.shape else vector[layout.slices[p.name]][0]
-        tensor = tensor.to(getattr(torch, p.dtype)) if p.dtype else tensor
+        kind = getattr(torch, p.dtype or "float")
+        tensor = tensor if kind.is_floating_point else tensor.to(kind)
         found |= dict.fromkeys((p.name, *p.also), tensor)
     return found

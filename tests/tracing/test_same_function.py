@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import neural_graphs as ng
+from neural_graphs.networks import Networks
 from neural_graphs.program import Program
 from neural_graphs.testing import assert_same_function
 from tests.tracing.models.everything import EXAMPLES
@@ -50,6 +51,23 @@ def test_state_dicts_come_back_bit_for_bit(name: str) -> None:
     for key, tensor in expected.items():
         assert found[key].dtype == tensor.dtype, key
         assert torch.equal(found[key], tensor), key
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_carried_float_keeps_its_precision(dtype: torch.dtype) -> None:
+    """What nothing reads and nothing may move comes back bit for bit, and both precisions have one layout."""
+
+    class Annealed(nn.Sequential):
+        def __init__(self) -> None:
+            super().__init__(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+            self.register_buffer("temperature", torch.tensor(1 / 3, dtype=dtype))
+
+    module, x = Annealed().to(dtype), torch.randn(6, 3)
+    layout = ng.trace(module, x.to(dtype))
+    found = Networks.from_modules([module], layout).state_dicts()[0]["temperature"]
+    assert next(p.dtype for p in layout.parameters if p.name == "temperature"), "it is read by neurons"
+    assert found.dtype == dtype and torch.equal(found, torch.tensor(1 / 3, dtype=dtype))
+    assert layout == ng.trace(Annealed().float(), x)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -39,7 +39,7 @@ def finish(
     made = [group_of(*each) for each in zip(groups, names, axes, strict=True)]
     links = sorted(draft.links, key=lambda link: number[link.target])
     blocks = [block_of(link, number) for link in links]
-    kept = [replace(p, dtype="float32") if p.name in carried else p for p in parameters]
+    kept = [replace(p, dtype="float") if p.name in carried else p for p in parameters]
     return Layout(tuple(made), tuple(blocks), tuple(kept), program)
 
 

@@ -1,8 +1,5 @@
 """Layouts of modules that were traced before, so that networks built alike need not be traced again."""
 
-from collections.abc import Callable
-from typing import Any
-
 from torch import nn
 
 from neural_graphs.errors import LayoutError
@@ -21,11 +18,11 @@ def build_of(module: nn.Module) -> Build:
 
 
 def remember(module: nn.Module, layout: Layout) -> None:
-    """Keep the layout of a module for others that are built alike."""
+    """Keep the layout of a module, all of what it returns being its answer, for others that are built alike."""
     _KNOWN[build_of(module)] = layout
 
 
-def layout_of(module: nn.Module, example_input: Inputs | None, output: Callable[[Any], Any] | None = None) -> Layout:
+def layout_of(module: nn.Module, example_input: Inputs | None) -> Layout:
     """The layout of a module built like one that was traced before, traced now, or read off its tensor shapes.
 
     Raises LayoutError for a module whose layout its shapes do not tell.
@@ -36,7 +33,7 @@ def layout_of(module: nn.Module, example_input: Inputs | None, output: Callable[
     if known is not None:
         return known
     if example_input is not None:
-        return trace(module, example_input, output=output)
+        return trace(module, example_input)
     try:
         return from_shapes({name: tuple(tensor.shape) for name, tensor in module.state_dict().items()})
     except LayoutError as error:

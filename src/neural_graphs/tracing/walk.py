@@ -36,7 +36,8 @@ def trace(module: nn.Module, example_input: Inputs, *, output: Callable[[Any], A
 
     `example_input` is a tensor, a tuple of positional arguments, or a mapping of keyword arguments; only its shapes
     matter. `output` chooses what counts as the answer of what the module returns (default: every tensor but the caches
-    of decoders); whatever counts has an order that stays. The module is traced as in evaluation. Raises LayoutError for
+    of decoders); whatever counts has an order that stays. The module is traced as in evaluation, and modules that are
+    built alike have its layout from then on (`Networks.from_modules`) unless `output` was given. Raises LayoutError for
     an operator without a rule, by name, and for modules that cannot be exported.
     """
     program = Program(module, output)
@@ -44,7 +45,8 @@ def trace(module: nn.Module, example_input: Inputs, *, output: Callable[[Any], A
     walker = Walker(program.module, exported)
     outputs = walker.walk(exported.graph_module, walker.enter())
     layout = walker.finish(outputs, program)
-    remember(module, layout)
+    if output is None:  # a chosen answer says nothing of the next module that is built alike
+        remember(module, layout)
     return layout
 
 
