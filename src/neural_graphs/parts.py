@@ -23,8 +23,8 @@ class Parameter:
     """A named tensor of the network's state dict.
 
     `buffer`: it is not trained (running statistics). `also` lists further names of the same tensor (tied weights).
-    `dtype` is given for tensors that are carried along and not read: the type of whole numbers or truth values (`int64`),
-    or `float` for real numbers, which have the precision of all others.
+    `dtype` is given for tensors that are carried along and not read: the type of whole numbers or truth values
+    (`int64`), or `float` for real numbers, which have the precision of all others.
     """
 
     name: str

@@ -1,5 +1,6 @@
 """Which neurons the weights of a block join, and where their numbers lie in a tensor: both as strides."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -130,12 +131,13 @@ class Window:
     @property
     def whole(self) -> bool:
         """Whether it covers consecutive numbers from the first one on, in their order."""
-        expected, step = [], 1
-        for size in reversed(self.sizes):
-            expected.append(step)
-            step *= size
-        moving = zip(self.sizes, self.strides, reversed(expected), strict=True)
+        moving = zip(self.sizes, self.strides, row_major(self.sizes), strict=True)
         return self.offset == 0 and all(n == 1 or stride == own for n, stride, own in moving)
+
+
+def row_major(sizes: Sequence[int]) -> tuple[int, ...]:
+    """The strides of a tensor of these sizes whose numbers lie row by row, the last dimension fastest."""
+    return tuple(prod(sizes[dim + 1 :]) for dim in range(len(sizes)))
 
 
 def strided(values: np.ndarray, first: int, sizes: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A layout in the making: groups and links appear while the events of a trace are emitted one after another."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TypeAlias
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.parts import Role
-from neural_graphs.tables import Table, Window
-from neural_graphs.tracing.pieces import Leg, Piece, Pieces, frame, pieces_of
+from neural_graphs.tables import Table, Window, row_major
+from neural_graphs.tracing.pieces import Leg, Piece, Pieces, frame, pieces_of, slowest_first
 from neural_graphs.tracing.terms import Var
 from neural_graphs.tracing.values import Value
 
@@ -25,11 +25,6 @@ class Neurons:
     role: Role = "hidden"
     activation: str = "none"
     bias: "tuple[Stored, Window, bool] | None" = None
-
-    @property
-    def size(self) -> int:
-        """The number of neurons."""
-        return prod(var.size for var in self.vars)
 
 
 @dataclass(eq=False)
@@ -109,24 +104,24 @@ class Draft:
 
     def group(self, legs: Iterable[Leg], kind: str, *under: Piece) -> Piece:
         """New neurons along these legs, where the pieces `under` lie on each other."""
-        ordered = sorted(legs, key=lambda leg: (leg.dim, -leg.step))
+        ordered = slowest_first(legs)
         neurons = Neurons(self.name, tuple(leg.var for leg in ordered), kind)
         self.groups.append(neurons)
-        strides = [prod(leg.size for leg in ordered[place + 1 :]) for place in range(len(ordered))]
-        own = tuple(Leg(leg.dim, leg.var, leg.step, stride) for leg, stride in zip(ordered, strides, strict=True))
+        strides = row_major([leg.size for leg in ordered])
+        own = tuple(replace(leg, stride=stride) for leg, stride in zip(ordered, strides, strict=True))
         starts, cut = frame(under)
         return Piece(neurons, starts, own, 0, cut)
 
     def fixture(self, legs: Sequence[Leg], given: bool, what: str = "") -> tuple[Neurons, dict[Leg, int]]:
         """Neurons that nothing leads to: inputs, or constants such as positions; and their strides along the legs."""
-        ordered = sorted(legs, key=lambda leg: (leg.dim, -leg.step))
+        ordered = slowest_first(legs)
         key = ("input" if given else "constant", *(leg.var for leg in ordered))
         if key not in self.fixtures:
             name = what or ("input" if given else "positions" if ordered else "one")
             role: Role = "input" if given else "hidden"
             self.fixtures[key] = Neurons(name, tuple(leg.var for leg in ordered), name, role)
             self.groups.append(self.fixtures[key])
-        strides = [prod(leg.size for leg in ordered[place + 1 :]) for place in range(len(ordered))]
+        strides = row_major([leg.size for leg in ordered])
         return self.fixtures[key], dict(zip(ordered, strides, strict=True))
 
     def connect(

@@ -14,7 +14,7 @@ from neural_graphs.parts import Activation, Block, Group, Parameter
 from neural_graphs.program import Program
 from neural_graphs.tables import Window
 from neural_graphs.tracing.draft import Draft, Link, Neurons, Stored
-from neural_graphs.tracing.pieces import Piece, Pieces, pieces_of
+from neural_graphs.tracing.pieces import Pieces, pieces_of
 from neural_graphs.tracing.terms import Term, Var
 from neural_graphs.tracing.weave import plant
 
@@ -89,20 +89,15 @@ def _own_rest(draft: Draft, tensor: Stored, dims: tuple[Term, ...]) -> bool:
         left = ~owned[window.places]
         if left.all():
             rest = [leg for leg in piece.legs if not leg.var.fixed] or fixed[1:]
-            plant_unused(draft, piece, [leg for leg in piece.legs if leg in rest])
+            plant(draft, piece, rest, "unused")
         elif left.any():  # some places of the fixed dimensions were chosen, others were not
             for index in product(*(range(leg.size) for leg in fixed)):
                 offset = piece.offset + sum(i * leg.stride for i, leg in zip(index, fixed, strict=True))
                 loose = tuple(leg for leg in piece.legs if leg not in fixed)
                 part = replace(piece, offset=offset, legs=loose)
                 if not owned[offset]:
-                    plant_unused(draft, part, loose)
+                    plant(draft, part, loose, "unused")
     return False
-
-
-def plant_unused(draft: Draft, piece: Piece, legs: Sequence[object]) -> None:
-    """Neurons that hold numbers the function does not depend on."""
-    plant(draft, piece, [leg for leg in piece.legs if leg in legs], "unused")
 
 
 # -- order ------------------------------------------------------------------------------------------------------------
@@ -126,19 +121,16 @@ def ordered(draft: Draft) -> list[Neurons]:
     after: dict[Neurons, list[Neurons]] = {n: [] for n in draft.groups}
     for link in draft.links:
         after[link.source].append(link.target)
-    ready = [(rank[n], n) for n in draft.groups if not waiting[n]]
-    heap = [(key, place) for place, (key, _) in enumerate(ready)]
-    known = [n for _, n in ready]
-    heapify(heap)
+    ready = [rank[n] for n in draft.groups if not waiting[n]]
+    heapify(ready)
     found: list[Neurons] = []
-    while heap:
-        neurons = known[heappop(heap)[1]]
+    while ready:
+        neurons = draft.groups[heappop(ready)[1]]
         found.append(neurons)
         for target in after[neurons]:
             waiting[target] -= 1
             if not waiting[target]:
-                known.append(target)
-                heappush(heap, (rank[target], len(known) - 1))
+                heappush(ready, rank[target])
     return found
 
 

@@ -1,4 +1,4 @@
-"""Events that bring values together place by place: sums, products, concatenations, activations, norms, look-ups."""
+"""Events that bring values together: sums, products, concatenations; and activations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from neural_graphs.tracing.pieces import Leg, Piece, Pieces, flattened, frame, j
 from neural_graphs.tracing.tape import Event, Tape
 from neural_graphs.tracing.terms import Term, chained, size, unify
 from neural_graphs.tracing.values import Value, broadcast
-from neural_graphs.tracing.weave import complete, covers, grown, read, settle, tie, unite
+from neural_graphs.tracing.weave import complete, covers, grown, lies_on, read, settle, tie, unite
 
 
 def aligned(draft: Draft, value: Value, rank: int, onto: Sequence[int] | None = None) -> Pieces:
@@ -43,8 +43,7 @@ class Combine(Event):
         rank = len(self.output.dims)
         values = [value for value in self.inputs if not value.raw or value.given]
         every = [aligned(draft, value, rank) for value in values]
-        held = {leg.dim for pieces in every for piece in pieces for leg in piece.legs if counts(piece, leg)}
-        places = [dim for dim in range(rank) if dim not in held]
+        places = places_only(every, rank)
         every = [flattened(pieces, self.output.shape, places) for pieces in every]
         return [self._one(draft, list(zip(combo, values, strict=True))) for combo in joined(every)]
 
@@ -52,7 +51,7 @@ class Combine(Event):
         neurons = [(p, v) for p, v in combo if isinstance(p.source, Neurons)]
         stored = [p for p, _ in combo if isinstance(p.source, Stored)]
         legs = [leg for p, _ in neurons for leg in p.legs]
-        raw = [p for p, _ in combo if isinstance(p.source, Raw) and _overlap(p, legs)]
+        raw = [p for p, _ in combo if isinstance(p.source, Raw) and any(lies_on(leg, p) for leg in legs)]
         if self.kind == "add" and len(neurons) == 1 and not raw and alone(*neurons[0]):
             for piece in stored:
                 settle(draft, piece, neurons[0][0], "bias")
@@ -85,11 +84,6 @@ class Combine(Event):
         for piece in stored:
             settle(draft, piece, target, "bias")
         return target
-
-
-def _overlap(piece: Piece, legs: Sequence[Leg]) -> bool:
-    mine = {(leg.dim, leg.step) for leg in piece.legs}
-    return any((leg.dim, leg.step) in mine for leg in legs)
 
 
 def scaled(draft: Draft, piece: Piece, stored: Piece, kind: str) -> Piece:
@@ -135,12 +129,9 @@ class Concat(Event):
         for value in self.inputs:
             starts.append(starts[-1] + size(value.dims[dim]))
         every = [draft.pieces(value) for value in self.inputs]
-        if any(leg.dim == dim and counts(piece, leg) for pieces in every for piece in pieces for leg in piece.legs):
+        places = places_only(every, len(self.output.dims))
+        if dim not in places or all(isinstance(p.source, Stored) for pieces in every for p in pieces):
             return [p for pieces, start in zip(every, starts, strict=False) for p in shifted(pieces, dim, start)]
-        if all(isinstance(p.source, Stored) for pieces in every for p in pieces):
-            return [p for pieces, start in zip(every, starts, strict=False) for p in shifted(pieces, dim, start)]
-        held = {leg.dim for pieces in every for piece in pieces for leg in piece.legs if counts(piece, leg)}
-        places = [place for place in range(len(self.output.dims)) if place not in held]
         every = [flattened(p, value.shape, places) for p, value in zip(every, self.inputs, strict=True)]
         level = [
             [replace(p, starts=(*p.starts[:dim], 0, *p.starts[dim + 1 :]), cut=p.cut - {dim}) for p in ps]
@@ -163,6 +154,12 @@ def counts(piece: Piece, leg: Leg) -> bool:
     if isinstance(piece.source, Stored):
         return not leg.var.fixed
     return isinstance(piece.source, Neurons)
+
+
+def places_only(every: Sequence[Pieces], rank: int) -> list[int]:
+    """The dimensions along which no neurons lie in any of several values."""
+    held = {leg.dim for pieces in every for piece in pieces for leg in piece.legs if counts(piece, leg)}
+    return [dim for dim in range(rank) if dim not in held]
 
 
 # -- verbs of rules ----------------------------------------------------------------------------------------------------

@@ -7,13 +7,17 @@ Everything a dimension has besides legs are places: positions of an image, token
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.tables import row_major
 from neural_graphs.tracing.terms import Term, Var, flat, owners_in, size
 
 if TYPE_CHECKING:
     from neural_graphs.tracing.draft import Source
+
+
+Spot: TypeAlias = tuple[int, int]  # dimension and step
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,11 @@ class Leg:
         """How many places it has."""
         return self.var.size
 
+    @property
+    def spot(self) -> Spot:
+        """Where it lies: the legs of tensors that lie on each other have the same spots."""
+        return self.dim, self.step
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -44,12 +53,17 @@ class Piece:
     offset: int = 0
     cut: frozenset[int] = frozenset()
 
-    def along(self, dim: int) -> tuple[Leg, ...]:
+    def along(self, dim: int) -> list[Leg]:
         """The legs of one dimension, the slowest first."""
-        return tuple(sorted((leg for leg in self.legs if leg.dim == dim), key=lambda leg: -leg.step))
+        return slowest_first(leg for leg in self.legs if leg.dim == dim)
 
 
-Pieces = list[Piece]
+Pieces: TypeAlias = list[Piece]
+
+
+def slowest_first(legs: Iterable[Leg]) -> list[Leg]:
+    """Legs in the order of their dimensions, those of one dimension by their steps."""
+    return sorted(legs, key=lambda leg: (leg.dim, -leg.step))
 
 
 def joined(several: Sequence[Pieces]) -> list[tuple[Piece, ...]]:
@@ -70,15 +84,14 @@ def meet(one: Piece, other: Piece, dims: Iterable[tuple[int, int]]) -> bool:
 
 def pieces_of(source: "Source", dims: Sequence[Term]) -> Pieces:
     """All of a tensor: its legs are all variables of its dimensions, its strides row-major."""
-    shape = [size(dim) for dim in dims]
+    strides = row_major([size(dim) for dim in dims])
     owners = {owner for dim in dims for owner in owners_in(dim)}
     found: list[tuple[Piece, dict[Var, int]]] = [(Piece(source, (0,) * len(dims), ()), {})]  # with pinned owners
-    for dim in range(len(dims)):
-        stride = prod(shape[dim + 1 :])
+    for dim, term in enumerate(dims):
         found = [
-            (_further(piece, dim, start, inner, stride), pins)
+            (_further(piece, dim, start, inner, strides[dim]), pins)
             for piece, before in found
-            for start, inner, pins in _boxes(dims[dim], before, owners)
+            for start, inner, pins in _boxes(term, before, owners)
         ]
     return recut(sorted((piece for piece, _ in found), key=lambda piece: piece.offset))
 
@@ -138,8 +151,7 @@ def permuted(pieces: Pieces, order: Sequence[int]) -> Pieces:
 
 def reshaped(pieces: Pieces, old: Sequence[int], shape: Sequence[int]) -> Pieces:
     """The same numbers, row by row, under another shape. Raises LayoutError where neurons are cut across."""
-    before = [prod(old[dim + 1 :]) for dim in range(len(old))]
-    after = [prod(shape[dim + 1 :]) for dim in range(len(shape))]
+    before, after = row_major(old), row_major(shape)
 
     def moved(leg: Leg) -> Leg:
         step = leg.step * before[leg.dim]
@@ -182,10 +194,7 @@ def strided(pieces: Pieces, dim: int, start: int, step: int) -> Pieces:
     found = []
     for p in pieces:
         inner = [leg for leg in p.along(dim) if leg.step < step]
-        place, offset = start, p.offset
-        for leg in p.along(dim):
-            if leg.step < step:
-                offset += place // leg.step % leg.size * leg.stride
+        offset = p.offset + sum(start // leg.step % leg.size * leg.stride for leg in inner)
         if any(leg.step % step for leg in p.along(dim) if leg not in inner) or prod(leg.size for leg in inner) > step:
             raise LayoutError(f"every {step}th of these neurons cannot be followed")
         legs = tuple(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from neural_graphs.tracing.tape import Tape
 
@@ -22,11 +22,16 @@ class Call:
 
     @property
     def short(self) -> str:
-        """The operator's name without its namespace and overload: `relu` of `aten.relu_.default`."""
-        return self.operator.split(".")[1].rstrip("_")
+        """The operator's name without its namespace and overload."""
+        return short(self.operator)
 
 
-Rule = Callable[..., Any]
+def short(operator: str) -> str:
+    """`relu` of `aten.relu_.default`, and names without a namespace as they are."""
+    return operator.split(".")[min(1, operator.count("."))].rstrip("_")
+
+
+Rule: TypeAlias = Callable[..., Any]
 RULES: dict[str, Rule] = {}
 
 

@@ -20,7 +20,7 @@ from neural_graphs.tracing.draft import Draft, Stored
 from neural_graphs.tracing.finish import finish
 from neural_graphs.tracing.known import remember
 from neural_graphs.tracing.pieces import Pieces, pieces_of
-from neural_graphs.tracing.registry import Call, find
+from neural_graphs.tracing.registry import Call, find, short
 from neural_graphs.tracing.tape import Tape
 from neural_graphs.tracing.terms import fix
 from neural_graphs.tracing.values import Value, fresh
@@ -173,7 +173,7 @@ class Walker:
             return args[0][args[1]] if args[0] is not None else None
         if all(value.raw for value in tensors):
             return self._untouched(node, function, tensors, args, kwargs)
-        if _short(operator) in UNIFORM:
+        if short(operator) in UNIFORM:
             return self.tape.uniform(shapes[0])
         if function is None:
             raise LayoutError(
@@ -195,7 +195,7 @@ class Walker:
                 return found
         except LayoutError:
             pass  # it may do what it likes with constants
-        uniform = _short(operator) in UNIFORM
+        uniform = short(operator) in UNIFORM
         made = [self.tape.uniform(shape) if uniform else self.tape.constant(shape, given) for shape in shapes]
         return made[0] if isinstance(node.meta.get("val"), Tensor) else made
 
@@ -245,9 +245,4 @@ def _place(node: fx.Node) -> str:
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     paths = [str(entry[0]) for entry in stack if str(entry[0])]
     name = paths[-1].removeprefix("L__self___").removeprefix("own").lstrip("._") if paths else ""
-    return name or _short(_name(node)).rstrip("_")
-
-
-def _short(operator: str) -> str:
-    """`zeros_like` of `aten.zeros_like.default`."""
-    return operator.split(".")[min(1, operator.count("."))]
+    return name or short(_name(node))

@@ -6,20 +6,23 @@ from dataclasses import replace
 from neural_graphs.errors import LayoutError
 from neural_graphs.tables import Window
 from neural_graphs.tracing.draft import Draft, Neurons, Raw, Stored, Strand
-from neural_graphs.tracing.pieces import Leg, Piece, Pieces
-
-Spot = tuple[int, int]  # dimension and step: where a leg lies
+from neural_graphs.tracing.pieces import Leg, Piece, Pieces, Spot, slowest_first
 
 
 def spots(piece: Piece) -> dict[Spot, Leg]:
     """The legs of a piece by where they lie."""
-    return {(leg.dim, leg.step): leg for leg in piece.legs}
+    return {leg.spot: leg for leg in piece.legs}
+
+
+def lies_on(leg: Leg, piece: Piece) -> bool:
+    """Whether a piece has a leg where this one lies."""
+    return leg.spot in spots(piece)
 
 
 def covers(piece: Piece, legs: Sequence[Leg]) -> bool:
     """Whether a piece varies along all of these legs."""
     own = spots(piece)
-    return all((leg.dim, leg.step) in own and own[leg.dim, leg.step].size == leg.size for leg in legs)
+    return all(leg.spot in own and own[leg.spot].size == leg.size for leg in legs)
 
 
 def complete(piece: Piece) -> bool:
@@ -27,13 +30,12 @@ def complete(piece: Piece) -> bool:
     return isinstance(piece.source, Neurons) and piece.offset == 0 and len(piece.legs) == len(piece.source.vars)
 
 
-def strands(source: Piece, target: Piece) -> list[Strand]:
-    """The dimensions of a link between pieces that lie on each other."""
-    ours, theirs = spots(source), spots(target)
-    every = sorted({**ours, **theirs}.items(), key=lambda item: (item[0][0], -item[0][1]))
+def strands(source: Piece, target: Piece, stored: Piece | None = None) -> list[Strand]:
+    """The dimensions of a link between pieces that lie on each other, and on a tensor where it reads one."""
+    ours, theirs, numbers = spots(source), spots(target), spots(stored) if stored is not None else {}
     return [
-        Strand(leg.size, ours[spot].stride if spot in ours else 0, theirs[spot].stride if spot in theirs else 0)
-        for spot, leg in every
+        Strand(leg.size, *(legs[leg.spot].stride if leg.spot in legs else 0 for legs in (ours, theirs, numbers)))
+        for leg in slowest_first((ours | theirs).values())
     ]
 
 
@@ -47,7 +49,7 @@ def enter(draft: Draft, piece: Piece, legs: Sequence[Leg]) -> Piece:
     """The neurons of an input or a constant along some of its legs."""
     raw = piece.source
     own = spots(piece)
-    kept = [own[leg.dim, leg.step] for leg in legs if (leg.dim, leg.step) in own]
+    kept = [own[leg.spot] for leg in legs if leg.spot in own]
     neurons, strides = draft.fixture(kept, isinstance(raw, Raw) and raw.given)
     legs = tuple(replace(leg, stride=strides[leg]) for leg in kept)
     return Piece(neurons, piece.starts, legs, 0, piece.cut)
@@ -58,24 +60,13 @@ def read(draft: Draft, source: Piece, stored: Piece, target: Piece, kind: str) -
 
     Legs of the tensor that neither has are its kernel.
     """
-    ours, theirs, numbers = spots(source), spots(target), spots(stored)
-    every = sorted({**ours, **theirs}.items(), key=lambda item: (item[0][0], -item[0][1]))
-    lines, kernel = [], []
-    for spot, leg in every:
-        if spot not in numbers:
-            raise LayoutError(f"{_name(stored)} does not vary along all neurons it should be read for")
-        lines.append(
-            Strand(
-                leg.size,
-                ours[spot].stride if spot in ours else 0,
-                theirs[spot].stride if spot in theirs else 0,
-                numbers[spot].stride,
-            )
-        )
-    for spot, leg in sorted(numbers.items(), key=lambda item: (item[0][0], -item[0][1])):
-        if spot not in ours and spot not in theirs:
-            kernel.append(Strand(leg.size, number=leg.stride))
+    joined = spots(source) | spots(target)
+    if not joined.keys() <= spots(stored).keys():
+        raise LayoutError(f"{_name(stored)} does not vary along all neurons it should be read for")
+    rest = slowest_first(leg for leg in stored.legs if leg.spot not in joined)
+    kernel = [Strand(leg.size, number=leg.stride) for leg in rest]
     if isinstance(source.source, Neurons) and isinstance(target.source, Neurons):
+        lines = strands(source, target, stored)
         draft.connect(source.source, target.source, lines, kind, stored, kernel, source.offset)
 
 
@@ -83,9 +74,9 @@ def settle(draft: Draft, stored: Piece, target: Piece, kind: str) -> None:
     """Add a stored piece to neurons: as their bias if it is one number each, else as weights from constant neurons."""
     legs = list(target.legs)
     if not covers(stored, legs):
-        tie(draft, plant(draft, stored, [leg for leg in stored.legs if _on(leg, target)], kind), target)
+        tie(draft, plant(draft, stored, [leg for leg in stored.legs if lies_on(leg, target)], kind), target)
         return
-    rest = [leg for leg in stored.legs if not _on(leg, target)]
+    rest = [leg for leg in stored.legs if not lies_on(leg, target)]
     neurons, tensor = target.source, stored.source
     plain = isinstance(neurons, Neurons) and neurons.bias is None and not rest and complete(target)
     if plain and kind == "bias" and isinstance(neurons, Neurons) and isinstance(tensor, Stored):
@@ -100,20 +91,15 @@ def settle(draft: Draft, stored: Piece, target: Piece, kind: str) -> None:
 def _bias(stored: Piece, tensor: Stored, target: Piece, neurons: Neurons) -> None:
     numbers = spots(stored)
     ordered = sorted(target.legs, key=lambda leg: -leg.stride)
-    found = [numbers[leg.dim, leg.step].stride for leg in ordered]
+    found = [numbers[leg.spot].stride for leg in ordered]
     window = Window(stored.offset, tuple(leg.size for leg in ordered), tuple(found))
     neurons.bias = (tensor, window, not tensor.own(window))
 
 
-def _on(leg: Leg, piece: Piece) -> bool:
-    return (leg.dim, leg.step) in spots(piece)
-
-
 def plant(draft: Draft, stored: Piece, legs: Sequence[Leg], kind: str) -> Piece:
     """Neurons whose values are a stored piece, along some of its legs."""
-    kept = {(leg.dim, leg.step) for leg in legs}
-    own = [leg for leg in stored.legs if (leg.dim, leg.step) in kept]
-    target = draft.group(own, kind, stored)
+    kept = {leg.spot for leg in legs}
+    target = draft.group([leg for leg in stored.legs if leg.spot in kept], kind, stored)
     settle(draft, stored, target, kind)
     return target
 
@@ -125,16 +111,16 @@ def grown(draft: Draft, piece: Piece, kind: str) -> Piece:
     return plant(draft, piece, [leg for leg in piece.legs if not leg.var.fixed], kind)
 
 
-def unite(draft: Draft, combo: Sequence[Piece], kind: str, legs: Sequence[Leg] = ()) -> Piece:
-    """New neurons where pieces lie on each other, tied to all of them; `legs` are wanted besides those of neurons."""
+def unite(draft: Draft, combo: Sequence[Piece], kind: str) -> Piece:
+    """New neurons where pieces lie on each other, tied to all of them."""
     combo = [grown(draft, piece, "constant") for piece in combo]
-    wanted: dict[Spot, Leg] = {(leg.dim, leg.step): leg for leg in legs}
+    wanted: dict[Spot, Leg] = {}
     for piece in combo:
         if isinstance(piece.source, Neurons):
             wanted |= spots(piece)
     target = draft.group(wanted.values(), kind, *combo)
     for piece in dict.fromkeys(combo):
-        if isinstance(piece.source, Raw) and piece.source.given and any(_on(leg, target) for leg in piece.legs):
+        if isinstance(piece.source, Raw) and piece.source.given and any(lies_on(leg, target) for leg in piece.legs):
             piece = enter(draft, piece, target.legs)
         tie(draft, piece, target)
     return target

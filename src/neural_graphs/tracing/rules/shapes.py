@@ -115,11 +115,6 @@ def unbind(call: Call, x: Value, dim: int = 0) -> list[Value]:
     return [call.tape.select(x, dim, place) for place in range(x.shape[dim])]
 
 
-@rule("getitem")
-def getitem(call: Call, values: list[Value], place: int) -> Value:
-    return values[place]
-
-
 @rule("aten.channel_shuffle")
 def channel_shuffle(call: Call, x: Value, groups: int) -> Value:
     apart = call.tape.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
