@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,6 +139,7 @@ def test_a_render_is_what_the_network_says_in_the_range_of_the_canvas(zoo):
 def test_a_zoo_of_several_layouts_gives_mixed_batches(tmp_path):
     wide = Layout.mlp((2, 4, 1), activation="sine", names="layers.{}")
     zoo = Zoo(write_zoo(tmp_path / "zoo", planned=16, layouts=(LAYOUT, wide)))
+    assert zoo.at([8, 0]).weights.tolist() == [2 * 4 + 4, 2 * 3 + 3]
     mixed = zoo.networks([0, 8])
     assert mixed.layouts == (LAYOUT, wide)
     assert torch.equal(mixed[1].values[0], zoo[8].values)
@@ -154,6 +156,17 @@ def test_info_counts_everything(zoo):
     assert facts["psnr"][0.0] == 10.0 and facts["psnr"][1.0] == 30.0
     assert facts["layouts"] == {"2 → 3 → 1 · sine": 13} and facts["recipe"] == {"seed": 0}
     json.dumps(facts)
+
+
+def test_more_shards_than_files_may_be_open(tmp_path):
+    path = write_zoo(tmp_path / "zoo", planned=90, shard_size=1)
+    few, many = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/dev/fd").iterdir())) + 30, many))
+    try:
+        networks = Zoo(path).networks()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, many))
+    assert len(networks) == 90
 
 
 # -- damage --------------------------------------------------------------------------------------------------------
@@ -173,8 +186,19 @@ def test_a_damaged_manifest_is_named(tmp_path, content):
 
 def test_a_manifest_of_another_version_is_refused(zoo):
     path = zoo.path / "manifest.json"
-    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
+    path.write_text(path.read_text().replace('"version": 2', '"version": 3'))
     with pytest.raises(ZooError, match="this library reads"):
+        Zoo(zoo.path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '[{"kind_of": "Layout"}]', '[{"kind_of": "Axis"}]'])
+def test_missing_or_damaged_layouts_are_named(zoo, content):
+    path = zoo.path / "layouts.json"
+    path.write_text(content)
+    with pytest.raises(ZooError, match=r"layouts\.json is damaged"):
+        Zoo(zoo.path)
+    path.unlink()
+    with pytest.raises(ZooError, match=r"layouts\.json is missing"):
         Zoo(zoo.path)
 
 
@@ -240,10 +264,39 @@ def test_growing_further_and_repairing_give_the_bytes_of_one_run(tmp_path, zoo):
     assert files(path) == files(zoo.path)
 
 
+def test_a_zoo_with_its_layouts_in_the_manifest_opens_and_grows(tmp_path, zoo):
+    """As the library wrote zoos before it gave layouts a file of their own."""
+    path = write_zoo(tmp_path / "old", stop_after=2)
+    content = json.loads((path / "manifest.json").read_bytes())
+    content |= {"version": 1, "layouts": json.loads((path / "layouts.json").read_bytes())}
+    (path / "manifest.json").write_text(json.dumps(content, indent=1))
+    (path / "layouts.json").unlink()
+    old = Zoo(path, partial=True)
+    assert len(old) == 16 and old.layout == LAYOUT
+    write_zoo(path)
+    assert files(path) == files(zoo.path)
+
+
+def test_layouts_are_written_once_and_before_the_shards(tmp_path):
+    path = tmp_path / "zoo"
+    with writing(path, {}, [LAYOUT], 4, shard_size=2) as writer:
+        written = (path / "layouts.json").stat()
+        for numbers in writer.remaining():
+            writer.write(rows(numbers))
+        assert (path / "layouts.json").stat().st_ino == written.st_ino
+    assert "kind_of" not in (path / "manifest.json").read_text()
+    (path / "manifest.json").unlink()
+    for file in path.glob("shard-*"):
+        file.unlink()
+    assert len(Zoo(write_zoo(path))) == 20  # what a kill before the first manifest leaves is no other folder
+
+
 def test_another_recipe_or_a_smaller_plan_is_refused(zoo):
     before = files(zoo.path)
     with pytest.raises(ZooError, match=r"recipe\.seed is 0 there, 1 asked for"):
         write_zoo(zoo.path, seed=1)
+    with pytest.raises(ZooError, match=r"layouts\.0 is 2 → 3 → 1 · sine there, 2 → 4 → 1 · relu asked for; choose"):
+        write_zoo(zoo.path, layouts=(Layout.mlp((2, 4, 1)),))
     with pytest.raises(ZooError, match="shard_size is 8 there, 4 asked for"):
         write_zoo(zoo.path, shard_size=4)
     with pytest.raises(ZooError, match="holds 20 networks already"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from neural_graphs.nn.microbatch import _even
 from neural_graphs.tasks import ZooData
-from neural_graphs.tasks.data import Draws, weights_of
+from neural_graphs.tasks.data import Draws
 from neural_graphs.zoo import Zoo
 
 
@@ -66,7 +66,7 @@ def data(zoo: Path) -> ZooData:
 def test_mixed_zoos_are_drawn_by_their_weights(park, small) -> None:
     zoo = Zoo(park).split("train")
     expected = [zoo[place].layout.weights for place in range(len(zoo))]
-    assert weights_of(zoo).tolist() == expected
+    assert zoo.weights.tolist() == expected
     sampler = data(park).train_dataloader().sampler
     assert isinstance(sampler, Draws) and sampler.work is not None and sampler.work.tolist() == expected
     assert data(small).train_dataloader().sampler.work is None

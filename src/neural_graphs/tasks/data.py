@@ -160,7 +160,7 @@ class ZooData(LightningDataModule):
 
     def _loader(self, split: str, shuffle: bool) -> DataLoader[Batch]:
         zoo = self.zoo.split(split)
-        work = None if len(zoo.layouts) == 1 else weights_of(zoo)
+        work = None if len(zoo.layouts) == 1 else zoo.weights
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return DataLoader(
             Batches(zoo, self.targets(zoo), self.augmentation if shuffle else None),
@@ -171,12 +171,6 @@ class ZooData(LightningDataModule):
             collate_fn=_as_it_is,  # which the default would turn into a list
             generator=torch.Generator(),  # or the loader would draw from the global one
         )
-
-
-def weights_of(zoo: Zoo) -> NDArray[np.int64]:
-    """How many weights each network has, `(networks,)`."""
-    weights = [zoo.layouts[shard.layout].weights for shard in zoo.manifest.shards]
-    return np.array(weights)[zoo._shard[zoo._rows]]
 
 
 def is_plain(layout: Layout) -> bool:

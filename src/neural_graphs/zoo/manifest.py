@@ -4,20 +4,23 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from neural_graphs.errors import ZooError
+from neural_graphs.errors import LayoutError, ZooError
+from neural_graphs.layout import Layout
 
 FORMAT = "neural-graphs zoo"
-VERSION = 1
+VERSION = 2  # in version 1 the manifest holds the layouts
 MANIFEST = "manifest.json"
+LAYOUTS = "layouts.json"
 PARTIAL = ".partial"  # ends the names of files that are being written
 
 
@@ -37,6 +40,11 @@ class Shard:
     table_sha256: str
     skipped: tuple[tuple[str, str], ...] = ()
 
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Shard":
+        """Return the shard that a manifest lists."""
+        return cls(**{**value, "skipped": tuple(map(tuple, value["skipped"]))})
+
     def files(self, folder: Path) -> tuple[tuple[Path, int, str], ...]:
         """Return path, expected bytes and expected SHA-256 of the shard's two files."""
         return (
@@ -47,15 +55,16 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a zoo says of itself: the recipe that grew it, its layouts as JSON, and the shards that are whole.
+    """What a zoo says of itself: the recipe that grew it, its layouts, and the shards that are whole.
 
     `planned` counts the networks the zoo is to have, skipped inputs included; `shard_size` is the number in every shard
     but the last, or a list of each shard's number; `canvas` tells how implicit networks draw (None for other networks);
-    `versions` are those of the libraries that grew the first shard.
+    `versions` are those of the libraries that grew the first shard. Layouts, which may be thousands, have a file of
+    their own: the manifest is written anew with every shard.
     """
 
     recipe: dict[str, Any]
-    layouts: tuple[dict[str, Any], ...]
+    layouts: tuple[Layout, ...]
     planned: int
     shard_size: int | tuple[int, ...]
     canvas: dict[str, Any] | None
@@ -72,10 +81,16 @@ class Manifest:
         size = self.shard_size
         return min(size, self.planned - done) if isinstance(size, int) else size[place] if place < len(size) else 0
 
+    def write_layouts(self, folder: Path) -> None:
+        """Put the layouts into a folder, in one step, before the manifest with shards of them."""
+        write_whole(folder / LAYOUTS, _lines([_json(layout.to_json()) for layout in self.layouts], "[]").encode())
+
     def write(self, folder: Path) -> None:
-        """Put the manifest into a folder, in one step."""
-        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
-        write_whole(folder / MANIFEST, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+        """Put all but the layouts into a folder, in one step: a line per fact, a line per shard."""
+        facts = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("layouts", "shards")}
+        lines = [f'"{key}": {_json(value)}' for key, value in {"format": FORMAT, "version": VERSION, **facts}.items()]
+        lines.append(f'"shards": {_lines([_json(vars(shard)) for shard in self.shards], "[]")}')
+        write_whole(folder / MANIFEST, _lines(lines, "{}").encode())
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -83,18 +98,43 @@ class Manifest:
         path = folder / MANIFEST
         if not path.is_file():
             raise ZooError(f"{folder} is not a zoo: it has no {MANIFEST}. Grow one with: neural-graphs zoo grow")
-        try:
+        with _naming(path):
             content = json.loads(path.read_bytes())
-            if (found := (content.pop("format"), content.pop("version"))) != (FORMAT, VERSION):
+            found = content.pop("format"), content.pop("version")
+            if found not in ((FORMAT, 1), (FORMAT, VERSION)):
                 raise ZooError(f"{path} is of format {found}; this library reads {(FORMAT, VERSION)}.")
-            shards = [
-                Shard(**{**shard, "skipped": tuple(map(tuple, shard["skipped"]))}) for shard in content.pop("shards")
-            ]
-            size = content["shard_size"]
-            content["shard_size"] = size if isinstance(size, int) else tuple(size)
-            return cls(**{**content, "layouts": tuple(content["layouts"]), "shards": tuple(shards)})
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ZooError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
+            size, shards = content.pop("shard_size"), tuple(map(Shard.from_json, content.pop("shards")))
+            inside = tuple(map(Layout.from_json, content.pop("layouts", ())))  # of version 1
+            layouts = inside or _read_layouts(folder / LAYOUTS)
+            if (last := max((shard.layout for shard in shards), default=-1)) >= len(layouts):
+                raise ZooError(f"{folder / LAYOUTS} is damaged: a shard is of layout {last}, there are {len(layouts)}.")
+            sizes = size if isinstance(size, int) else tuple(size)
+            return cls(**content, layouts=layouts, shard_size=sizes, shards=shards)
+
+
+def _read_layouts(path: Path) -> tuple[Layout, ...]:
+    with _naming(path):
+        return tuple(map(Layout.from_json, json.loads(path.read_bytes())))
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in what goes wrong while it is read."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ZooError(f"{path} is missing; copy the whole folder, or grow the zoo again to repair it.") from error
+    except (ValueError, TypeError, KeyError, AttributeError, LayoutError) as error:
+        raise ZooError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _lines(texts: Sequence[str], brackets: str) -> str:
+    """Return texts of JSON as one list or dictionary, each on a line of its own."""
+    return f"{brackets[0]}\n" + ",\n".join(texts) + f"\n{brackets[1]}"
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -142,7 +182,8 @@ def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
 
     Raises `ZooError` naming the file, and the tensor, where the file ends too early or the header cannot be read.
     """
-    data = np.asarray(np.memmap(path, np.uint8, "r")) if path.stat().st_size else np.zeros(0, np.uint8)
+    with pa.memory_map(str(path)) as file:  # which keeps no file open, unlike np.memmap: a zoo may have thousands
+        data = np.frombuffer(file.read_buffer(), np.uint8)
     start = 8 + int.from_bytes(data[:8].tobytes(), "little")
     if data.size < 8 or start > data.size:
         raise ZooError(f"{path} ends inside its header ({data.size} bytes); grow the zoo again to repair it.")

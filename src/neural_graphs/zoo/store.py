@@ -67,7 +67,7 @@ class Zoo:
                 f"{self.path} is unfinished: {plan.done} of {plan.planned} networks. Grow it again with the same"
                 f" arguments to finish it, or read what is there with Zoo({str(path)!r}, partial=True)."
             )
-        self.layouts = tuple(Layout.from_json(layout) for layout in plan.layouts)
+        self.layouts = plan.layouts
         self.canvas = None if plan.canvas is None else Canvas(**plan.canvas)
         self._partial = partial
         self._tensors = [_open(self.path, shard, self.layouts) for shard in plan.shards]
@@ -115,6 +115,12 @@ class Zoo:
     def labels(self) -> Int[Tensor, " networks"]:
         """Return the class of each network's image."""
         return torch.from_numpy(self.column("label").astype(np.int64))
+
+    @property
+    def weights(self) -> NDArray[np.int64]:
+        """Return how many weights each network has, (networks,)."""
+        of_shards = [self.layouts[shard.layout].weights for shard in self.manifest.shards]
+        return np.array(of_shards, np.int64)[self._shard[self._rows]]
 
     def column(self, name: str) -> NDArray[Any]:
         """Return one column of the metadata table; raises `ZooError` listing the columns where there is none such."""
@@ -244,7 +250,7 @@ def _read_tables(folder: Path, shards: Sequence[Shard]) -> pa.Table:
     for shard in shards:
         path = shard.files(folder)[1][0]
         try:
-            table = pq.read_table(path)
+            table = pq.ParquetFile(path).read(use_threads=False)  # a few rows each: threads would cost more
         except (pa.ArrowInvalid, OSError) as error:
             raise ZooError(f"{path} is not a readable Parquet table ({error}).") from error
         if len(table) != shard.networks:

@@ -18,9 +18,10 @@ from safetensors.numpy import save
 from neural_graphs.errors import ZooError
 from neural_graphs.layout import Layout
 from neural_graphs.zoo.canvas import Canvas
-from neural_graphs.zoo.manifest import MANIFEST, PARTIAL, Manifest, Shard, locked, sha256, write_whole
+from neural_graphs.zoo.manifest import LAYOUTS, MANIFEST, PARTIAL, Manifest, Shard, locked, sha256, write_whole
 
 SHARD_SIZE = 512
+SHOWN = 3  # differences between two plans
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class ZooWriter:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
-        self.sizes = [Layout.from_json(layout).size for layout in manifest.layouts]
+        self.sizes = [layout.size for layout in manifest.layouts]
 
     def remaining(self) -> Iterator[range]:
         """Yield the planned networks of each shard still to be written; write one before asking for the next."""
@@ -138,7 +139,7 @@ def writing(
     folder.mkdir(parents=True, exist_ok=True)
     fresh = Manifest(
         recipe=recipe,
-        layouts=tuple(layout.to_json() for layout in layouts),
+        layouts=tuple(layouts),
         planned=planned,
         shard_size=shard_size if isinstance(shard_size, int) else sizes,
         canvas=None if canvas is None else canvas.to_json(),
@@ -146,12 +147,14 @@ def writing(
     )
     with locked(folder):
         manifest = _resume(folder, fresh) if (folder / MANIFEST).exists() else _begin(folder, fresh)
+        manifest.write_layouts(folder)
         manifest.write(folder)
         yield ZooWriter(folder, manifest)
 
 
 def _begin(folder: Path, fresh: Manifest) -> Manifest:
-    strange = sorted(path.name for path in folder.iterdir() if not path.name.endswith(PARTIAL))
+    own = (PARTIAL, LAYOUTS)  # all there is after a kill before the first manifest
+    strange = sorted(path.name for path in folder.iterdir() if not path.name.endswith(own))
     if strange:
         raise ZooError(f"{folder} is not empty and no zoo (it holds {', '.join(strange[:3])}); choose another folder.")
     return fresh
@@ -160,16 +163,11 @@ def _begin(folder: Path, fresh: Manifest) -> Manifest:
 def _resume(folder: Path, fresh: Manifest) -> Manifest:
     """Return the manifest on disk, cut to the shards that are whole and as long as the new plan has them."""
     found = Manifest.read(folder)
-    for name in ("recipe", "layouts", "shard_size", "canvas"):
-        values = [_plain(getattr(each, name)) for each in (fresh, found)]
-        if all(isinstance(value, list) for value in values):  # a larger plan has more of them, and fills the last shard
-            common = 0 if name == "shard_size" else min(map(len, values))
-            values = [value[:common] for value in values]
-        ours, theirs = (_entries(value, name) for value in values)
-        different = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
-        if different:
-            facts = ", ".join(f"{key} is {theirs.get(key)!r} there, {ours.get(key)!r} asked for" for key in different)
-            raise ZooError(f"{folder} holds another zoo: {facts}; choose another folder.")
+    ours, theirs = _compared(fresh, found), _compared(found, fresh)
+    if different := sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key)):
+        facts = [f"{key} is {theirs.get(key)} there, {ours.get(key)} asked for" for key in different[:SHOWN]]
+        more = f", and {len(different) - SHOWN} more differ" if len(different) > SHOWN else ""
+        raise ZooError(f"{folder} holds another zoo: {', '.join(facts)}{more}; choose another folder.")
     if found.done > fresh.planned:
         raise ZooError(f"{folder} holds {found.done} networks already, more than the {fresh.planned} asked for.")
     kept: list[Shard] = []
@@ -188,18 +186,26 @@ def is_whole(folder: Path, shard: Shard) -> bool:
     return all(path.is_file() and sha256(path.read_bytes()) == checksum for path, _, checksum in shard.files(folder))
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as JSON gives it back: lists for tuples."""
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+def _compared(plan: Manifest, other: Manifest) -> dict[str, Any]:
+    """Return what two plans for one zoo must share, by dotted names; a larger one has more layouts, or listed sizes."""
+    return _entries(
+        {
+            "recipe": plan.recipe,
+            "layouts": plan.layouts[: len(other.layouts)],
+            "shard_size": plan.shard_size if isinstance(plan.shard_size, int) else "listed",
+            "canvas": plan.canvas,
+        }
+    )
 
 
-def _entries(value: Any, name: str) -> dict[str, Any]:
-    """Return the entries of nested dictionaries under dotted names."""
+def _entries(value: Any, name: str = "") -> dict[str, Any]:
+    """Return the entries of nested dictionaries, lists and tuples (which JSON makes lists) under dotted names."""
+    if isinstance(value, list | tuple):
+        value = dict(enumerate(value))
     if not isinstance(value, dict):
         return {name: value}
-    return {path: entry for key, each in value.items() for path, entry in _entries(each, f"{name}.{key}").items()}
+    prefix = f"{name}." if name else ""
+    return {path: entry for key, each in value.items() for path, entry in _entries(each, f"{prefix}{key}").items()}
 
 
 def _versions() -> dict[str, str]:
