@@ -131,8 +131,8 @@ class Zoo:
     def networks(self, indices: Indices = slice(None)) -> Networks:
         """Return networks as one batch, in the order asked for; all of them by default.
 
-        Raises `ZooError` naming shard and tensor where a value is not finite: of runs that diverged, `subset("ok ==
-        True")` leaves out those.
+        Raises `ZooError` naming shard and tensor where a value is not finite: `subset("ok")` leaves out runs that
+        diverged.
         """
         rows = self._places(indices)
         if not len(rows):
@@ -173,8 +173,10 @@ class Zoo:
         return images.reshape(renders.shape).astype(np.float32) / np.float32(255), renders.clip(0, 1)
 
     def subset(self, query: str | pc.Expression) -> "Zoo":
-        """Return the networks for which a query holds: `"label == 3 and psnr > 20"`, or an expression of pyarrow.
+        """Return the networks for which a query holds: `"label == 3 and (psnr > 20 or split == val)"`.
 
+        It compares columns by `==`, `!=`, `<`, `<=`, `>`, `>=`, `in [a, b]`, `not in`, joined by `and`, `or`, `not`; a
+        column of truths stands alone, and missing values never match. An expression of pyarrow is a query too.
         Raises `ZooError` for a query that cannot be read or asks for an unknown column.
         """
         return self._view(matches(self.table, query))
@@ -212,7 +214,7 @@ class Zoo:
         slices = self.layouts[shard.layout].slices
         bad = [name for name, where in slices.items() if not np.isfinite(values[where]).all()]
         path = shard.files(self.path)[0][0]
-        marked = "; leave out what diverged: zoo.subset('ok == True')" if "ok" in self.table.column_names else ""
+        marked = "; leave out what diverged: zoo.subset('ok')" if "ok" in self.table.column_names else ""
         place = self._row[row]
         return ZooError(f"{path}: network {place} of this shard has values that are not finite in {bad}{marked}.")
 
