@@ -1,6 +1,6 @@
 """Which neurons the weights of a block join, and where their numbers lie in a tensor: both as strides."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -61,21 +61,14 @@ class Table:
 
     @property
     def turned(self) -> "Table":
-        """The same weights from target to source."""
+        """The same steps from target to source; where they begin is left out, see `first`."""
         return Table(self.sizes, self.target, self.source)
 
     @property
     def short(self) -> "Table":
-        """The same ends in the same order with as few dimensions as possible, at least one."""
-        merged: list[tuple[int, int, int]] = []
-        for size, source, target in zip(self.sizes, self.source, self.target, strict=True):
-            if size == 1:
-                continue
-            if merged and merged[-1][1:] == (source * size, target * size):
-                merged[-1] = (merged[-1][0] * size, source, target)
-            else:
-                merged.append((size, source, target))
-        sizes, sources, targets = zip(*merged or [(1, 0, 0)], strict=True)
+        """The same steps in as few dimensions as possible, at least one; where they begin is left out, see `first`."""
+        dimensions = merged(zip(self.sizes, self.source, self.target, strict=True))
+        sizes, sources, targets = zip(*dimensions or [(1, 0, 0)], strict=True)
         return Table(sizes, sources, targets)
 
     def strides(self, end: End) -> tuple[int, ...]:
@@ -138,6 +131,17 @@ class Window:
 def row_major(sizes: Sequence[int]) -> tuple[int, ...]:
     """The strides of a tensor of these sizes whose numbers lie row by row, the last dimension fastest."""
     return tuple(prod(sizes[dim + 1 :]) for dim in range(len(sizes)))
+
+
+def merged(dimensions: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Dimensions, each `(size, *strides)`, without those of one place; as one where all strides run through both."""
+    found: list[tuple[int, ...]] = []
+    for size, *strides in dimensions:
+        if found and found[-1][1:] == tuple(stride * size for stride in strides):
+            found[-1] = (found[-1][0] * size, *strides)
+        elif size > 1:
+            found.append((size, *strides))
+    return found
 
 
 def strided(values: np.ndarray, first: int, sizes: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:

@@ -49,13 +49,25 @@ class Position(nn.Module):
         return np.concatenate(rows)
 
 
-class ActivationKinds(nn.Module):
-    """A learned vector per activation kind, added to the neurons of hidden groups."""
+class Kinds(nn.Module):
+    """A learned vector of `width` features per kind; what the kinds are of, subclasses know."""
 
     def __init__(self, kinds: Sequence[str], width: int):
         super().__init__()
         self.kinds = tuple(kinds)
         self.table = nn.Parameter(torch.randn(len(self.kinds), width))
+
+    def row(self, kind: str, name: str) -> int:
+        """The row of a kind. Raises LayoutError for an unknown one, naming what is of this kind."""
+        if kind not in self.kinds:
+            raise LayoutError(
+                f"{name}: kind {kind!r} is not among {self.kinds}; make the family of all networks to be read"
+            )
+        return self.kinds.index(kind)
+
+
+class ActivationKinds(Kinds):
+    """A learned vector per kind of activation (`Activation.kind`), added to the neurons of hidden groups."""
 
     def forward(self, topology: Topology) -> Tensor:
         """`(neurons, width)`, zeros for inputs and outputs. Raises LayoutError for an unknown kind."""
@@ -63,23 +75,16 @@ class ActivationKinds(nn.Module):
         return rows[topology.neuron_index(self.rows)]
 
     def rows(self, layout: Layout) -> np.ndarray:
-        """The row of every neuron; the last one, of zeros, for inputs and outputs."""
-        per_group = []
-        for group in layout.groups:
-            if group.role == "hidden" and group.activation.kind not in self.kinds:
-                raise LayoutError(f"{group.name}: activation {group.activation.kind!r} is not among {self.kinds}")
-            hidden = group.role == "hidden"
-            per_group.append(self.kinds.index(group.activation.kind) if hidden else len(self.kinds))
-        return np.array(per_group)[layout.neuron_group]
+        """The row of every neuron, `(neurons,)`; -1, the last one, of zeros, for inputs and outputs."""
+        rows = [
+            self.row(group.activation.kind, f"activation of {group.name}") if group.role == "hidden" else -1
+            for group in layout.groups
+        ]
+        return np.array(rows)[layout.neuron_group]
 
 
-class NeuronKinds(nn.Module):
+class NeuronKinds(Kinds):
     """A learned vector per kind of group (`Group.kind`: convolution, norm, sum, …), added to its neurons."""
-
-    def __init__(self, kinds: Sequence[str], width: int):
-        super().__init__()
-        self.kinds = tuple(kinds)
-        self.table = nn.Parameter(torch.randn(len(self.kinds), width))
 
     def forward(self, topology: Topology) -> Tensor:
         """`(neurons, width)`. Raises LayoutError for an unknown kind."""
@@ -87,16 +92,11 @@ class NeuronKinds(nn.Module):
 
     def rows(self, layout: Layout) -> np.ndarray:
         """The row of every neuron, `(neurons,)`."""
-        return np.array([_row(self.kinds, group.kind, group.name) for group in layout.groups])[layout.neuron_group]
+        return np.array([self.row(group.kind, group.name) for group in layout.groups])[layout.neuron_group]
 
 
-class WeightKinds(nn.Module):
+class WeightKinds(Kinds):
     """A learned vector per kind of block (`Block.kind`: weights of a norm, running means, …), added to its weights."""
-
-    def __init__(self, kinds: Sequence[str], width: int):
-        super().__init__()
-        self.kinds = tuple(kinds)
-        self.table = nn.Parameter(torch.randn(len(self.kinds), width))
 
     def forward(self, weights: Tensor, index: Tensor) -> Tensor:
         """Features `(*batch, copies · weights, width)` plus those of their kinds, `index` `(weights,)`."""
@@ -110,14 +110,8 @@ class WeightKinds(nn.Module):
     def rows(self, layout: Layout) -> np.ndarray:
         """The row of every weight, `(weights,)`."""
         names = [block.parameter or f"{block.source} → {block.target}" for block in layout.blocks]
-        rows = [_row(self.kinds, block.kind, name) for block, name in zip(layout.blocks, names, strict=True)]
+        rows = [self.row(block.kind, name) for block, name in zip(layout.blocks, names, strict=True)]
         return np.array(rows)[layout.weight_block]
-
-
-def _row(kinds: tuple[str, ...], kind: str, name: str) -> int:
-    if kind not in kinds:
-        raise LayoutError(f"{name}: kind {kind!r} is not among {kinds}; make the family of all networks to be read")
-    return kinds.index(kind)
 
 
 class Places(nn.Module):

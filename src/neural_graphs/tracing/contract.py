@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from neural_graphs.tracing.draft import Draft, Raw, Stored
+from neural_graphs.tracing.draft import Draft, Raw
 from neural_graphs.tracing.pieces import Leg, Piece, Pieces, flattened, frame, joined, meet
 from neural_graphs.tracing.tape import Event, Tape
 from neural_graphs.tracing.terms import Term, unify
 from neural_graphs.tracing.values import Value
-from neural_graphs.tracing.weave import enter, grown, project, read, unite
+from neural_graphs.tracing.weave import all_stored, enter, grown, project, read, unite
 
 Labels = Sequence[str]
 
@@ -24,16 +24,17 @@ class Contract(Event):
     out_labels: tuple[str, ...]
     kind: str
 
+    @property
+    def space(self) -> list[str]:
+        """All labels, those of the output first."""
+        return list(dict.fromkeys([*self.out_labels, *self.x_labels, *self.w_labels]))
+
     def emit(self, draft: Draft) -> Pieces:
         x, w = (draft.pieces(value) for value in self.inputs)
-        if all(isinstance(piece.source, Stored) for piece in w):
-            if all(isinstance(piece.source, Stored) for piece in x):
-                x = [grown(draft, piece, "constant") for piece in x]
+        if all_stored(w):
+            x = [grown(draft, piece, "constant") for piece in x] if all_stored(x) else x
             return self._read(draft, x, w)
-        if all(isinstance(piece.source, Stored) for piece in x) and set(self.x_labels) <= {
-            *self.w_labels,
-            *self.out_labels,
-        }:
+        if all_stored(x) and set(self.x_labels) <= {*self.w_labels, *self.out_labels}:
             turned = replace(self, inputs=self.inputs[::-1], x_labels=self.w_labels, w_labels=self.x_labels)
             return turned._read(draft, w, x)
         return self._multiply(draft, x, w)
@@ -42,8 +43,7 @@ class Contract(Event):
 
     def _read(self, draft: Draft, x: Pieces, w: Pieces) -> Pieces:
         rest = [dim for dim, label in enumerate(self.x_labels) if label not in self.w_labels]
-        left = [p for p in x if not isinstance(p.source, Raw) and any(leg.dim in rest for leg in p.legs)]
-        if left:
+        if any(not isinstance(piece.source, Raw) and leg.dim in rest for piece in x for leg in piece.legs):
             return self._read_shared(draft, x, w, rest)
         x = flattened(x, self.inputs[0].shape, rest) if all(isinstance(p.source, Raw) for p in x) else x
         summed = [(self.x_labels.index(a), self.w_labels.index(a)) for a in self.w_labels if a in self.x_labels]
@@ -55,13 +55,8 @@ class Contract(Event):
         return list(found.values())
 
     def _block(self, draft: Draft, piece: Piece, weight: Piece, found: dict[tuple[int, ...], Piece]) -> None:
-        space = [
-            *self.out_labels,
-            *(label for label in (*self.x_labels, *self.w_labels) if label not in self.out_labels),
-        ]
-        space = list(dict.fromkeys(space))
+        space, rank = self.space, len(self.out_labels)
         weight, piece = placed(weight, self.w_labels, space), placed(piece, self.x_labels, space)
-        rank = len(self.out_labels)
         level = partial(_first, rank=rank)
         starts = frame([level(weight), level(piece)])[0]
         if starts not in found:
@@ -90,11 +85,10 @@ class Contract(Event):
     # -- by something computed ---------------------------------------------------------------------------------------
 
     def _multiply(self, draft: Draft, x: Pieces, w: Pieces) -> Pieces:
-        space = list(dict.fromkeys([*self.out_labels, *self.x_labels, *self.w_labels]))
+        space, rank = self.space, len(self.out_labels)
         one = [placed(piece, self.x_labels, space) for piece in x]
         other = [placed(piece, self.w_labels, space) for piece in w]
         product = [unite(draft, combo, "product") for combo in joined([one, other])]
-        rank = len(self.out_labels)
         return [_first(piece, rank) for piece in project(draft, product, range(rank, len(space)), "product")]
 
 

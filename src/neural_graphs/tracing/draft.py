@@ -1,7 +1,7 @@
 """A layout in the making: groups and links appear while the events of a trace are emitted one after another."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from math import prod
 from typing import TypeAlias
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.parts import Role
-from neural_graphs.tables import Table, Window, row_major
+from neural_graphs.tables import Table, Window, merged, row_major
 from neural_graphs.tracing.pieces import Leg, Piece, Pieces, frame, pieces_of, slowest_first
 from neural_graphs.tracing.terms import Var
 from neural_graphs.tracing.values import Value
@@ -29,18 +29,23 @@ class Neurons:
 
 @dataclass(eq=False)
 class Stored:
-    """A tensor of the state dict, and which of its numbers have an owner already."""
+    """A tensor of the state dict, and which of its numbers have an owner already, `(size,)`."""
 
     name: str
     shape: tuple[int, ...]
     buffer: bool
-    owned: np.ndarray | None = None
+    owned: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.owned = np.zeros(prod(self.shape), dtype=bool)
+
+    def is_all(self, window: Window) -> bool:
+        """Whether a window is the whole tensor in its own order."""
+        return window.whole and window.size == self.owned.size
 
     def own(self, window: Window) -> bool:
         """Take these numbers; False where they have an owner. Raises LayoutError where only some of them have."""
-        if self.owned is None:
-            self.owned = np.zeros(prod(self.shape), dtype=bool)
-        places = slice(None) if window.whole and window.size == self.owned.size else window.places
+        places = slice(None) if self.is_all(window) else window.places
         taken = self.owned[places]
         if taken.all() and taken.size:
             return False
@@ -129,8 +134,8 @@ class Draft:
         piece: Piece | None = None, kernel: Sequence[Strand] = (), start: int = 0,
     ) -> None:  # fmt: skip
         """Weights from neuron `start` of `source` on to `target`; `piece` is the part of a stored tensor they read."""
-        order = sorted(strands, key=lambda s: (not (s.source and s.target), not s.target))
-        table = _merged([s for s in order if s.size > 1]) or [Strand(1)]
+        order = sorted(strands, key=lambda s: (not (s.source and s.target), not s.target))  # ties, targets, sources
+        table = [Strand(*each) for each in merged(map(astuple, order))] or [Strand(1)]
         joins = Table(tuple(s.size for s in table), tuple(s.source for s in table), tuple(s.target for s in table),
                       start)  # fmt: skip
         if piece is None or not isinstance(piece.source, Stored):
@@ -140,17 +145,3 @@ class Draft:
         window = Window(piece.offset, (*joins.sizes, *sizes), tuple(s.number for s in (*table, *kernel)))
         shared = not piece.source.own(window)
         self.links.append(Link(source, target, joins, kind, piece.source, window, sizes, shared))
-
-
-def _merged(strands: list[Strand]) -> list[Strand]:
-    """Neighbouring dimensions that all strides run through as if they were one."""
-    found: list[Strand] = []
-    for strand in strands:
-        last = found[-1] if found else None
-        if last is not None and (last.source, last.target, last.number) == (
-            strand.source * strand.size, strand.target * strand.size, strand.number * strand.size
-        ):  # fmt: skip
-            found[-1] = Strand(last.size * strand.size, strand.source, strand.target, strand.number)
-        else:
-            found.append(strand)
-    return found

@@ -6,8 +6,6 @@ from dataclasses import replace
 from heapq import heapify, heappop, heappush
 from itertools import product
 
-import numpy as np
-
 from neural_graphs.axes import Atom, Axis, Product
 from neural_graphs.layout import Layout
 from neural_graphs.parts import Activation, Block, Group, Parameter
@@ -49,9 +47,8 @@ def group_of(neurons: Neurons, name: str, axis: Axis) -> Group:
     if neurons.bias is None:
         return Group(name, axis, neurons.role, activation=kind, kind=neurons.kind)
     tensor, window, shared = neurons.bias
-    return Group(
-        name, axis, neurons.role, tensor.name, kind, window=natural(window, tensor), kind=neurons.kind, shared=shared
-    )
+    part = None if tensor.is_all(window) else window
+    return Group(name, axis, neurons.role, tensor.name, kind, window=part, kind=neurons.kind, shared=shared)
 
 
 def block_of(link: Link, number: Mapping[Neurons, int]) -> Block:
@@ -60,15 +57,10 @@ def block_of(link: Link, number: Mapping[Neurons, int]) -> Block:
     kind = link.kind or "tie"
     if link.stored is None or link.window is None:
         return Block(source, target, None, joins=link.joins, kind=kind)
-    window = natural(link.window, link.stored)
+    part = None if link.stored.is_all(link.window) else link.window
     return Block(
-        source, target, link.stored.name, link.kernel, joins=link.joins, window=window, kind=kind, shared=link.shared
+        source, target, link.stored.name, link.kernel, joins=link.joins, window=part, kind=kind, shared=link.shared
     )
-
-
-def natural(window: Window, tensor: Stored) -> Window | None:
-    """None for a window that is the whole tensor in its order."""
-    return None if window.whole and window.size == int(np.prod(tensor.shape)) else window
 
 
 # -- numbers that nothing read ----------------------------------------------------------------------------------------
@@ -76,27 +68,24 @@ def natural(window: Window, tensor: Stored) -> Window | None:
 
 def _own_rest(draft: Draft, tensor: Stored, dims: tuple[Term, ...]) -> bool:
     """Give numbers that nothing read to neurons of their own; True for a buffer that is carried along instead."""
-    owned = tensor.owned if tensor.owned is not None else np.zeros(int(np.prod(tensor.shape)), dtype=bool)
-    if owned.all():
+    if tensor.owned.all():
         return False
     pieces = pieces_of(tensor, dims)
-    if tensor.buffer and not owned.any() and all(leg.var.fixed for piece in pieces for leg in piece.legs):
+    if tensor.buffer and not tensor.owned.any() and all(leg.var.fixed for piece in pieces for leg in piece.legs):
         return True
     draft.name = f"unused {tensor.name}"
     for piece in pieces:
+        free = [leg for leg in piece.legs if not leg.var.fixed]
         fixed = [leg for leg in piece.legs if leg.var.fixed]
         window = Window(piece.offset, tuple(leg.size for leg in piece.legs), tuple(leg.stride for leg in piece.legs))
-        left = ~owned[window.places]
+        left = ~tensor.owned[window.places]
         if left.all():
-            rest = [leg for leg in piece.legs if not leg.var.fixed] or fixed[1:]
-            plant(draft, piece, rest, "unused")
+            plant(draft, piece, free or fixed[1:], "unused")
         elif left.any():  # some places of the fixed dimensions were chosen, others were not
             for index in product(*(range(leg.size) for leg in fixed)):
                 offset = piece.offset + sum(i * leg.stride for i, leg in zip(index, fixed, strict=True))
-                loose = tuple(leg for leg in piece.legs if leg not in fixed)
-                part = replace(piece, offset=offset, legs=loose)
-                if not owned[offset]:
-                    plant(draft, part, loose, "unused")
+                if not tensor.owned[offset]:
+                    plant(draft, replace(piece, offset=offset, legs=tuple(free)), free, "unused")
     return False
 
 

@@ -8,7 +8,7 @@ from neural_graphs.tracing.pieces import Leg, Piece, Pieces, flattened, frame, j
 from neural_graphs.tracing.tape import Event, Tape
 from neural_graphs.tracing.terms import Term, chained, size, unify
 from neural_graphs.tracing.values import Value, broadcast
-from neural_graphs.tracing.weave import complete, covers, grown, lies_on, read, settle, tie, unite
+from neural_graphs.tracing.weave import all_stored, complete, covers, grown, lies_on, read, settle, tie, unite
 
 
 def aligned(draft: Draft, value: Value, rank: int, onto: Sequence[int] | None = None) -> Pieces:
@@ -130,7 +130,7 @@ class Concat(Event):
             starts.append(starts[-1] + size(value.dims[dim]))
         every = [draft.pieces(value) for value in self.inputs]
         places = places_only(every, len(self.output.dims))
-        if dim not in places or all(isinstance(p.source, Stored) for pieces in every for p in pieces):
+        if dim not in places or all(map(all_stored, every)):
             return [p for pieces, start in zip(every, starts, strict=False) for p in shifted(pieces, dim, start)]
         every = [flattened(p, value.shape, places) for p, value in zip(every, self.inputs, strict=True)]
         level = [

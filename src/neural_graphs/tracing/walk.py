@@ -229,9 +229,8 @@ class Walker:
 
 def _name(node: fx.Node) -> str:
     """The operator's name: `aten.relu.default`, or `getitem`."""
-    return str(node.target) if "." in str(node.target) and "built-in" not in str(node.target) else getattr(
-        node.target, "__name__", str(node.target)
-    )  # fmt: skip
+    name = str(node.target)
+    return name if "." in name and "built-in" not in name else getattr(node.target, "__name__", name)
 
 
 def _shapes(node: fx.Node) -> tuple[tuple[int, ...], ...]:

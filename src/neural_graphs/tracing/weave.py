@@ -25,6 +25,11 @@ def covers(piece: Piece, legs: Sequence[Leg]) -> bool:
     return all(leg.spot in own and own[leg.spot].size == leg.size for leg in legs)
 
 
+def all_stored(pieces: Pieces) -> bool:
+    """Whether a value is parts of tensors of the state dict, and nothing else."""
+    return all(isinstance(piece.source, Stored) for piece in pieces)
+
+
 def complete(piece: Piece) -> bool:
     """Whether a piece is all neurons of its group."""
     return isinstance(piece.source, Neurons) and piece.offset == 0 and len(piece.legs) == len(piece.source.vars)
