@@ -58,6 +58,23 @@ def test_an_input_that_does_not_fit_is_refused() -> None:
         ng.trace(Between(), X[:, :2])
 
 
+class Turned(Between):
+    """Hidden neurons are turned in the complex plane."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.phase = nn.Parameter(torch.ones(6, dtype=torch.complex128))
+
+    def something(self, x: Tensor) -> Tensor:
+        return (x * self.phase).abs()
+
+
+def test_complex_parameters_are_refused() -> None:
+    """Else they would be carried along, and lose their imaginary part on the way."""
+    with pytest.raises(LayoutError, match="phase holds complex numbers"):
+        ng.trace(Turned(), X)
+
+
 class Sorted(Between):
     def something(self, x: Tensor) -> Tensor:
         return x.sort(-1).values

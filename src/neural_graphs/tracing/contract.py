@@ -36,25 +36,27 @@ class Contract(Event):
             return self._read(draft, x, w)
         if all_stored(x) and set(self.x_labels) <= {*self.w_labels, *self.out_labels}:
             turned = replace(self, inputs=self.inputs[::-1], x_labels=self.w_labels, w_labels=self.x_labels)
-            return turned._read(draft, w, x)
+            return turned._read(draft, w, x)  # every number of `x` is read by one weight
         return self._multiply(draft, x, w)
 
     # -- by a stored tensor ------------------------------------------------------------------------------------------
 
     def _read(self, draft: Draft, x: Pieces, w: Pieces) -> Pieces:
-        rest = [dim for dim, label in enumerate(self.x_labels) if label not in self.w_labels]
+        """Blocks for all parts of `x` and `w` that meet, into a group for every part of the output."""
+        rest = [dim for dim, label in enumerate(self.x_labels) if label not in self.w_labels]  # what `w` does not mix
         if any(not isinstance(piece.source, Raw) and leg.dim in rest for piece in x for leg in piece.legs):
             return self._read_shared(draft, x, w, rest)
         x = flattened(x, self.inputs[0].shape, rest) if all(isinstance(p.source, Raw) for p in x) else x
-        summed = [(self.x_labels.index(a), self.w_labels.index(a)) for a in self.w_labels if a in self.x_labels]
+        paired = [(self.x_labels.index(a), self.w_labels.index(a)) for a in self.w_labels if a in self.x_labels]
         found: dict[tuple[int, ...], Piece] = {}
         for weight in w:
             for piece in x:
-                if meet(piece, weight, summed):
+                if meet(piece, weight, paired):
                     self._block(draft, piece, weight, found)
         return list(found.values())
 
     def _block(self, draft: Draft, piece: Piece, weight: Piece, found: dict[tuple[int, ...], Piece]) -> None:
+        """Weights from one piece; `found` are the groups so far, by where they start in the output."""
         space, rank = self.space, len(self.out_labels)
         weight, piece = placed(weight, self.w_labels, space), placed(piece, self.x_labels, space)
         level = partial(_first, rank=rank)
@@ -85,6 +87,7 @@ class Contract(Event):
     # -- by something computed ---------------------------------------------------------------------------------------
 
     def _multiply(self, draft: Draft, x: Pieces, w: Pieces) -> Pieces:
+        """Product neurons along all dimensions, projected on those of the output."""
         space, rank = self.space, len(self.out_labels)
         one = [placed(piece, self.x_labels, space) for piece in x]
         other = [placed(piece, self.w_labels, space) for piece in w]

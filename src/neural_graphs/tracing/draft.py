@@ -17,7 +17,10 @@ from neural_graphs.tracing.values import Value
 
 @dataclass(eq=False)
 class Neurons:
-    """A group in the making; its neurons are numbered along its variables, row-major."""
+    """A group in the making; its neurons are numbered along its variables, row-major.
+
+    `bias` are a tensor, the part of it, and whether those numbers have an owner already.
+    """
 
     name: str
     vars: tuple[Var, ...]

@@ -29,7 +29,8 @@ def alone(piece: Piece, value: Value) -> bool:
     neurons = piece.source
     return (
         value.sole and complete(piece) and isinstance(neurons, Neurons)
-        and neurons.activation == "none" and neurons.role == "hidden" and neurons.kind not in ("positions", "one")
+        and neurons.activation == "none" and neurons.role == "hidden"
+        and neurons.kind not in ("positions", "one")  # constants serve the whole network
     )  # fmt: skip
 
 

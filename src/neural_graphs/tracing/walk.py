@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -38,7 +39,7 @@ def trace(module: nn.Module, example_input: Inputs, *, output: Callable[[Any], A
     matter. `output` chooses what counts as the answer of what the module returns (default: every tensor but the caches
     of decoders); whatever counts has an order that stays. The module is traced as in evaluation, and modules that are
     built alike have its layout from then on (`Networks.from_modules`) unless `output` was given. Raises LayoutError for
-    an operator without a rule, by name, and for modules that cannot be exported.
+    an operator without a rule, by name, for complex tensors, and for modules that cannot be exported.
     """
     program = Program(module, output)
     exported = export(program, example_input)
@@ -57,7 +58,7 @@ def export(program: Program, example_input: Inputs) -> ExportedProgram:
     class Answer(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.own = program.module
+            self.own = program.module  # so that the names of its tensors and modules begin with "own."
 
         def forward(self, *args: Any, **kwargs: Any) -> Any:
             leaves = pytree.tree_leaves(program.pick(self.own(*args, **kwargs)))
@@ -98,14 +99,16 @@ class Walker:
 
     def __init__(self, module: nn.Module, exported: ExportedProgram):
         self.module, self.exported, self.tape = module, exported, Tape()
-        self.own: dict[int, str] = {}  # first name of every tensor, by identity
+        self.names: dict[int, str] = {}  # the first name of every tensor, by its identity
         self.parameters: dict[str, Parameter] = {}
         buffers = {name for name, _ in module.named_buffers(remove_duplicate=False)}
         for name, tensor in module.state_dict(keep_vars=True).items():
-            first = self.own.setdefault(id(tensor), name)
+            if tensor.is_complex():
+                raise LayoutError(f"{name} holds complex numbers, but weights are real; keep torch.view_as_real of it")
+            first = self.names.setdefault(id(tensor), name)
             if first != name:
                 known = self.parameters[first]
-                self.parameters[first] = Parameter(first, known.shape, known.buffer, (*known.also, name), known.dtype)
+                self.parameters[first] = replace(known, also=(*known.also, name))
                 continue
             kind = "" if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")
             self.parameters[name] = Parameter(name, tuple(tensor.shape), name in buffers, (), kind)
@@ -122,7 +125,7 @@ class Walker:
             if node.op != "placeholder":
                 continue
             value, name = node.meta.get("val"), tensors.get(node.name, "").removeprefix("own.")
-            first = self.own.get(id(state[name])) if name in state else None
+            first = self.names.get(id(state[name])) if name in state else None
             if first in self.values:
                 found[node.name] = self.values[first]
             elif isinstance(value, Tensor):

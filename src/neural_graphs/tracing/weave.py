@@ -83,8 +83,8 @@ def settle(draft: Draft, stored: Piece, target: Piece, kind: str) -> None:
         return
     rest = [leg for leg in stored.legs if not lies_on(leg, target)]
     neurons, tensor = target.source, stored.source
-    plain = isinstance(neurons, Neurons) and neurons.bias is None and not rest and complete(target)
-    if plain and kind == "bias" and isinstance(neurons, Neurons) and isinstance(tensor, Stored):
+    one_each = kind == "bias" and not rest and complete(target)
+    if one_each and isinstance(neurons, Neurons) and neurons.bias is None and isinstance(tensor, Stored):
         _bias(stored, tensor, target, neurons)
         return
     kind = "position" if rest and kind == "bias" else kind
