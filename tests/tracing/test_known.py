@@ -1,10 +1,12 @@
-"""Modules built like one that was traced before have its layout, unless only a part of its answer was looked at."""
+"""A part of the answer may be chosen; modules built alike share the layout of the whole answer, traced once."""
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 import neural_graphs as ng
 from neural_graphs.networks import Networks
+from neural_graphs.testing import assert_same_function
 
 X = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 
@@ -23,6 +25,19 @@ class Heads(nn.Module):
 
 class Others(Heads):
     """A class of its own, so that no other test has traced it."""
+
+
+def test_an_answer_can_be_picked() -> None:
+    """What the chosen output does not depend on is free as well, or refused: never read wrongly."""
+    module, x = Heads().double(), X.double()
+    layout = ng.trace(module, x, output=lambda found: found["left"])
+    assert_same_function(module, layout, x)
+    assert layout.program is not None
+    (answer,) = layout.program.outputs(module.state_dict(), x)
+    assert torch.equal(answer, module(x)["left"])
+    both = ng.trace(module, x).program
+    assert both is not None
+    assert len(pytree.tree_leaves(both.outputs(module.state_dict(), x))) == 2
 
 
 def test_networks_built_alike_are_traced_once() -> None:

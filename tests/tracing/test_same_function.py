@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 import neural_graphs as ng
 from neural_graphs.networks import Networks
@@ -101,26 +100,3 @@ def test_resnet18_is_covered_to_the_last_parameter() -> None:
     layout = ng.trace(module, torch.randn(1, 3, 64, 64))
     assert sum(p.size for p in layout.parameters if not p.buffer) == 11_689_512
     assert [atom.size for atom in layout.free_atoms].count(64) == 3  # a stream and two insides
-
-
-def test_an_answer_can_be_picked() -> None:
-    """What the chosen output does not depend on is free as well, or refused: never read wrongly."""
-
-    class Two(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.left, self.right = nn.Linear(3, 5), nn.Linear(5, 2), nn.Linear(5, 4)
-
-        def forward(self, x: Tensor) -> dict[str, Tensor]:
-            x = torch.tanh(self.first(x))
-            return {"left": self.left(x), "right": self.right(x)}
-
-    module, x = Two().double(), torch.randn(6, 3, dtype=torch.float64)
-    layout = ng.trace(module, x, output=lambda found: found["left"])
-    assert_same_function(module, layout, x)
-    assert layout.program is not None
-    (answer,) = layout.program.outputs(module.state_dict(), x)
-    assert torch.equal(answer, module(x)["left"])
-    both = ng.trace(module, x).program
-    assert both is not None
-    assert len(pytree.tree_leaves(both.outputs(module.state_dict(), x))) == 2

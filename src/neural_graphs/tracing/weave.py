@@ -77,8 +77,7 @@ def read(draft: Draft, source: Piece, stored: Piece, target: Piece, kind: str) -
 
 def settle(draft: Draft, stored: Piece, target: Piece, kind: str) -> None:
     """Add a stored piece to neurons: as their bias if it is one number each, else as weights from constant neurons."""
-    legs = list(target.legs)
-    if not covers(stored, legs):
+    if not covers(stored, target.legs):
         tie(draft, plant(draft, stored, [leg for leg in stored.legs if lies_on(leg, target)], kind), target)
         return
     rest = [leg for leg in stored.legs if not lies_on(leg, target)]
