@@ -1,8 +1,11 @@
 """Recipes small enough to grow in a second, on scikit-learn's digits."""
 
+import time
+
 from neural_graphs.zoo.cnn import SmallCnn, WildPark
 from neural_graphs.zoo.cnn.pictures import Pictures
 from neural_graphs.zoo.cnn.recipe import Study
+from neural_graphs.zoo.engines import Job
 from neural_graphs.zoo.find_images import find_source
 
 SMALL = SmallCnn(
@@ -27,6 +30,14 @@ PARK = WildPark(
     channels=(4, 8),
     kernels=(3, 5),
 )
+
+
+class Nap(Job):
+    """Sleeps for so many seconds."""
+
+    def __call__(self, part):
+        time.sleep(part)
+        return part
 
 
 def study(recipe, seed=0):

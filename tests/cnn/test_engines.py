@@ -2,8 +2,6 @@
 
 import os
 import signal
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +9,8 @@ import pytest
 from neural_graphs.errors import ZooError
 from neural_graphs.zoo import Zoo, grow_inrs, preset
 from neural_graphs.zoo.cnn import grow_cnns
-from neural_graphs.zoo.engines import Engine, Processes, Ray
-from tests.cnn.recipes import SMALL, files
+from neural_graphs.zoo.engines import Processes, Ray
+from tests.cnn.recipes import SMALL, Nap, files
 
 
 def below(pid):
@@ -35,6 +33,9 @@ def command(pid):
         return ""
 
 
+COUNT = 96  # more shards than two workers have in hand
+
+
 class KillsOne:
     """A progress callback that kills one worker, once a shard is on disk."""
 
@@ -50,31 +51,29 @@ class KillsOne:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    return grow_cnns(tmp_path_factory.mktemp("zoos") / "alone", "digits", SMALL, count=40, engine=Processes(1))
+    return grow_cnns(tmp_path_factory.mktemp("zoos") / "alone", "digits", SMALL, count=COUNT, engine=Processes(1))
 
 
 def test_processes_make_the_same_bytes_and_a_dead_worker_loses_no_whole_shard(alone, tmp_path):
     kill = KillsOne("spawn_main")
     with pytest.raises(ZooError, match="worker process ended"):
-        grow_cnns(tmp_path, "digits", SMALL, count=40, engine=Processes(2), progress=kill)
+        grow_cnns(tmp_path, "digits", SMALL, count=COUNT, engine=Processes(2), progress=kill)
     assert kill.killed and 0 < len(Zoo(tmp_path, partial=True)) < len(alone)
-    assert files(grow_cnns(tmp_path, "digits", SMALL, count=40, engine=Processes(2)).path) == files(alone.path)
+    assert files(grow_cnns(tmp_path, "digits", SMALL, count=COUNT, engine=Processes(2)).path) == files(alone.path)
 
 
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Engine]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # those of Ray itself
-        cluster = pytest.importorskip("ray")
-        cluster.init(num_cpus=2, object_store_memory=80_000_000, include_dashboard=False, log_to_driver=False)
-        yield Ray(2)
-        cluster.shutdown()
+def test_workers_end_at_once_when_nobody_waits_for_them():
+    before = set(below(os.getpid()))
+    made = Processes(2).run(Nap(), [0, 600, 600, 600])
+    assert next(made) == 0
+    made.close()  # as Ctrl-C does, or an error
+    assert not [pid for pid in set(below(os.getpid())) - before if "spawn_main" in command(pid)]
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_ray_loses_nothing_when_a_worker_is_killed(ray, alone, tmp_path):
+@pytest.mark.filterwarnings("ignore")  # those of Ray itself
+def test_ray_loses_nothing_when_a_worker_is_killed(alone, tmp_path):
     kill = KillsOne("ray::_work_on")
-    grown = grow_cnns(tmp_path / "cnn", "digits", SMALL, count=40, engine=ray, progress=kill)
+    grown = grow_cnns(tmp_path, "digits", SMALL, count=COUNT, engine=Ray(2), progress=kill)
     assert kill.killed and files(grown.path) == files(alone.path)
 
 
@@ -82,10 +81,7 @@ def inrs(folder, engine=None):
     return grow_inrs(folder, "digits", preset("fast"), count=24, hidden=(4,), shard_size=8, workers=1, engine=engine)
 
 
-def test_inrs_are_the_same_grown_by_processes(tmp_path):
-    assert files(inrs(tmp_path / "a").path) == files(inrs(tmp_path / "b", Processes(2)).path)
-
-
+@pytest.mark.parametrize("engine", [Processes, Ray])
 @pytest.mark.filterwarnings("ignore")
-def test_inrs_are_the_same_grown_by_ray(ray, tmp_path):
-    assert files(inrs(tmp_path / "a").path) == files(inrs(tmp_path / "b", ray).path)
+def test_inrs_are_the_same_whoever_grows_them(engine, tmp_path):
+    assert files(inrs(tmp_path / "a").path) == files(inrs(tmp_path / "b", engine(2)).path)
