@@ -143,11 +143,12 @@ def test_the_test_accuracy_under_other_names(tmp_path, changes, accuracy):
     assert facts["test_accuracy"] == pytest.approx(accuracy) and facts["epoch"] == 7
 
 
-def test_tensors_of_other_names_and_activations_in_other_words(tmp_path):
+@pytest.mark.parametrize("residual", [[None, None, 0, 1], torch.tensor([-1, -1, 0, 1])])
+def test_tensors_of_other_names_and_activations_in_other_words(tmp_path, residual):
     state = state_of(0, 1, names=("layers.{}0", "classifier"))  # "layers.100" comes after "layers.20"
     content = content_of(0, 1, model=dict(reversed(state.items())))
     content["config"]["activation"] = ["ReLU", "Tanh", "GELU", "LeakyReLU"]
-    content["config"]["residual"] = [None, None, 0, 1]
+    content["config"]["residual"] = residual
     save(tmp_path / "park" / "net_0" / "checkpoint.pt", content)
     record = convert_cnn_wild_park(tmp_path / "park", tmp_path / "zoo")[0]
     assert torch.equal(record.values, torch.cat([tensor.flatten() for tensor in state_of(0, 1).values()]))
@@ -176,6 +177,11 @@ def test_files_that_cannot_be_used_are_told_and_the_others_kept(tmp_path, monkey
         "narrow": (content_of(0, 1, model=narrow), r"conv1\.weight has shape \(16, 3, 3, 3\)"),
         "odd": (content_of(0, 1, model=odd), "no pairs of weight and bias: .*extra"),
         "kinds": (content_of(0, 1, config={**config, "activation": "mish"}), "activation 'mish' is unknown"),
+        "number": (content_of(0, 1, config={**config, "activation": 3}), "its activation is 3; expected one for all"),
+        "word": (
+            content_of(0, 1, config={**config, "residual": "none"}),
+            "its residual is 'none'; expected an earlier",
+        ),
         "few": (content_of(0, 1, config={**config, "activation": ["relu"]}), "4 conv layers need as many activations"),
         "early": (content_of(0, 1, config={**config, "residual": [2, -1, 0, 1]}), "before it is there"),
         "percent": (content_of(0, 1, test_accuracy=57.0), "accuracies are fractions"),

@@ -15,7 +15,6 @@ import neural_graphs as ng
 from neural_graphs.errors import ZooError
 from neural_graphs.layout import Layout
 from neural_graphs.zoo import Zoo, check_zoo, convert_state_dicts, info
-from neural_graphs.zoo.metrics_table import join
 from neural_graphs.zoo.runs_of_files import run_and_epoch
 
 
@@ -161,15 +160,54 @@ def test_what_cannot_be_used_is_told_and_the_rest_kept(runs, tmp_path):
     expected = {
         "runs/12/epoch_1.pt": "the table has no row for it",
         "runs/0/epoch_1.pt": "0.weight has shape (3, 1, 3, 3), expected (4, 1, 3, 3)",
-        "runs/1/epoch_1.pt": "cannot be read as a PyTorch file",
+        "runs/1/epoch_1.pt": "it cannot be read as a PyTorch file",
         "runs/2/epoch_1.pt": "0.bias holds NaN",
-        "runs/3/epoch_1.pt": "accuracies are fractions, from 0 to 1",
+        "runs/3/epoch_1.pt": "its accuracy is 35; of accuracies from 0 to 100, say --percent",
         "runs/4/epoch_1.pt": "its test accuracy is None, no number",
         "99/epoch_1.pt": "it is in the table only",
     }
     assert set(reasons) == set(expected)
     for file, reason in expected.items():
         assert reason in reasons[file]
+
+
+def test_columns_may_name_a_file_together(tmp_path, monkeypatch):
+    """A table of runs and epochs as pandas writes it: with an index, and with dates, which are kept."""
+    monkeypatch.chdir(tmp_path)
+    rows = []
+    for run in range(3):
+        for epoch in (1, 2):
+            save(Path(f"runs/00{run}/epoch_{epoch}.pt"), plain(), 10 * run + epoch)
+            when = f"2024-01-0{run + 1} 10:00:00"
+            rows.append(
+                {"": len(rows), "run": f"00{run}", "epoch": epoch, "test_accuracy": run / 4 + epoch / 10, "when": when}
+            )
+    table_of(Path("t.csv"), rows)
+    given = {"files": "runs/**/*.pt", "table": "t.csv", "module": plain, "shape": (1, 1, 12, 12)}
+    with pytest.raises(ZooError, match=r"has '000' in two rows of its column 'run'; .* --key '\{run\}/epoch_"):
+        convert_state_dicts(**given, out="zoo")
+    zoo = convert_state_dicts(**given, out="zoo", key="{run}/epoch_{epoch}")
+    assert len(zoo) == 6 and "" not in zoo.table.column_names and zoo[0].metadata["when"].year == 2024
+    for facts in zoo.table.to_pylist():
+        assert facts["file"] == f"runs/{facts['run']}/epoch_{facts['epoch']}.pt"
+        assert facts["test_accuracy"] == pytest.approx(int(facts["run"]) / 4 + facts["epoch"] / 10)
+
+
+def test_epochs_that_are_words(runs):
+    for place, row in enumerate(runs):
+        row["epoch"] = "final" if place % 2 else "1"
+    table_of(Path("metrics.csv"), runs)
+    zoo = convert_state_dicts("runs/**/*.pt", "metrics.csv", "zoo", module=plain, shape=(1, 1, 12, 12))
+    assert set(zoo.column("epoch").tolist()) == {1} and len(zoo) == 12
+    assert {reason for _, reason in info(zoo)["skipped"]} == {"its epoch is 'final', no whole number"}
+
+
+@pytest.mark.parametrize("out", ["runs/0/epoch_1.pt", "runs"])
+def test_a_wrong_folder_is_told_before_files_are_read(runs, out):
+    with pytest.raises(ZooError, match=f"{out} is (a file|not empty)"):
+        convert_state_dicts(
+            "runs/**/*.pt", "metrics.csv", out, module=plain, shape=(1, 1, 12, 12), progress=pytest.fail
+        )
 
 
 @pytest.mark.parametrize(
@@ -184,29 +222,24 @@ def test_what_cannot_be_used_is_told_and_the_rest_kept(runs, tmp_path):
         ),
         ({"shape": None}, "give its shape, such as --input 1x3x32x32"),
         ({"table": "none.csv"}, "none.csv is no readable table"),
+        ({"table": "twice.csv"}, "twice.csv has two columns 'lr'"),
+        ({"key": "{run}.pt"}, r"\{run\}.pt cannot be filled in from file, test_accuracy, lr, note"),
+        (
+            {"column": "lr"},
+            r"^None of 25 files can be used. runs/0/epoch_1.pt: its accuracy is 1.5; .*--percent; norm",
+        ),
+        ({"module": None, "files": "norm/*.pt"}, "its shapes tell no layout .* say --module and --input"),
         ({"module": nn.Identity}, "a layout needs groups"),
     ],
 )
 def test_mistakes_are_named(runs, changes, message):
+    save(Path("norm/last.pt"), residual())
+    table_of(Path("metrics.csv"), [{**row, "lr": 1.5} for row in runs] + [{**runs[0], "file": "norm/last.pt"}])
+    Path("twice.csv").write_text("file,lr,lr\nx.pt,1,2\n")
     given = {"files": "runs/**/*.pt", "table": "metrics.csv", "out": "zoo", "module": plain, "shape": (1, 1, 12, 12)}
     with pytest.raises(ng.errors.NeuralGraphsError, match=message):
         convert_state_dicts(**{**given, **changes})
     assert not Path("zoo").exists()
-
-
-@pytest.mark.parametrize("names", [["a/x.pt", "b/x.pt"], ["/data/a/x.pt", "/data/b/x.pt"], ["a/x", "b/x"], ["a", "b"]])
-def test_names_in_a_table(names):
-    files = ["/data/a/x.pt", "/data/b/x.pt"]
-    table = pa.table({"optimizer": ["data", "data"], "file": names, "lr": [1.0, 2.0]})
-    rows, left = join(table, files)
-    assert [rows[file]["lr"] for file in files] == [1.0, 2.0] and left == []
-
-
-def test_a_name_that_fits_two_files_or_stands_twice_is_refused():
-    with pytest.raises(ZooError, match=r"'x\.pt' of the table fits both a/x\.pt and b/x\.pt"):
-        join(pa.table({"file": ["x.pt"]}), ["a/x.pt", "b/x.pt"])
-    with pytest.raises(ZooError, match=r"has 'a' in two rows of its column 'file'"):
-        join(pa.table({"file": ["a", "a"]}), ["a.pt"])
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ in `zoo info`. Only tensors are read from them.
 """
 SMALL = """\
 Converts weights.npy, metrics.csv.gz and layout.csv of one image set (Unterthiner et al. 2020) without ever holding all
-weights in memory. All checkpoints are kept; --where 'epoch == 86' chooses those that published figures are of. Half of
-the runs is test, of the others a fifth val, in the order of the published shuffle where it is given.
+weights in memory. All checkpoints are kept; published figures are of those with `epoch == 86`, which `data.only` of a
+configuration chooses. Half of the runs is test, of the others a fifth val, in the order of the published shuffle where
+it is given. Interrupted, the same command goes on where it stopped.
 """
 PARK = """\
 Converts all .pt files at or below a folder (Kofinas et al. 2024): `model`, `config` and the test accuracy in each. Only
@@ -31,9 +32,9 @@ Makes a zoo of your own checkpoints and a table with a row for each:
   neural-graphs zoo import state-dicts 'runs/**/*.pt' --table metrics.csv --module nets:make --input 1x3x32x32 zoos/mine
 
 With --module the network is traced, so it may be any; without it, networks are chains of linear or convolutional layers
-and may differ from file to file. The table names the files in one of its columns: by path, by the end of it, by name.
-Checkpoints of one run stay in one split: a column `run` of the table says which are, or else their paths
-(`runs/7/epoch_10.pt`). Columns `epoch` and `split` count as well, all others are kept.
+and may differ from file to file. The table names each file in a column, by its path, the end of it, or its name, or in
+several: --key '{run}/epoch_{epoch}'. Checkpoints of one run stay in one split: a column `run` of the table says which
+are, or else their paths (`runs/7/epoch_10.pt`). Columns `epoch` and `split` count as well, all others are kept.
 """
 
 
@@ -65,13 +66,17 @@ def _add_own(parser: Parser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILES", help="patterns such as 'runs/**/*.pt', or files")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the new zoo")
     parser.add_argument("--table", required=True, type=Path, metavar="FILE", help=".csv, .tsv or .parquet")
-    parser.add_argument("--column", default="test_accuracy", metavar="NAME", help="of the accuracy; as is: %(default)s")
+    parser.add_argument(
+        "--column", default="test_accuracy", metavar="NAME", help="column of the accuracies; default: %(default)s"
+    )
     parser.add_argument("--percent", action="store_true", help="accuracies are 0 to 100, not 0 to 1")
-    parser.add_argument("--key", metavar="NAME", help="column that names the files; default: the one that fits most")
-    parser.add_argument("--module", metavar="PKG:NAME", help="function that makes the network, or the network")
-    parser.add_argument("--input", type=shape, metavar="1x3x32x32", help="what the module reads, to trace it")
-    parser.add_argument("--activation", default="relu", metavar="NAME", help="without --module; default: relu")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the splits; default: 0")
+    parser.add_argument("--key", metavar="NAME", help="column, or columns, that name the files; default: the best")
+    parser.add_argument("--module", metavar="PKG:NAME", help="class or function that makes it, without arguments")
+    parser.add_argument("--input", type=shape, metavar="1x3x32x32", help="shape of what the module reads, to trace it")
+    parser.add_argument(
+        "--activation", default="relu", metavar="NAME", help="between layers, without --module; default: %(default)s"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the splits; default: %(default)s")
     parser.set_defaults(command=convert_own)
 
 

@@ -16,7 +16,7 @@ from neural_graphs.networks import Networks
 from neural_graphs.zoo.pieces import Piece, columns_of, pieces, write_pieces
 from neural_graphs.zoo.runs_of_files import SPLITS, numbered, split_networks
 from neural_graphs.zoo.store import Zoo
-from neural_graphs.zoo.writer import SHARD_SIZE, Rows
+from neural_graphs.zoo.writer import SHARD_SIZE, Rows, refuse_strange
 
 ORDER = ("network", "epoch", "split", "train_accuracy", "test_accuracy", "train_loss", "test_loss", "ok")
 
@@ -54,6 +54,7 @@ def collect(
     receives files read and to read, each twice. Raises `ZooError` where no file can be used, or where a run is in two
     splits.
     """
+    refuse_strange(Path(out))  # before the files are read, which may take minutes
     total = 2 * len(files)
     found = []
     for number, file in enumerate(files, start=1):
@@ -62,14 +63,18 @@ def collect(
             progress(number, total)
     usable = [each for each in found if not each.problem]
     if not usable:
-        shown = "; ".join(f"{each.file}: {each.problem}" for each in found[:3])
-        raise ZooError(f"None of {len(found)} files can be used. {shown}{'; …' if len(found) > 3 else ''}")
+        first: dict[str, str] = {}  # file of every problem
+        for each in found:
+            first.setdefault(each.problem, each.file)
+        shown = [f"{file}: {problem}" for problem, file in list(first.items())[:3]]
+        raise ZooError(f"None of {len(found)} files can be used. {'; '.join(shown)}{'; …' if len(first) > 3 else ''}")
     layouts = {
         layout: place for place, layout in enumerate(dict.fromkeys(each.layout for each in usable if each.layout))
     }
     table = _table(usable, seed)
     row = {each.file: place for place, each in enumerate(usable)}
-    listing = json.dumps([(each.file, each.problem) for each in found] + table.drop_columns("ok").to_pylist())
+    facts = [(each.file, each.problem) for each in found] + table.drop_columns("ok").to_pylist()
+    listing = json.dumps(facts, default=str)  # dates, for example
     recipe = {"kind": "cnn", **recipe, "seed": seed, "listing_sha256": hashlib.sha256(listing.encode()).hexdigest()}
     plan = pieces(np.array([layouts[each.layout] if each.layout else 0 for each in found]), shard_size)
 
@@ -91,12 +96,15 @@ def _look(file: str, read: Read) -> Checkpoint:
     try:
         networks, facts = read(file)
     except (CheckpointError, LayoutError) as error:
-        return Checkpoint(file, problem=str(error))
-    accuracy = facts.get("test_accuracy")
+        text = str(error)  # errors may name the file, and so does the list of skipped ones
+        return Checkpoint(file, problem=f"it {text.removeprefix(f'{file} ')}" if text.startswith(f"{file} ") else text)
+    accuracy, epoch = facts.get("test_accuracy"), facts.get("epoch", -1)
     if not isinstance(accuracy, int | float) or isinstance(accuracy, bool):
         return Checkpoint(file, problem=f"its test accuracy is {accuracy!r}, no number")
     if not (0 <= accuracy <= 1 or np.isnan(accuracy)):
         return Checkpoint(file, problem=f"its test accuracy is {accuracy}; accuracies are fractions, from 0 to 1")
+    if not isinstance(epoch, int | float) or epoch % 1:
+        return Checkpoint(file, problem=f"its epoch is {epoch!r}, no whole number")
     return Checkpoint(file, str(facts["run"]), facts, networks.layout)
 
 

@@ -116,7 +116,9 @@ def _layers(state: Mapping[str, Tensor]) -> list[str]:
 
 def _kinds(activation: Any, depth: int) -> tuple[str, ...]:
     """Return the activation of each convolution in our words."""
-    each = [activation] * depth if isinstance(activation, str) or activation is None else list(activation)
+    each = [activation] * depth if isinstance(activation, str) or activation is None else activation
+    if not isinstance(each, list | tuple):
+        raise CheckpointError(f"its activation is {activation!r}; expected one for all convolutions, or one for each")
     words = ["none" if one is None else str(one).lower() for one in each]
     kinds = tuple(ALSO.get(word, word) for word in words)
     if strange := [kind for kind in kinds if kind not in ACTIVATIONS]:
@@ -126,10 +128,10 @@ def _kinds(activation: Any, depth: int) -> tuple[str, ...]:
 
 def _skips(residual: Any, depth: int) -> tuple[int, ...]:
     """Return the convolution each one has a skip from, -1 for none."""
-    if not residual:
-        return (-1,) * depth
-    if isinstance(residual, Sequence) and all(one is None or isinstance(one, int) for one in residual):
-        return tuple(-1 if one is None else int(one) for one in residual)
+    given = residual.tolist() if isinstance(residual, Tensor) else residual
+    each = given or [-1] * depth
+    if isinstance(each, list | tuple) and all(one is None or isinstance(one, int) for one in each):
+        return tuple(-1 if one is None else int(one) for one in each)
     raise CheckpointError(f"its residual is {residual!r}; expected an earlier convolution or -1 for each")
 
 

@@ -8,7 +8,7 @@ import torch
 
 from neural_graphs.checkpoints.modules import Source, fill, make
 from neural_graphs.checkpoints.tensors import KINDS, StateDict, check_finite, read_tensors
-from neural_graphs.errors import CheckpointError, ZooError
+from neural_graphs.errors import CheckpointError, LayoutError, ZooError
 from neural_graphs.layout import Layout
 from neural_graphs.layouts import from_shapes
 from neural_graphs.networks import Networks
@@ -48,7 +48,8 @@ def convert_state_dicts(
             `shape` (`(1, 3, 32, 32)`). Without it layouts are read off the tensor shapes of each file, with
             `activation` between the layers.
         column: the column of the accuracy, a fraction, or 0 to 100 with `percent`.
-        key: the column that names the files, by their path, its end, or their name; default: the one that fits most.
+        key: the column that names the files, by their path, its end, or their name, or columns that do so together,
+            `{run}/epoch_{epoch}`; default: the column that fits most.
 
     Raises:
         ZooError: where there is no file, the table does not fit them, or none can be used; single files that cannot be
@@ -58,7 +59,7 @@ def convert_state_dicts(
     found = sorted({Path(name).as_posix() for pattern in patterns for name in _matching(pattern)})
     if not found:
         raise ZooError(f"No file of {', '.join(KINDS[:3])} is like {', '.join(patterns)}.")
-    results = read_table(Path(table))
+    results = read_table(Path(table), key)
     if column not in results.column_names:
         raise ZooError(f"{table} has no column {column!r}; it has {', '.join(results.column_names)}: say --column.")
     rows, left = join(results, found, key)
@@ -71,7 +72,6 @@ def convert_state_dicts(
 
     recipe = {
         "source": "state-dicts",
-        "images": Path(table).stem,
         "table_sha256": sha256(Path(table).read_bytes()),
         "module": module if isinstance(module, str | None) else getattr(module, "__qualname__", str(module)),
         "shape": shape,
@@ -93,11 +93,14 @@ def _facts(file: str, row: Mapping[str, Any], column: str, percent: bool) -> dic
     """Return what the table says of a file, in our words, completed by what its path says."""
     run, epoch = run_and_epoch(file)
     accuracy = row[column]
+    if isinstance(accuracy, int | float) and accuracy > 1 and not percent:
+        raise CheckpointError(f"its accuracy is {accuracy:g}; of accuracies from 0 to 100, say --percent")
     facts = {OURS.get(name, name): value for name, value in row.items() if name not in (column, "network", "ok")}
     facts["test_accuracy"] = accuracy / 100 if percent and isinstance(accuracy, int | float) else accuracy
     named = row.get("run", row.get("network"))
     facts["run"] = run if named is None else str(named)
-    facts["epoch"] = epoch if facts.get("epoch") is None else facts["epoch"]
+    stated = facts.get("epoch")
+    facts["epoch"] = epoch if stated is None else int(stated) if str(stated).isdecimal() else stated
     return facts
 
 
@@ -128,10 +131,17 @@ def _from_shapes(activation: str) -> Callable[[str], Networks]:
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         build = tuple(shapes.items())
         if build not in layouts:
-            layouts[build] = from_shapes(shapes, activation)
+            layouts[build] = _layout(shapes, activation)
         return Networks.from_state_dicts([tensors], layouts[build], names=[file])
 
     return read
+
+
+def _layout(shapes: dict[str, tuple[int, ...]], activation: str) -> Layout:
+    try:
+        return from_shapes(shapes, activation)
+    except LayoutError as error:
+        raise CheckpointError(f"its shapes tell no layout ({error}); say --module and --input") from error
 
 
 def _in_order(tensors: StateDict) -> StateDict:

@@ -136,6 +136,7 @@ def writing(
     if not isinstance(shard_size, int) and sum(sizes) != planned:
         raise ZooError(f"A zoo of {planned} networks in shards of {shard_size}: these hold {sum(sizes)}.")
     folder = Path(path)
+    refuse_strange(folder)
     folder.mkdir(parents=True, exist_ok=True)
     fresh = Manifest(
         recipe=recipe,
@@ -146,18 +147,21 @@ def writing(
         versions=_versions(),
     )
     with locked(folder):
-        manifest = _resume(folder, fresh) if (folder / MANIFEST).exists() else _begin(folder, fresh)
+        manifest = _resume(folder, fresh) if (folder / MANIFEST).exists() else fresh
         manifest.write_layouts(folder)
         manifest.write(folder)
         yield ZooWriter(folder, manifest)
 
 
-def _begin(folder: Path, fresh: Manifest) -> Manifest:
+def refuse_strange(folder: Path) -> None:
+    """Raise `ZooError` for the path of a file, or of a folder with other files than those of a zoo."""
+    if folder.exists() and not folder.is_dir():
+        raise ZooError(f"{folder} is a file; expected a folder for the zoo.")
+    if not folder.exists() or (folder / MANIFEST).exists():
+        return
     own = (PARTIAL, LAYOUTS)  # all there is after a kill before the first manifest
-    strange = sorted(path.name for path in folder.iterdir() if not path.name.endswith(own))
-    if strange:
+    if strange := sorted(path.name for path in folder.iterdir() if not path.name.endswith(own)):
         raise ZooError(f"{folder} is not empty and no zoo (it holds {', '.join(strange[:3])}); choose another folder.")
-    return fresh
 
 
 def _resume(folder: Path, fresh: Manifest) -> Manifest:
