@@ -205,7 +205,8 @@ def _weights(layout: Layout) -> tuple[Arc, ...]:
     """The blocks of a layout as arcs."""
     arcs = []
     for block, table, place in zip(layout.blocks, layout.tables, layout.weight_slices, strict=True):
-        source, target = layout.neuron_slices[block.source].start, layout.neuron_slices[block.target].start
+        source = layout.neuron_slices[block.source].start + table.first
+        target = layout.neuron_slices[block.target].start
         arcs.append(Arc(place.start, table.short, source, target))
     return tuple(arcs)
 

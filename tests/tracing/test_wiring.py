@@ -1,0 +1,44 @@
+"""Metanetworks see the edges of a traced layout between the neurons that its blocks join."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import neural_graphs as ng
+from neural_graphs.layout import Layout
+from neural_graphs.wiring import Bidirectional, Forward
+from tests.tracing.models.everything import EXAMPLES
+from tests.tracing.traced import traced
+
+
+class Gated(nn.Module):
+    """One of the hidden neurons gates all of them: its edges begin in the middle of a group."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.first(x))
+        return self.last(x * x[:, 2, None])
+
+
+def same(layout: Layout) -> None:
+    sources, targets = layout.ends
+    forward = [np.concatenate(each) for each in zip(*(arc.ends for arc in Forward().arcs(layout)), strict=True)]
+    assert np.array_equal(forward[0], sources) and np.array_equal(forward[1], targets)
+    both = [np.concatenate(each) for each in zip(*(arc.ends for arc in Bidirectional().arcs(layout)), strict=True)]
+    assert np.array_equal(both[0], np.concatenate([sources, targets]))
+    assert np.array_equal(both[1], np.concatenate([targets, sources]))
+
+
+def test_edges_from_the_middle_of_a_group() -> None:
+    layout = ng.trace(Gated(), torch.randn(5, 3))
+    assert any(table.first for table in layout.tables)
+    same(layout)
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if not name.startswith("transformers")])
+def test_edges_join_what_the_layout_joins(name: str) -> None:
+    same(traced(name).layout)
