@@ -5,6 +5,7 @@ import torch
 
 from neural_graphs.family import Family
 from neural_graphs.networks import Networks
+from neural_graphs.nn import MeanNodes
 from neural_graphs.testing import assert_batch_independent
 from neural_graphs.topology import Topology
 from neural_graphs.wiring import Forward
@@ -14,6 +15,12 @@ def test_the_same_alone_among_equals_and_among_strangers(case, strangers, backbo
     family = Family.of([*case.layouts, *strangers.layouts])
     assert_batch_independent(backbone.reader(family), case.networks(), strangers.networks(1))
     assert_batch_independent(backbone.editor(family), case.networks(), strangers.networks(1))
+
+
+def test_also_where_all_neurons_are_pooled(case, strangers, backbone) -> None:
+    family = Family.of([*case.layouts, *strangers.layouts])
+    reader = backbone.reader(family, pool=MeanNodes())
+    assert_batch_independent(reader, case.networks(), strangers.networks(1))
 
 
 def test_probed_networks_too(inr_case, backbone) -> None:

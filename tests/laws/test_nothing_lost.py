@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from neural_graphs.family import Family
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
+from neural_graphs.nn import ConcatOutputs, MeanNodes, MeanOutputs, Pool
 from neural_graphs.testing import (
     assert_learns,
     assert_learns_identity,
@@ -34,6 +35,15 @@ def test_every_parameter_matters(case, backbone) -> None:
 def test_every_parameter_matters_with_probes(inr_case, backbone) -> None:
     assert_nothing_idle(backbone.reader(inr_case.family, probes=5), inr_case.networks())
     assert_nothing_idle(backbone.editor(inr_case.family, probes=5), inr_case.networks())
+
+
+@pytest.mark.parametrize("pool", [ConcatOutputs(3), MeanOutputs(), MeanNodes()], ids=lambda pool: type(pool).__name__)
+def test_only_neurons_that_no_readout_looks_at_are_left_out(case, backbone, pool: Pool) -> None:
+    reader, networks = backbone.reader(case.family, pool=pool), case.networks()
+    answer = reader(networks)
+    reader.backbone.outputs_only = not reader.backbone.outputs_only
+    same = torch.allclose(reader(networks), answer, rtol=1e-12, atol=1e-13)
+    assert same == pool.outputs_only
 
 
 # -- what editors can learn --------------------------------------------------------------------------------------------

@@ -4,13 +4,17 @@ import pytest
 import torch
 
 from neural_graphs.networks import Networks
-from neural_graphs.nn import Standardise
+from neural_graphs.nn import MeanNodes, Standardise
 from neural_graphs.symmetry import NeuronPermutation, sample_symmetry
 from neural_graphs.testing import assert_equivariant, assert_invariant, symmetry_error
 
 
 def test_answers_do_not_change(case, backbone, generator: torch.Generator) -> None:
     assert_invariant(backbone.reader(case.family), case.networks(), generator)
+
+
+def test_all_neurons_may_be_pooled(case, backbone, generator: torch.Generator) -> None:
+    assert_invariant(backbone.reader(case.family, pool=MeanNodes()), case.networks(), generator)
 
 
 def test_edits_move_along(case, backbone, generator: torch.Generator) -> None:

@@ -80,9 +80,10 @@ class NGGNN(Metanetwork):
 
     `family` describes the networks it will read, `classes` the answers per network, `width` and `depth` the backbone,
     `probes` the number of probe inputs (0: weights only), `sigma` the scale of the Fourier frequencies (None: raw
-    numbers), `signs` whether networks are first brought to canonical signs (ours, see `CanonicalSigns`), `pool` what of
-    the output neurons is read: one after another by default, `MeanOutputs()` where they are many or not always as many,
-    `sight` what is seen beside numbers (default: everything).
+    numbers), `signs` whether networks are first brought to canonical signs (ours, see `CanonicalSigns`), `pool` which
+    neurons are read: by default output neurons one after another, `MeanOutputs()` where they are many or not always as
+    many, `MeanNodes()` for all neurons, where networks are deeper than the backbone; `sight` what is seen beside numbers
+    (default: everything).
     """
 
     def __init__(
@@ -90,11 +91,11 @@ class NGGNN(Metanetwork):
         sigma: float | None = 3.0, dropout: float = 0.0, signs: bool = False,
         pool: Pool | None = None, sight: Sight | None = None,
     ):  # fmt: skip
-        wiring = Bidirectional() if reverse else Forward()
+        wiring, pool = Bidirectional() if reverse else Forward(), pool or ConcatOutputs(family.outputs)
         super().__init__(
             encoder(family, wiring, width, width, sigma=sigma, probes=probes, signs=signs, sight=sight),
-            MessagePassing(width, depth, family.log_degree, dropout, outputs_only=True),
-            GraphReadout(width, classes, pool or ConcatOutputs(family.outputs)),
+            MessagePassing(width, depth, family.log_degree, dropout, outputs_only=pool.outputs_only),
+            GraphReadout(width, classes, pool),
         )
         initialise(self)
 
@@ -133,10 +134,14 @@ class NGT(Metanetwork):
         sigma: float | None = 1.0, dropout: float = 0.0, signs: bool = False,
         pool: Pool | None = None, sight: Sight | None = None,
     ):  # fmt: skip
+        pool = pool or ConcatOutputs(family.outputs)
+        backbone = RelationalTransformer(
+            widths, depth, heads, attention, hidden, dropout=dropout, outputs_only=pool.outputs_only
+        )
         super().__init__(
             encoder(family, wiring or Looped(), *widths, sigma=sigma, probes=probes, signs=signs, sight=sight),
-            RelationalTransformer(widths, depth, heads, attention, hidden, dropout=dropout, outputs_only=True),
-            GraphReadout(widths[0], classes, pool or ConcatOutputs(family.outputs), hidden[0], depth=1),
+            backbone,
+            GraphReadout(widths[0], classes, pool, hidden[0], depth=1),
         )
         initialise(self)
 

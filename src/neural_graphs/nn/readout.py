@@ -15,9 +15,13 @@ from neural_graphs.topology import Kernels
 
 
 class Pool(nn.Module):
-    """Nodes of each network to one vector; `factor` tells how many times as wide as a node it is."""
+    """Nodes of each network to one vector; `factor` tells how many times as wide as a node it is.
+
+    Where only output neurons are read (`outputs_only`), a backbone need not update the others in its last layer.
+    """
 
     factor: int = 1
+    outputs_only: bool = True
 
     def forward(self, graph: NeuralGraph) -> Tensor:
         """`(networks, factor · width)`."""
@@ -48,7 +52,12 @@ class MeanOutputs(Pool):
 
 
 class MeanNodes(Pool):
-    """The mean over all neurons."""
+    """The mean over all neurons: layers are read even where the backbone is too shallow to carry them to the outputs.
+
+    Along forward edges, messages about the first of n layers of weights take n rounds to the outputs.
+    """
+
+    outputs_only = False
 
     def forward(self, graph: NeuralGraph) -> Tensor:
         return graph.topology.mean(graph.nodes)
