@@ -143,7 +143,7 @@ def _check_owners(layout: Layout) -> None:
             windows[name].append(reader.window)
     carried = {parameter.name for parameter in layout.parameters if parameter.dtype}
     if read := sorted(name for name in carried if windows[name] or name in sharing):
-        raise LayoutError(f"{read} are carried along and are carried along: no group or block may read them")
+        raise LayoutError(f"{read} are carried along: no group or block may read them")
     if ownerless := sorted(name for name in sharing if not windows[name]):
         raise LayoutError(f"every reader of {ownerless} is shared; one of them must own the numbers")
     odd = [p.name for p in layout.parameters if p.name not in carried and not _once(windows[p.name], p.size)]
