@@ -41,8 +41,8 @@ def info(zoo: Zoo) -> dict[str, Any]:
         "versions": plan.versions,
     }
     for name in ("psnr", "test_accuracy"):
-        if name in names and len(zoo):
-            facts[name] = dict(zip(QUANTILES, np.quantile(zoo.column(name), QUANTILES).tolist(), strict=True))
+        if name in names and (known := zoo.column(name)[np.isfinite(zoo.column(name))]).size:
+            facts[name] = dict(zip(QUANTILES, np.quantile(known, QUANTILES).tolist(), strict=True))
     if "fate" in names:
         facts["fates"] = dict(sorted(Counter(zoo.column("fate").tolist()).items()))
     if "network" in names:
@@ -64,17 +64,18 @@ def check_zoo(zoo: Zoo | str | Path, progress: Callable[[int, int], None] | None
     problems = []
     start = 0
     whole = Zoo(zoo.path, partial=True)
+    index, finite = whole.column("index"), _expected_finite(whole)
     for place, shard in enumerate(whole.manifest.shards):
         for path, _, expected in shard.files(zoo.path):
             if sha256(path.read_bytes()) != expected:
                 problems.append(f"{path}: the checksum is not the one in {MANIFEST}; the file was changed.")
         stop = start + shard.networks
         try:
-            if (rows := start + np.flatnonzero(_expected_finite(whole)[start:stop])).size:
+            if (rows := start + np.flatnonzero(finite[start:stop])).size:
                 whole.networks(rows)
         except ZooError as error:
             problems.append(str(error))
-        if whole.column("index")[start:stop].tolist() != list(range(start, stop)):
+        if index[start:stop].tolist() != list(range(start, stop)):
             problems.append(f"{shard.files(zoo.path)[1][0]}: its index is not {start} … {stop - 1}.")
         start = stop
         if progress is not None:
