@@ -176,7 +176,7 @@ def test_interrupted_it_ends_with_the_same_bytes(tmp_path, published):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("weights.npy", b"no array", r"weights\.npy is no array of numpy"),
+        ("weights.npy", b"no array", r"weights\.npy is no whole array of numpy"),
         ("weights.npy", None, r"has no weights\.npy; the Small CNN Zoo is these three files"),
         (
             "layout.csv",

@@ -134,7 +134,7 @@ def _map(folder: Path) -> NDArray[Any]:
     try:
         return np.load(folder / WEIGHTS, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise ZooError(f"{folder / WEIGHTS} is no array of numpy ({error}); download it again.") from error
+        raise ZooError(f"{folder / WEIGHTS} is no whole array of numpy ({error}); download it again.") from error
 
 
 def _rows(found: Published, table: pa.Table, piece: Piece) -> Rows:
