@@ -25,11 +25,11 @@ def test_a_band_is_only_drawn_where_there_is_a_margin() -> None:
 
 def test_curves_name_their_quantities() -> None:
     columns = {
-        "epoch": [0, 1],
+        "epoch": [0.0, 1.0],
         "train_mae": [0.2, 0.1],
         "val_mae": [0.2, 0.15],
-        "train_tau": [0, 0.5],
-        "val_tau": [0, 0.4],
+        "train_tau": [0.0, 0.5],
+        "val_tau": [0.0, 0.4],
     }
     error, order = training_curve(columns).axes
     assert "points" in error.get_title(loc="left") and "τ" in order.get_title(loc="left")

@@ -11,10 +11,10 @@ import yaml
 from safetensors.torch import save_file
 
 from neural_graphs.cli import main
-from neural_graphs.errors import CheckpointError, ConfigError
+from neural_graphs.errors import CheckpointError, ConfigError, ZooError
 from neural_graphs.layout import Layout
 from neural_graphs.tasks import Run, fit, load_task, rank, read_network, write_network
-from neural_graphs.tasks.files import read_unambiguous, written_layout
+from neural_graphs.tasks.files import read_unambiguous, with_activation, written_layout
 from neural_graphs.zoo import Zoo
 from tests.generalization.conftest import NGGNN
 from tests.generalization.random_zoos import PARK, SMALL
@@ -50,7 +50,7 @@ def test_networks_come_best_first_with_the_predictions_of_the_task(run, small, f
         row = by_name[str(place)]
         assert row.accuracy == pytest.approx(predicted[place], abs=1e-6)
         assert 0 <= row.low <= row.accuracy <= row.high <= 1
-    assert by_name["large"].unlike and by_name["large"].distance > 2
+    assert by_name["large"].unlike and by_name["large"].embedding > 2 and by_name["large"].weights > 2
     assert sum(row.unlike for row in found.rows) <= 2
 
 
@@ -61,9 +61,48 @@ def test_the_command_prints_tables_json_and_csv(run, files, capsys) -> None:
     assert printed.count(".safetensors") == 9 and "unlike anything seen" in printed and "90 % interval" in printed
     assert main(["rank", "--run", str(run.folder), pattern, "--json"]) == 0
     ranked = json.loads(capsys.readouterr().out)["ranked"]
-    assert list(ranked[0]) == ["file", "accuracy", "low", "high", "distance", "unlike"]
+    assert list(ranked[0]) == ["file", "accuracy", "low", "high", "embedding", "weights", "unlike", "measured"]
     assert main(["rank", "--run", str(run.folder), str(files / "deep" / "*"), "--csv"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 9
+
+
+def test_measured_accuracies_stand_beside_predicted_ones(run, small, files, tmp_path, capsys) -> None:
+    true = Zoo(small).split("test").column("test_accuracy")
+    table = tmp_path / "measured.csv"
+    lines = [f"deep/{place}.safetensors,{true[place]}" for place in range(7)]
+    table.write_text("\n".join(["file,measured", *lines]))
+    found = rank(run.folder, sorted(files.rglob("*.safetensors")), table, "measured")
+    assert {Path(row.file).stem for row in found.rows if row.measured is None} == {"7", "large"}
+    inside = [row.low <= row.measured <= row.high for row in found.rows if row.measured is not None]
+    assert found.agreement() == {"networks": 7, "tau": pytest.approx(1, abs=0.7), "inside": sum(inside) / 7}
+    words = ["rank", "--run", str(run.folder), str(files / "**" / "*"), "--table", str(table), "--column"]
+    assert main([*words, "measured"]) == 0
+    printed = capsys.readouterr().out
+    assert f"{true[0]:.1%}" in printed and "7 of them measured: Kendall's τ" in printed
+    assert main([*words, "accuracy"]) == 2
+    assert "has no column 'accuracy'; it has file, measured" in capsys.readouterr().err
+    table.write_text("\n".join(["file,measured", "large.safetensors,97.5"]))
+    with pytest.raises(ZooError, match=r"shares in \[0, 1\], that of .*large.safetensors is 97.5"):
+        rank(run.folder, [files / "large.safetensors"], table, "measured")
+
+
+def test_an_activation_tells_apart_what_shapes_do_not(run, small, tmp_path) -> None:
+    (state,) = Zoo(small)[0].network.state_dicts()
+    torch.save(dict(state), tmp_path / "mute.pt")
+    assert (
+        rank(run.folder, [tmp_path / "mute.pt"], activation="relu").rows
+        == rank(run.folder, [tmp_path / "mute.pt"]).rows
+    )
+    with pytest.raises(ConfigError, match="no layout has only tanh in it; there are some with only relu"):
+        rank(run.folder, [tmp_path / "mute.pt"], activation="tanh")
+    gelu = Layout.cnn((1, 4, 6), kernels=(3, 5), classes=3, activations="gelu")
+    assert with_activation([*PARK, gelu], "gelu") == [PARK[1], gelu]
+
+
+def test_every_file_is_counted(run, files) -> None:
+    told: list[tuple[int, int]] = []
+    rank(run.folder, sorted((files / "deep").glob("*")), progress=lambda done, planned: told.append((done, planned)))
+    assert told == [(done, 8) for done in range(1, 9)]
 
 
 def test_files_that_cannot_be_judged_are_named_and_the_others_ranked(run, files, tmp_path, capsys) -> None:
@@ -87,6 +126,11 @@ def test_a_calibration_is_kept_for_its_checkpoint_and_made_again_for_another(cop
     config["data"]["zoo"] = str(tmp_path / "moved")
     copy.config_file.write_text(yaml.safe_dump(config))
     assert rank(copy.folder, networks) == first  # without its zoo
+    kept = file.read_bytes()
+    file.write_bytes(kept.replace(b"format 2", b"format 1"))
+    with pytest.raises(ConfigError, match="not calibrated yet"):
+        rank(copy.folder, networks)
+    file.write_bytes(kept)
     shutil.copy(copy.last, copy.best)
     copy.best.write_bytes(copy.best.read_bytes() + b" ")
     with pytest.raises(ConfigError, match=r"not calibrated yet, and its zoo .*moved is not there"):

@@ -14,8 +14,10 @@ Predicts the accuracy of networks from their weights, without running them, and 
 that holds nine in ten true accuracies, and a remark where a network is unlike anything the metanetwork has seen.
 
   neural-graphs rank --run runs/small_nggnn 'checkpoints/**/*.safetensors'
+  neural-graphs rank --run runs/small_nggnn 'checkpoints/**/*.pt' --table measured.csv
 
-Intervals and what is unlike are learned from the zoo of the run, once; they are kept in the run's folder.
+Intervals and what is unlike are learned from the zoo of the run, once; they are kept in the run's folder. A table of
+measured accuracies, which names files as for `zoo import state-dicts`, puts them beside the predictions.
 """
 
 
@@ -24,6 +26,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser("rank", help="order networks in files by predicted accuracy", description=DESCRIPTION)
     parser.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of a run of Generalization")
     parser.add_argument("files", nargs="+", metavar="FILE", help="parameters of one network each, or quoted patterns")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="measured accuracies: .csv, .tsv or .parquet")
+    parser.add_argument("--column", default="test_accuracy", metavar="NAME", help="of them, 0 to 1; as is: %(default)s")
+    parser.add_argument("--activation", metavar="NAME", help="of networks in files that do not tell their layout")
     formats = parser.add_mutually_exclusive_group()
     show.add_json(formats)
     formats.add_argument("--csv", action="store_true", help="print CSV instead of a table")
@@ -35,13 +40,28 @@ def rank(arguments: Namespace) -> int:
     files = matching(arguments.files)
     from neural_graphs import tasks
 
-    found = tasks.rank(arguments.run, files)
+    with show.bar("files") as tick:
+        found = tasks.rank(
+            arguments.run,
+            files,
+            table=arguments.table,
+            column=arguments.column,
+            activation=arguments.activation,
+            progress=tick,
+        )
     if arguments.json:
         show.print_json(found.to_json())
     elif arguments.csv:
         show.print_csv(found.to_json()["ranked"])
     else:
-        print(show.table([_short(place, row) for place, row in enumerate(found.rows, 1)]))
+        measured = arguments.table is not None
+        print(show.table([_short(place, row, measured) for place, row in enumerate(found.rows, 1)]))
+        if measured:
+            print(
+                "\n{networks:,} of them measured: Kendall's τ {tau:.3f}, {inside:.1%} inside the interval".format(
+                    **found.agreement()
+                )
+            )
     for file, reason in found.skipped:
         print(f"not ranked: {file}: {reason}", file=sys.stderr)
     return int(bool(found.skipped))
@@ -59,12 +79,18 @@ def matching(words: Sequence[str]) -> list[Path]:
     return files
 
 
-def _short(place: int, row: Any) -> dict[str, Any]:
-    """A row for people, in per cent."""
+def _short(place: int, row: Any, measured: bool) -> dict[str, Any]:
+    """A row for people, in per cent; with a column for measured accuracies if there are any."""
+    far = [
+        f"{name} {distance:.1f} × the limit"
+        for name, distance in (("embedding", row.embedding), ("weights", row.weights))
+        if distance > 1
+    ]
     return {
         "place": place,
         "file": row.file,
         "accuracy": f"{row.accuracy:.1%}",
         "90 % interval": f"{row.low:.1%} to {row.high:.1%}",
-        "remark": f"unlike anything seen ({row.distance:.1f} × the limit)" if row.unlike else "",
+        **({"measured": None if row.measured is None else f"{row.measured:.1%}"} if measured else {}),
+        "remark": f"unlike anything seen: {', '.join(far)}" if far else "",
     }

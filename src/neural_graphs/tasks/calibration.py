@@ -1,7 +1,9 @@
 """What a run must know to rank networks of others: the margin of its predictions, and what it has seen."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,13 +18,16 @@ from neural_graphs.networks import Networks
 from neural_graphs.nn import Metanetwork, microbatch
 from neural_graphs.tasks.conformal import Margin
 from neural_graphs.tasks.data import ZooData
-from neural_graphs.tasks.generalization import Generalization
-from neural_graphs.tasks.novelty import Novelty
+from neural_graphs.tasks.generalization import Generalization, runs_of
+from neural_graphs.tasks.novelty import TRAITS, Novelty, traits
 from neural_graphs.tasks.runs import Run
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.manifest import sha256, write_whole
 
+FORMAT = 2  # of the file; one of another format is made again
+FIELDS = ("known", "mean", "spread")  # tensors of a `Novelty`
 KNOWN = 4096  # networks of the train split, evenly spaced, stand for all that was seen
+FALSE_ALARMS = 0.05  # of networks like the known ones are called unlike them, by embedding and weights together
 
 
 @runtime_checkable
@@ -58,37 +63,53 @@ class Description(nn.Module):
         """As `Metanetwork.numbers`, which alone is read in pieces."""
         return self.metanetwork.numbers(networks)
 
-    def of(self, zoo: Zoo, batch_size: int) -> Float[Tensor, "networks d"]:
-        """Those of all networks of a zoo."""
-        starts = range(0, len(zoo), batch_size)
-        return torch.cat([self(zoo.networks(slice(start, start + batch_size))) for start in starts])
-
 
 @dataclass(frozen=True)
 class Calibration:
-    """The margin of predictions and what is near to known networks, from the zoo of a run; see `calibrate`."""
+    """The margin of predictions and what is near to known networks, from the zoo of a run; see `calibrate`.
+
+    A network may be unlike all known ones in what the metanetwork makes of it, its `embedding`, or in the size and
+    order of its tensors, its `weights`: a metanetwork squashes what it has no use for, and scales are lost first.
+    """
 
     margin: Margin
-    novelty: Novelty
+    embedding: Novelty
+    weights: Novelty
+
+    def distances(self, networks: Networks, describe: Description) -> tuple[list[float], list[float]]:
+        """Of every network by embedding and by weights, each in units of what is called unlike all known ones."""
+        found = traits(networks, self.weights.known.shape[1] // TRAITS)
+        return self.embedding.distance(describe(networks)).tolist(), self.weights.distance(found).tolist()
 
     def write(self, file: Path, checkpoint: str) -> None:
         """Put everything into one safetensors file, in one step; `checkpoint` is the SHA-256 of what it is of."""
-        tensors = {name: getattr(self.novelty, name).contiguous() for name in ("known", "mean", "spread")}
-        numbers = {"width": self.margin.width, "level": self.margin.level, "limit": self.novelty.limit}
-        write_whole(file, save(tensors, {"numbers": json.dumps(numbers), "checkpoint": checkpoint}))
+        views = {"embedding": self.embedding, "weights": self.weights}
+        tensors = {
+            f"{view}.{name}": getattr(novelty, name).contiguous() for view, novelty in views.items() for name in FIELDS
+        }
+        limits = {view: novelty.limit for view, novelty in views.items()}
+        numbers = {"margin": [self.margin.width, self.margin.runs, self.margin.level], "limits": limits}
+        write_whole(file, save(tensors, {"numbers": json.dumps(numbers), "of": _mark(checkpoint)}))
 
     @classmethod
     def read(cls, file: Path, checkpoint: str) -> "Calibration | None":
         """What was written for this checkpoint; None for another's. Raises CheckpointError for a damaged file."""
         try:
             with safe_open(file, "pt") as content:
-                if (content.metadata() or {}).get("checkpoint") != checkpoint:
+                if (content.metadata() or {}).get("of") != _mark(checkpoint):
                     return None
                 numbers: dict[str, Any] = json.loads(content.metadata()["numbers"])
-                known, mean, spread = (content.get_tensor(name) for name in ("known", "mean", "spread"))
+                views = {
+                    view: Novelty(**{name: content.get_tensor(f"{view}.{name}") for name in FIELDS}, limit=limit)
+                    for view, limit in numbers["limits"].items()
+                }
         except (SafetensorError, ValueError, KeyError) as error:
             raise CheckpointError(f"{file} is damaged ({error}); delete it, and it will be made again") from error
-        return cls(Margin(numbers["width"], numbers["level"]), Novelty(known, mean, spread, numbers["limit"]))
+        return cls(Margin(*numbers["margin"]), **views)
+
+
+def _mark(checkpoint: str) -> str:
+    return f"format {FORMAT}, checkpoint {checkpoint}"
 
 
 def calibrate(run: Run, task: Generalization, config: dict[str, Any]) -> Calibration:
@@ -107,8 +128,21 @@ def calibrate(run: Run, task: Generalization, config: dict[str, Any]) -> Calibra
     margin = task.calibrate(data)
     if margin is None:
         raise ConfigError(f"{place} has no networks in split 'val' to calibrate intervals on")
-    describe = Description(task.metanetwork).eval()
-    known = describe.of(data.zoo.split("train").spaced(KNOWN), data.batch_size)
-    made = Calibration(margin, Novelty.of(known, describe.of(data.zoo.split("val"), data.batch_size)))
+    tensors = max(len(layout.parameters) for layout in data.zoo.layouts)
+    views = (Description(task.metanetwork).eval(), partial(traits, tensors=tensors))
+    made = Calibration(margin, *(_novelty(data, view) for view in views))
     made.write(file, checkpoint)
     return made
+
+
+def _novelty(data: ZooData, describe: Callable[[Networks], Tensor]) -> Novelty:
+    """What is near to the train split, and as far as networks of the val split rarely are."""
+    known, held_out = data.zoo.split("train").spaced(KNOWN), data.zoo.split("val")
+    seen, other = (_of_all(zoo, describe, data.batch_size) for zoo in (known, held_out))
+    return Novelty.of(seen, other, runs_of(held_out), 1 - FALSE_ALARMS / 2)
+
+
+def _of_all(zoo: Zoo, describe: Callable[[Networks], Tensor], batch_size: int) -> Float[Tensor, "networks d"]:
+    """The descriptions of all networks of a zoo."""
+    starts = range(0, len(zoo), batch_size)
+    return torch.cat([describe(zoo.networks(slice(start, start + batch_size))) for start in starts])

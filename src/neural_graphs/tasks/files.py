@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from neural_graphs.checkpoints.tensors import StateDict, read_tensors
-from neural_graphs.errors import CheckpointError, LayoutError
+from neural_graphs.errors import CheckpointError, ConfigError, LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.zoo.foreign import in_order
 from neural_graphs.zoo.manifest import write_whole
 
+SHOWN = 3  # of tensors, or of layouts, in an error
 LAYOUT = "layout"  # the entry of a safetensors file's metadata that describes its network
 
 
@@ -25,9 +26,14 @@ def as_network(state: StateDict, layouts: Sequence[Layout], path: Path) -> Netwo
     layout, names = next(((layout, names) for layout, names in fitting if names), (None, {}))
     if layout is not None:
         return Networks.from_state_dicts([{ours: state[own] for ours, own in names.items()}], layout, [str(path)])
-    found = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in state.items())
-    expected = " or ".join(format(layout) for layout in layouts)
+    found = _first([f"{name} {tuple(tensor.shape)}" for name, tensor in state.items()], ", ")
+    expected = _first(list(map(format, layouts)), " or ")
     raise CheckpointError(f"{path}: expected a network {expected}; got tensors {found}")
+
+
+def _first(words: Sequence[str], between: str) -> str:
+    """The first few words, and how many more there are."""
+    return between.join([*words[:SHOWN], *([f"{len(words) - SHOWN} more"] if len(words) > SHOWN else [])])
 
 
 def read_unambiguous(path: Path, layouts: Sequence[Layout]) -> Networks:
@@ -39,10 +45,20 @@ def read_unambiguous(path: Path, layouts: Sequence[Layout]) -> Networks:
     fitting = [own] if own else [layout for layout in dict.fromkeys(layouts) if names_in(state, layout)]
     if len(fitting) > 1:
         raise CheckpointError(
-            f"{path}: its tensors fit {len(fitting)} layouts, such as {fitting[0]} and {fitting[1]}; write the network"
-            " with tasks.write_network, which keeps its layout in the file"
+            f"{path}: its tensors fit {len(fitting)} layouts, such as {fitting[0]} and {fitting[1]}; say which"
+            " activation it has, or write the network with tasks.write_network, which keeps its layout in the file"
         )
-    return as_network(state, fitting or layouts[:3], path)
+    return as_network(state, fitting or layouts, path)
+
+
+def with_activation(layouts: Sequence[Layout], activation: str) -> list[Layout]:
+    """Those layouts whose hidden neurons all have the activation. Raises ConfigError where there is none."""
+    kinds = [{group.activation.kind for group in layout.groups if group.role == "hidden"} for layout in layouts]
+    chosen = [layout for layout, kind in zip(layouts, kinds, strict=True) if kind == {activation}]
+    if not chosen:
+        pure = sorted({kind for each in kinds if len(each) == 1 for kind in each})
+        raise ConfigError(f"no layout has only {activation} in it; there are some with only {' or '.join(pure) or '…'}")
+    return chosen
 
 
 def written_layout(path: Path) -> Layout | None:

@@ -132,11 +132,8 @@ class Generalization(Task):
             return {name: round(found[f"{split}_{name}"], 6) for name in ("tau", "mae")}
         zoo = self.data.zoo.split("test")
         predicted, true = self.tested.both()
-        figures = agreement(predicted, true, runs_of(zoo))
-        if self.margin is not None:
-            held = float(self.margin.holds(predicted, true).mean())
-            figures |= {"margin": round(self.margin.width, 6), "coverage": round(held, 6)}
-        return figures
+        pairs = predicted, true, runs_of(zoo)
+        return agreement(*pairs) | ({} if self.margin is None else self.margin.figures(*pairs))
 
     def calibrate(self, data: ZooData) -> Margin | None:
         """The margin of predictions, from the networks of the val split; None where there is no such split."""
@@ -181,8 +178,11 @@ class Generalization(Task):
             f"R² {result['r2']:.3f}, {error}",
         ]
         if "coverage" in result:
-            width = 100 * result["margin"]
-            told.append(f"{result['coverage']:.1%} lie within ± {width:.1f} points of the prediction, promised: 90 %")
+            width, spread = 100 * result["margin"], 100 * result["coverage_spread"]
+            told.append(
+                f"{result['coverage']:.1%} lie within ± {width:.1f} points of the prediction, promised: 90 %,"
+                f" give or take {spread:.1f} by chance of the runs"
+            )
         return told if result["published"] is None else [*told, f"published: τ {result['published']:.3f}"]
 
 

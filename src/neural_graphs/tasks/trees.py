@@ -20,9 +20,7 @@ ROUNDS, RATE = 1000, 0.05  # at most so many trees; the val split says how many 
 CHUNK = 512  # networks read at a time
 
 
-def boosted_trees(
-    zoo: str | Path, column: str = "test_accuracy", only: str | None = None, seed: int = 0
-) -> dict[str, Any]:
+def boosted_trees(zoo: str | Path, column: str = "test_accuracy", only: str | None = None) -> dict[str, Any]:
     """Figures of the test split, as `Generalization` gives them, for trees grown on the train split of a zoo.
 
     They read the statistics that `StatNN` reads (Unterthiner et al. 2020 found them the best of their predictors); of
@@ -35,19 +33,16 @@ def boosted_trees(
     splits = {name: data.zoo.split(name) for name in ("train", "val", "test")}
     features = {name: _features(reader, part) for name, part in splits.items()}
     true = {name: part.column(column).astype(np.float64) for name, part in splits.items()}
-    trees = HistGradientBoostingRegressor(
-        learning_rate=RATE, max_iter=ROUNDS, early_stopping=False, random_state=seed
-    )  # fmt: skip
+    trees = HistGradientBoostingRegressor(learning_rate=RATE, max_iter=ROUNDS, early_stopping=False)
     trees.fit(features["train"], true["train"])
     stages = [kendall(found, true["val"]) for found in trees.staged_predict(features["val"])]
     kept = int(np.argmax(stages))
     predicted = {name: _at(trees, features[name], kept).clip(0, 1) for name in ("val", "test")}
     margin = Margin.of(predicted["val"], true["val"], runs_of(splits["val"]))
+    tested = predicted["test"], true["test"], runs_of(splits["test"])
     return {
         "zoo": str(zoo), "split": "test", "networks": len(splits["test"]), "trees": kept + 1,
-        **agreement(predicted["test"], true["test"], runs_of(splits["test"])),
-        "margin": round(margin.width, 6),
-        "coverage": round(float(margin.holds(predicted["test"], true["test"]).mean()), 6),
+        **agreement(*tested), **margin.figures(*tested),
     }  # fmt: skip
 
 
