@@ -43,7 +43,7 @@ def read(path: Path) -> str:
         started = time.perf_counter()
         networks = zoo.networks(chosen)
         times.append(1e3 * (time.perf_counter() - started))
-        total += networks.values[:, 0].sum()  # the values are really there
+        total += networks.values.flatten()[-1]  # the values are really there
     assert torch.isfinite(total)
     quantile = statistics.quantiles(times, n=20)[-1]
     return (
