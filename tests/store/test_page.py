@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from neural_graphs.zoo import Zoo
-from neural_graphs.zoo.metrics_table import join, read_table
+from neural_graphs.zoo.importers.metrics_table import join, read_table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "zoos.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)  # language, text

@@ -20,7 +20,7 @@ from neural_graphs.symmetry import NeuronPermutation
 from neural_graphs.testing import assert_same_function, relative_error
 from neural_graphs.tracing import trace
 from neural_graphs.zoo import Zoo
-from neural_graphs.zoo.foreign import in_order
+from neural_graphs.zoo.importers.foreign import in_order
 from neural_graphs.zoo.manifest import MANIFEST
 
 Sizes = Sequence[tuple[tuple[int, ...], str]]

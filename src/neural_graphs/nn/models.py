@@ -82,8 +82,8 @@ class NGGNN(Metanetwork):
     `probes` the number of probe inputs (0: weights only), `sigma` the scale of the Fourier frequencies (None: raw
     numbers), `signs` whether networks are first brought to canonical signs (ours, see `CanonicalSigns`), `pool` which
     neurons are read: by default output neurons one after another, `MeanOutputs()` where they are many or not always as
-    many, `MeanNodes()` for all neurons, where networks are deeper than the backbone; `sight` what is seen beside numbers
-    (default: everything).
+    many, `MeanNodes()` for all neurons, where networks are deeper than the backbone; `sight` what is seen beside
+    numbers (default: everything).
     """
 
     def __init__(

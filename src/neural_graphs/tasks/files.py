@@ -8,7 +8,7 @@ from neural_graphs.checkpoints.tensors import StateDict, read_tensors
 from neural_graphs.errors import CheckpointError, ConfigError, LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.zoo.foreign import in_order
+from neural_graphs.zoo.importers.foreign import in_order
 from neural_graphs.zoo.manifest import write_whole
 
 SHOWN = 3  # of tensors, or of layouts, in an error

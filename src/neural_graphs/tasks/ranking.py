@@ -15,7 +15,7 @@ from neural_graphs.tasks.files import read_unambiguous, with_activation
 from neural_graphs.tasks.generalization import Generalization
 from neural_graphs.tasks.measures import kendall
 from neural_graphs.tasks.runs import Run, load_task
-from neural_graphs.zoo.metrics_table import join, read_table
+from neural_graphs.zoo.importers.metrics_table import join, read_table
 
 
 @dataclass(frozen=True)

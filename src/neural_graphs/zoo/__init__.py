@@ -4,11 +4,11 @@ from neural_graphs.zoo.check import check_zoo, info
 from neural_graphs.zoo.find_images import find_source, load_images
 from neural_graphs.zoo.grow import Plan, grow_inrs
 from neural_graphs.zoo.images import Images, Source
+from neural_graphs.zoo.importers.inrs import FORMATS, Format, Navon, Zhou, convert
+from neural_graphs.zoo.importers.small_cnn_zoo import convert_small_cnn_zoo
+from neural_graphs.zoo.importers.state_dicts import convert_state_dicts
+from neural_graphs.zoo.importers.wild_park import convert_cnn_wild_park
 from neural_graphs.zoo.presets import PRESETS, Preset, preset
-from neural_graphs.zoo.published import FORMATS, Format, Navon, Zhou, convert
-from neural_graphs.zoo.published_park import convert_cnn_wild_park
-from neural_graphs.zoo.published_small import convert_small_cnn_zoo
-from neural_graphs.zoo.state_dicts import convert_state_dicts
 from neural_graphs.zoo.store import Record, Zoo
 
 __all__ = [

@@ -12,11 +12,11 @@ from neural_graphs.errors import CheckpointError, LayoutError, ZooError
 from neural_graphs.layout import Layout
 from neural_graphs.layouts import from_shapes
 from neural_graphs.networks import Networks
-from neural_graphs.zoo.collect import collect
-from neural_graphs.zoo.foreign import place
+from neural_graphs.zoo.importers.collect import collect
+from neural_graphs.zoo.importers.foreign import place
+from neural_graphs.zoo.importers.metrics_table import join, read_table
+from neural_graphs.zoo.importers.runs_of_files import run_and_epoch
 from neural_graphs.zoo.manifest import sha256
-from neural_graphs.zoo.metrics_table import join, read_table
-from neural_graphs.zoo.runs_of_files import run_and_epoch
 from neural_graphs.zoo.store import Zoo
 from neural_graphs.zoo.writer import SHARD_SIZE
 

@@ -15,7 +15,7 @@ import neural_graphs as ng
 from neural_graphs.errors import ZooError
 from neural_graphs.layout import Layout
 from neural_graphs.zoo import Zoo, check_zoo, convert_state_dicts, info
-from neural_graphs.zoo.runs_of_files import run_and_epoch
+from neural_graphs.zoo.importers.runs_of_files import run_and_epoch
 
 
 def residual():

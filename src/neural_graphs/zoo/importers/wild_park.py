@@ -15,9 +15,9 @@ from neural_graphs.errors import CheckpointError, ZooError
 from neural_graphs.execution import ACTIVATIONS
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.zoo.collect import collect
-from neural_graphs.zoo.foreign import place
-from neural_graphs.zoo.runs_of_files import SPLITS, run_and_epoch
+from neural_graphs.zoo.importers.collect import collect
+from neural_graphs.zoo.importers.foreign import place
+from neural_graphs.zoo.importers.runs_of_files import SPLITS, run_and_epoch
 from neural_graphs.zoo.store import Zoo
 from neural_graphs.zoo.writer import SHARD_SIZE
 

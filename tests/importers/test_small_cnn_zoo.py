@@ -10,8 +10,8 @@ import torch
 
 from neural_graphs.errors import ZooError
 from neural_graphs.zoo import Zoo, check_zoo, info
-from neural_graphs.zoo.keras import read_layout
-from neural_graphs.zoo.published_small import convert_small_cnn_zoo, split_runs
+from neural_graphs.zoo.importers.keras import read_layout
+from neural_graphs.zoo.importers.small_cnn_zoo import convert_small_cnn_zoo, split_runs
 
 STEPS = (0, 1, 2, 3, 20, 40, 60, 80, 86)
 SHAPES = [(16,), (3, 3, 1, 16), (16,), (3, 3, 16, 16), (16,), (3, 3, 16, 16), (10,), (16, 10)]  # biases come first

@@ -13,8 +13,8 @@ import pyarrow as pa
 from neural_graphs.errors import CheckpointError, LayoutError, ZooError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.zoo.pieces import Piece, columns_of, pieces, write_pieces
-from neural_graphs.zoo.runs_of_files import SPLITS, numbered, split_networks
+from neural_graphs.zoo.importers.pieces import Piece, columns_of, pieces, write_pieces
+from neural_graphs.zoo.importers.runs_of_files import SPLITS, numbered, split_networks
 from neural_graphs.zoo.store import Zoo
 from neural_graphs.zoo.writer import SHARD_SIZE, Rows, refuse_strange
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 
 from neural_graphs.errors import ZooError
 from neural_graphs.zoo import Zoo, check_zoo, info
-from neural_graphs.zoo.published_park import convert_cnn_wild_park
-from neural_graphs.zoo.runs_of_files import split_networks
+from neural_graphs.zoo.importers.runs_of_files import split_networks
+from neural_graphs.zoo.importers.wild_park import convert_cnn_wild_park
 
 KINDS = {"relu": F.relu, "gelu": F.gelu, "tanh": torch.tanh, "sigmoid": torch.sigmoid, "leaky_relu": F.leaky_relu}
 NETWORKS = (  # channels, kernels, residual, activation

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from neural_graphs.errors import ZooError
-from neural_graphs.zoo.metrics_table import join
+from neural_graphs.zoo.importers.metrics_table import join
 
 
 @pytest.mark.parametrize("names", [["a/x.pt", "b/x.pt"], ["/data/a/x.pt", "/data/b/x.pt"], ["a/x", "b/x"], ["a", "b"]])
