@@ -14,26 +14,33 @@ from neural_graphs.cli import build_parser, main
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    found = re.findall(r"^ *```(\w*)\n(.*?)^ *```$", TEXT[page], re.DOTALL | re.MULTILINE)
+    return [block for written, block in found if written == language]
+
+
+def python_blocks(page: str) -> list[str]:
+    return blocks(page, "python")
+
+
 COMMANDS = sorted(
     {
         line.strip()
-        for text in TEXT.values()
-        for block in re.findall(r"```\n(.*?)```", text, re.DOTALL)
+        for page in TEXT
+        for block in blocks(page, "")
         for line in block.splitlines()
         if line.strip().startswith("neural-graphs ")
     }
 )
 
 
-def python_blocks(page: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", TEXT[page], re.DOTALL)
-
-
 def test_the_readme_runs_as_printed() -> None:
     parser, runner = doctest.DocTestParser(), doctest.DocTestRunner()
-    blocks = python_blocks("README.md")
-    assert all(parser.get_examples(block) for block in blocks)
-    runner.run(parser.get_doctest("\n".join(blocks), {}, "README.md", "README.md", 0))  # one session
+    shown = python_blocks("README.md")
+    assert all(parser.get_examples(block) for block in shown)
+    runner.run(parser.get_doctest("\n".join(shown), {}, "README.md", "README.md", 0))  # one session
     assert runner.failures == 0
 
 
