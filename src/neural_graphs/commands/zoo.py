@@ -28,7 +28,8 @@ Interrupted, the same command goes on where it stopped; a larger --count grows t
   neural-graphs zoo grow cnn --recipe small-cnn-mini --images fashion-mnist --count 2000 --seed 0 --out zoos/small
 
 Recipes: small-cnn (one architecture, hyper-parameters at random), wild-park (an architecture at random for each), both
-as published and made for large machines; small-cnn-mini, wild-park-mini (the same on fewer and smaller images).
+as published and made for large machines; small-cnn-mini, wild-park-mini (the same on fewer and smaller images, for
+fewer epochs). Images: mnist, fashion-mnist, cifar10, svhn, or a folder of IDX files or CIFAR binaries.
 """
 RECIPE = ("kind", "preset", "recipe", "images", "seed", "copies", "shares")  # of the manifest, shown by `zoo info`
 MANY_LABELS = 12
@@ -68,7 +69,7 @@ def _add_grow(parser: Parser) -> None:
     )
     inr.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …; default: cpu")
     inr.add_argument(
-        "--engine", choices=("process", "ray"), help="grow shards side by side; default: threads share one"
+        "--engine", choices=("process", "ray"), help="grow shards side by side, as for cnn; default: threads share one"
     )
     inr.add_argument("--workers", type=positive, default=2, metavar="N", help="on the CPU; default: 2")
     inr.set_defaults(command=grow_inr)
@@ -77,11 +78,16 @@ def _add_grow(parser: Parser) -> None:
 
 def _add_cnn(cnn: Parser) -> None:
     cnn.add_argument("--recipe", required=True, metavar="NAME", help="see above")
-    cnn.add_argument("--images", required=True, metavar="NAME|DIR", help="as for inr")
+    cnn.add_argument("--images", required=True, metavar="NAME|DIR", help="see above")
     cnn.add_argument("--count", required=True, type=positive, metavar="N", help="networks, each with its checkpoints")
     cnn.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the zoo")
     cnn.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed, the same bytes; default: 0")
-    cnn.add_argument("--engine", choices=("process", "ray"), default="process", help="who works; default: process")
+    cnn.add_argument(
+        "--engine",
+        choices=("process", "ray"),
+        default="process",
+        help="processes here, or the Ray cluster that RAY_ADDRESS names (none: one that begins here); default: process",
+    )
     cnn.add_argument("--workers", type=positive, default=2, metavar="N", help="shards grown at a time; default: 2")
     cnn.set_defaults(command=grow_cnn)
 

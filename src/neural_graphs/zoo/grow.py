@@ -104,8 +104,9 @@ def grow_inrs(
     `count` networks (default: all the plan has), `copies` of each training image (default: the preset's), `shares` of
     train, val and test as in `Plan.of`. A kill loses at most the shard in progress; the same arguments go on from there
     to the same bytes, and a larger `count` grows the zoo further. Without an `engine` the `workers` are threads that
-    share a shard; with one, each of its workers has a shard of its own. `progress` receives networks done and planned.
-    Raises `ZooError` where the folder holds a zoo of another recipe, `ImageError` where the images cannot be read.
+    share a shard; with one, each of its workers has a shard of its own, and a kill loses all in hand. `progress`
+    receives networks done and planned. Raises `ZooError` where the folder holds a zoo of another recipe, `ImageError`
+    where the images cannot be read.
     """
     source = source if isinstance(source, Source) else find_source(source)
     train, test = source.load("train"), source.load("test")
@@ -136,6 +137,8 @@ def grow_inrs(
     shard_size = shard_size or max(SHARD_SIZE, STACK[kind])  # a shard fills its stacks
     with writing(path, facts, [recipe.layout], len(plan), canvas=canvas, shard_size=shard_size) as writer:
         tick = None if progress is None else _Tick(progress, writer.manifest.done, len(plan))
+        if tick is not None:
+            tick(0)
         fitting = Fitting(recipe, plan, (train, test), device, workers if engine is None else 1)
         left = writer.left()
         for rows in (fitting(numbers, tick) for numbers in left) if engine is None else engine.run(fitting, left):
@@ -170,8 +173,6 @@ class Fitting(Job[range, Rows]):
 
     def __call__(self, numbers: range, tick: Callable[[int], None] | None = None) -> Rows:
         """Return the fitted networks; `tick` receives how many are done since its last call."""
-        if tick is not None:
-            tick(0)
         chosen = slice(numbers.start, numbers.stop)
         split, image = self.plan.split[chosen], self.plan.image[chosen]
         sources = [self.images[int(SPLITS[each] == "test")] for each in split]

@@ -44,7 +44,8 @@ class Checkpoint:
         """Return the checkpoints of networks; the values are copied.
 
         The fate of a network is "diverged" where values or losses are not finite, "collapsed" where it gives the same
-        answer to every test image, else "trained", the only one that is `ok`.
+        answer to every test image, else "trained". Collapsed ones are `ok`, as in the published zoos: finite numbers
+        with an accuracy, if that of chance.
         """
         finite = values.isfinite().all(1) & test.loss.isfinite() & train.loss.isfinite()
         checkpoints = []
@@ -56,7 +57,7 @@ class Checkpoint:
                 "test_accuracy": float(test.accuracy[place]),
                 "train_loss": float(train.loss[place]),
                 "test_loss": float(test.loss[place]),
-                "ok": fate == TRAINED,
+                "ok": fate != DIVERGED,
                 "fate": fate,
             }
             checkpoints.append(cls(copy, row))

@@ -54,7 +54,10 @@ class Pictures:
         """Return the images of one split, a fixed random choice of them where not all are asked for."""
         wanted = self.train if images.split == "train" else self.test
         if wanted is not None and wanted > len(images):
-            raise ConfigError(f"{images.name} has {len(images)} {images.split} images, the recipe asks for {wanted}")
+            raise ConfigError(
+                f"{images.name} has {len(images)} {images.split} images, the recipe asks for {wanted}; choose other"
+                " images, or a recipe with fewer"
+            )
         chosen = np.random.default_rng(seed).permutation(len(images))[:wanted]
         pixels = torch.from_numpy(images.pixels[chosen]).float().movedim(3, 1) / 255
         if self.grey and pixels.shape[1] == len(GREY):

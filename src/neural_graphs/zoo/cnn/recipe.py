@@ -55,6 +55,10 @@ class CnnRecipe(ABC):
     def parts(self, count: int, study: Study) -> Sequence[Part]:
         """Return the shards of the first `count` runs; those of a larger count begin with them, but for the last."""
 
+    def layouts(self, count: int, study: Study) -> Sequence[Layout]:
+        """Return the layouts of the first `count` runs, each once; those of a larger count begin with them."""
+        return tuple(dict.fromkeys(part.layout for part in self.parts(count, study)))
+
     @abstractmethod
     def grow(self, part: Part, study: Study) -> Rows:
         """Train the runs of a shard and return their checkpoints."""

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neural_graphs.errors import ConfigError
+from neural_graphs.layout import Layout
 from neural_graphs.zoo.cnn.descent import RULES, Descent
 from neural_graphs.zoo.cnn.hyper import Initializer, generator_of, log_uniform, random_of, split_of
 from neural_graphs.zoo.cnn.marks import Checkpoint, Marks, rows_of
@@ -80,8 +81,7 @@ class SmallCnn(CnnRecipe):
 
     def parts(self, count: int, study: Study) -> Sequence[Part]:
         """Return a shard per activation for every `block` runs."""
-        parts, geometry = [], self.geometry(study)
-        layouts = {activation: geometry.layout(activation) for activation in self.activations}
+        parts, layouts = [], dict(zip(self.activations, self.layouts(count, study), strict=True))
         for start in range(0, count, self.block):
             drawn = {run: self.draw(run, study.seed) for run in range(start, min(start + self.block, count))}
             for activation, layout in layouts.items():
@@ -89,6 +89,10 @@ class SmallCnn(CnnRecipe):
                 if runs:
                     parts.append(Part(runs, layout, len(runs) * len(self.checkpoints)))
         return parts
+
+    def layouts(self, count: int, study: Study) -> Sequence[Layout]:
+        """Return a layout per activation, however few the runs are."""
+        return [self.geometry(study).layout(activation) for activation in self.activations]
 
     def grow(self, part: Part, study: Study) -> Rows:
         """Train the runs of a shard, those with the same part of the images together."""
