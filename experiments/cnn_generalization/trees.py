@@ -4,7 +4,7 @@ python experiments/cnn_generalization/trees.py zoos/small --only 'epoch == 16 an
 python experiments/cnn_generalization/trees.py zoos/park --only 'fate != "diverged"'
 """
 
-# ruff: noqa: T201: a script answers on the terminal
+# ruff: noqa: T201
 import argparse
 import json
 from pathlib import Path
