@@ -31,7 +31,8 @@ def test_curves_name_their_quantities() -> None:
         "train_tau": [0.0, 0.5],
         "val_tau": [0.0, 0.4],
     }
-    error, order = training_curve(columns).axes
+    error, order = training_curve(columns, marks={"published": 0.804}).axes
+    assert [text.get_text() for text in order.texts] == ["published 0.804"]
     assert "points" in error.get_title(loc="left") and "τ" in order.get_title(loc="left")
     assert error.lines[0].get_ydata() == pytest.approx([20, 10]) and order.lines[0].get_ydata() == pytest.approx(
         [0, 0.5]
