@@ -31,9 +31,10 @@ def training_curve(
     for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
         _curve(axes, columns, quantity)
     factor = _factor(quantities[-1])
+    digits = 3 if factor == 1 else 1
     for name, value in (marks or {}).items():
         axes.axhline(factor * value, color=RED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.text(1, factor * value, f"{name} {factor * value:.3g}", color=RED, fontsize=8, ha="right", va="bottom",
+        axes.text(1, factor * value, f"{name} {factor * value:.{digits}f}", color=RED, fontsize=8, ha="right", va="bottom",
                   transform=axes.get_yaxis_transform())  # fmt: skip
     if title:
         figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=11)
