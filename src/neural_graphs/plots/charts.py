@@ -34,7 +34,8 @@ def training_curve(
     digits = 3 if factor == 1 else 1
     for name, value in (marks or {}).items():
         axes.axhline(factor * value, color=RED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.text(1, factor * value, f"{name} {factor * value:.{digits}f}", color=RED, fontsize=8, ha="right", va="bottom",
+        told = f"{name} {factor * value:.{digits}f}"
+        axes.text(1, factor * value, told, color=RED, fontsize=8, ha="right", va="bottom",
                   transform=axes.get_yaxis_transform())  # fmt: skip
     if title:
         figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=11)
