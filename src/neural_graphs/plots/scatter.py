@@ -25,8 +25,7 @@ def scatter(
     axes.plot(ends, ends, color=GREY, linewidth=1, zorder=1)
     opacity = float(np.clip(60 / max(1, len(true)) ** 0.5, 0.15, 0.8)) if len(true) else 1.0
     axes.scatter(100 * true, 100 * predicted, s=12, color=BLUE, alpha=opacity, linewidths=0, zorder=2)
-    plain(axes)
-    axes.grid(True, axis="both")
+    plain(axes, "both")
     axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="true accuracy, %", ylabel="predicted accuracy, %", aspect="equal")
     axes.yaxis.label.set_color(axes.xaxis.label.get_color())
     if title:

@@ -21,8 +21,8 @@ def save(figure: Figure, path: str | Path, dpi: int = 160) -> Path:
     return path
 
 
-def plain(axes: Axes, grid: Literal["x", "y"] = "y") -> None:
-    """Leave two soft spines and a faint grid along one axis."""
+def plain(axes: Axes, grid: Literal["x", "y", "both"] = "y") -> None:
+    """Leave two soft spines and a faint grid along one axis, or both."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(GREY)
     axes.tick_params(colors=INK, labelsize=9, length=0)
