@@ -1,4 +1,4 @@
-"""The command line: ``neural-graphs demo | graph | zoo … | fit | validate | test | predict | rank | edit | report | …``.
+"""The command line: ``neural-graphs demo | graph | zoo … | fit | validate | test | predict | rank | edit | …``.
 
 Nothing heavy is imported here: help and mistakes answer at once, and a command imports what it needs when it runs.
 """
