@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import shuffle
-from neural_graphs.tasks.conformal import Margin, bound
-from neural_graphs.tasks.novelty import TRAITS, Novelty, traits
+from neural_graphs.tasks.generalization.conformal import Margin, bound
+from neural_graphs.tasks.generalization.novelty import TRAITS, Novelty, traits
 from tests.generalization.random_zoos import PARK, SMALL
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import r2_score
 
-from neural_graphs.tasks import measures
-from neural_graphs.tasks.measures import agreement, bootstrap, ceiling, explained, kendall
+from neural_graphs.tasks.generalization import measures
+from neural_graphs.tasks.generalization.measures import agreement, bootstrap, ceiling, explained, kendall
 
 accuracies = st.lists(st.integers(0, 6), min_size=2, max_size=12).map(lambda x: np.array(x) / 6)
 

@@ -8,12 +8,10 @@ from neural_graphs.tasks.evaluate import classify, predict, test, validate
 from neural_graphs.tasks.files import read_network, write_network
 from neural_graphs.tasks.fit import asked_task, callbacks, fit
 from neural_graphs.tasks.galleries import Galleries
-from neural_graphs.tasks.generalization import Generalization
+from neural_graphs.tasks.generalization import Generalization, Ranked, Ranking, boosted_trees, rank
 from neural_graphs.tasks.pixels import pixel_probe
-from neural_graphs.tasks.ranking import Ranked, Ranking, rank
 from neural_graphs.tasks.runs import Run, load_run, load_task
 from neural_graphs.tasks.task import Task, find_task
-from neural_graphs.tasks.trees import boosted_trees
 
 __all__ = [
     "Classification",

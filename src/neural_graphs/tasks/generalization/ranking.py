@@ -10,10 +10,10 @@ import torch
 
 from neural_graphs.errors import CheckpointError, ConfigError, LayoutError, ZooError
 from neural_graphs.layout import Layout
-from neural_graphs.tasks.calibration import Calibration, Description, calibrate
 from neural_graphs.tasks.files import read_unambiguous, with_activation
-from neural_graphs.tasks.generalization import Generalization
-from neural_graphs.tasks.measures import kendall
+from neural_graphs.tasks.generalization.calibration import Calibration, Description, calibrate
+from neural_graphs.tasks.generalization.measures import kendall
+from neural_graphs.tasks.generalization.task import Generalization
 from neural_graphs.tasks.runs import Run, load_task
 from neural_graphs.zoo.importers.metrics_table import join, read_table
 

@@ -15,10 +15,10 @@ from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
 from neural_graphs.plots import save
 from neural_graphs.plots.scatter import scatter
-from neural_graphs.tasks.conformal import Margin
 from neural_graphs.tasks.data import ZooData
+from neural_graphs.tasks.generalization.conformal import Margin
+from neural_graphs.tasks.generalization.measures import agreement, kendall
 from neural_graphs.tasks.losses import SquaredError
-from neural_graphs.tasks.measures import agreement, kendall
 from neural_graphs.tasks.task import Task
 from neural_graphs.zoo import Zoo
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from neural_graphs.networks import Networks
-from neural_graphs.tasks.conformal import bound
+from neural_graphs.tasks.generalization.conformal import bound
 
 NEIGHBOURS = 5  # whose mean distance counts
 TRAITS = 3  # of a tensor

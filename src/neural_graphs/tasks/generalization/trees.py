@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neural_graphs.nn.baselines import StatNN
-from neural_graphs.tasks.conformal import Margin
 from neural_graphs.tasks.data import ZooData
-from neural_graphs.tasks.generalization import runs_of
-from neural_graphs.tasks.measures import agreement, kendall
+from neural_graphs.tasks.generalization.conformal import Margin
+from neural_graphs.tasks.generalization.measures import agreement, kendall
+from neural_graphs.tasks.generalization.task import runs_of
 from neural_graphs.zoo import Zoo
 
 ROUNDS, RATE = 1000, 0.05  # at most so many trees; the val split says how many are kept

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from neural_graphs.errors import CheckpointError, ConfigError
 from neural_graphs.networks import Networks
 from neural_graphs.nn import Metanetwork, microbatch
-from neural_graphs.tasks.conformal import Margin
 from neural_graphs.tasks.data import ZooData
-from neural_graphs.tasks.generalization import Generalization, runs_of
-from neural_graphs.tasks.novelty import TRAITS, Novelty, traits
+from neural_graphs.tasks.generalization.conformal import Margin
+from neural_graphs.tasks.generalization.novelty import TRAITS, Novelty, traits
+from neural_graphs.tasks.generalization.task import Generalization, runs_of
 from neural_graphs.tasks.runs import Run
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.manifest import sha256, write_whole
