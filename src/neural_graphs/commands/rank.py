@@ -37,7 +37,7 @@ def add(commands: Any) -> None:
 
 def rank(arguments: Namespace) -> int:
     """Prints a row per file; files that cannot be judged are named on stderr, and make the answer 1."""
-    files = matching(arguments.files)
+    files = _asked(arguments.files)
     from neural_graphs import tasks
 
     with show.bar("files") as tick:
@@ -67,16 +67,15 @@ def rank(arguments: Namespace) -> int:
     return int(bool(found.skipped))
 
 
-def matching(words: Sequence[str]) -> list[Path]:
-    """The files that names and patterns (`*`, `**`, `?`) stand for. Raises ConfigError for a pattern without any."""
-    files: list[Path] = []
-    for word in words:
-        path = Path(word)
-        found = [path] if path.is_file() else sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-        files += (kept := [file for file in found if file.is_file()])
-        if not kept:
+def _asked(words: Sequence[str]) -> list[Path]:
+    """The files that names and patterns stand for. Raises ConfigError for one without any."""
+    from neural_graphs.zoo.importers.runs_of_files import files_like
+
+    found = {word: files_like(word) for word in words}
+    for word, files in found.items():
+        if not files:
             raise ConfigError(f"{word} matches no file; in a pattern, * is within a folder and ** any folders")
-    return files
+    return [file for files in found.values() for file in files]
 
 
 def _short(place: int, row: Any, measured: bool) -> dict[str, Any]:

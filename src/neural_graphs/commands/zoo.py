@@ -102,7 +102,9 @@ def _add_show(parser: Parser) -> None:
     parser.add_argument("zoo", type=Path, metavar="DIR")
     parser.add_argument("--out", type=Path, metavar="FILE", help="picture to write; default: DIR-sheet.png beside DIR")
     parser.add_argument("--count", type=positive, default=40, metavar="N", help="networks drawn; default: 40")
-    parser.add_argument("--where", metavar="QUERY", help="only these, for example 'label == 3 and psnr > 20'")
+    parser.add_argument(
+        "--where", metavar="QUERY", help="only these, for example 'label == 3 and (psnr > 20 or split == val)'"
+    )
     parser.set_defaults(command=sheet)
 
 
@@ -249,5 +251,5 @@ def check(arguments: Namespace) -> int:
     zoo = Zoo(arguments.zoo)
     with show.bar("shards") as tick:
         check_zoo(zoo, progress=tick)
-    print(f"{zoo.path}: {len(zoo):,} networks, every checksum right, every value finite")
+    print(f"{zoo.path}: {len(zoo):,} networks, every checksum right, every value finite where it should be")
     return 0

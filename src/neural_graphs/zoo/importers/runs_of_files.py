@@ -1,8 +1,8 @@
-"""Which checkpoints are of one network, told by their paths, and splits that never part them."""
+"""Files by patterns, which of them are checkpoints of one network, and splits that never part these."""
 
 import re
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,13 @@ STATED = re.compile(r"[_.=-]*(?:epochs?|steps?|iter|checkpoint|ckpt)[_.=-]*(\d+)
 SAID_OF_ALL = re.compile(r"[_.=-]*\b(?:checkpoint|ckpt|model|weights|last|final|best|latest)$", re.IGNORECASE)
 SHARES = (0.8, 0.1, 0.1)  # of the networks: train, val, test
 SPLITS = ("train", "val", "test")
+
+
+def files_like(word: str) -> list[Path]:
+    """Return the files that a name or a pattern (`*` within a folder, `**` any folders) stands for, sorted."""
+    path = Path(word)
+    found = [path] if path.is_file() else sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    return [file for file in found if file.is_file()]
 
 
 def run_and_epoch(file: str) -> tuple[str, int]:

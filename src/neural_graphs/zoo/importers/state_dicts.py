@@ -15,7 +15,7 @@ from neural_graphs.networks import Networks
 from neural_graphs.zoo.importers.collect import collect
 from neural_graphs.zoo.importers.foreign import place
 from neural_graphs.zoo.importers.metrics_table import join, read_table
-from neural_graphs.zoo.importers.runs_of_files import run_and_epoch
+from neural_graphs.zoo.importers.runs_of_files import files_like, run_and_epoch
 from neural_graphs.zoo.manifest import sha256
 from neural_graphs.zoo.store import Zoo
 from neural_graphs.zoo.writer import SHARD_SIZE
@@ -56,7 +56,8 @@ def convert_state_dicts(
             used, and rows of the table without a file, are skipped and reported.
     """
     patterns = [files] if isinstance(files, str) else files
-    found = sorted({Path(name).as_posix() for pattern in patterns for name in _matching(pattern)})
+    paths = (path for pattern in patterns for path in files_like(pattern))
+    found = sorted({path.as_posix() for path in paths if path.name.endswith(KINDS)})
     if not found:
         raise ZooError(f"No file of {', '.join(KINDS[:3])} is like {', '.join(patterns)}.")
     results = read_table(Path(table), key)
@@ -80,13 +81,6 @@ def convert_state_dicts(
         "percent": percent,
     }
     return collect(out, recipe, [*found, *left], read, seed=seed, shard_size=shard_size, progress=progress)
-
-
-def _matching(pattern: str) -> list[str]:
-    """Return the files of our kinds that a pattern, or a path, stands for."""
-    path = Path(pattern)
-    paths = [path] if path.is_file() else Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-    return [str(found) for found in paths if found.name.endswith(KINDS) and found.is_file()]
 
 
 def _facts(file: str, row: Mapping[str, Any], column: str, percent: bool) -> dict[str, Any]:
