@@ -1,7 +1,7 @@
 """Accuracy from statistics of the tensors by gradient-boosted trees, on the splits of the other experiments: seconds.
 
-python experiments/cnn_generalization/trees.py zoos/small --only 'epoch == 16 and fate != "diverged"'
-python experiments/cnn_generalization/trees.py zoos/park --only 'fate != "diverged"'
+python experiments/cnn_generalization/trees.py zoos/small --only 'fate != diverged and (split == train or epoch == 16)'
+python experiments/cnn_generalization/trees.py zoos/park --only 'fate != diverged'
 """
 
 # ruff: noqa: T201

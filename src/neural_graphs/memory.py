@@ -1,4 +1,4 @@
-"""Memory of this machine: what there is, and keeping what the C library has.
+"""Memory of this machine: what there is, and how long the C library keeps what it has.
 
 Fresh pages cost more than the arithmetic that fills them.
 """
@@ -36,6 +36,18 @@ def keep_memory() -> bool:
         return False
     options = {MMAP_THRESHOLD: 2**31 - 1, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 2**26, ARENA_MAX: 1}
     return sum(mallopt(option, value) for option, value in options.items()) == len(options)
+
+
+def give_back() -> bool:
+    """Return to the system what the C library holds and nothing uses; True where there was any.
+
+    Batches of graphs of all sizes leave holes of all sizes between them: without this a long training on a mixed zoo
+    comes to hold several times what it needs (measured: 0.7 GB in use, 6 GB held after 900 steps).
+    """
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (OSError, AttributeError, TypeError):  # not glibc
+        return False
 
 
 def available(device: "torch.device") -> int | None:

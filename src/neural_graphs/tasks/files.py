@@ -87,12 +87,13 @@ def names_in(state: StateDict, layout: Layout) -> dict[str, str]:
     return dict(zip(layout.shapes, own, strict=True))
 
 
-def write_network(network: Networks, path: Path, like: StateDict | None = None) -> None:
+def write_network(network: Networks, path: str | Path, like: StateDict | None = None) -> None:
     """Write a network, a batch of one, as a `.safetensors` file that also keeps its layout.
 
     Names and precision are those of `like`, the tensors it was read from; by default those of its layout.
     Raises CheckpointError for a path of another kind: a `.pt` file would be a pickle, and none is ever written.
     """
+    path = Path(path)
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path} should end in .safetensors, the one format that networks are written in")
     from safetensors.torch import save

@@ -13,6 +13,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from neural_graphs.errors import ConfigError
+from neural_graphs.memory import give_back
 from neural_graphs.networks import Networks
 from neural_graphs.nn import Metanetwork
 from neural_graphs.nn.microbatch import mean_loss
@@ -150,7 +151,8 @@ class Task(LightningModule, ABC):
             self.metanetwork.fit_statistics(data.sample())
 
     def on_train_epoch_start(self) -> None:
-        """Seed dropout for this epoch."""
+        """Seed dropout for this epoch, and start it without the holes that the last one left in memory."""
+        give_back()
         torch.manual_seed(self._seed(self.current_epoch, self.global_rank))
 
     def _seed(self, *place: int) -> int:
