@@ -184,7 +184,11 @@ def test_interrupted_it_ends_with_the_same_bytes(tmp_path, published):
             r"line 2: .* is no shape of 9",
         ),
         ("layout.csv", b"varname,start_idx\na,0\n", r"line 2: no end_idx, shape; it has varname, start_idx"),
-        ("metrics.csv.gz", gzip.compress(b"step,test_accuracy\n1,0.5\n"), r"has no column activation, test_loss"),
+        (
+            "metrics.csv.gz",
+            gzip.compress(b"step,test_accuracy\n1,0.5\n", mtime=0),
+            r"has no column activation, test_loss",
+        ),
         ("metrics.csv.gz", b"not gzip", r"metrics\.csv\.gz is no readable table"),
     ],
 )
