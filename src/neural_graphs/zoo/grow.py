@@ -14,12 +14,10 @@ from neural_graphs.zoo.engines import Engine, Job
 from neural_graphs.zoo.find_images import find_source
 from neural_graphs.zoo.images import Images, Source
 from neural_graphs.zoo.inr import STACK, Recipe, grow
+from neural_graphs.zoo.manifest import SPLITS
 from neural_graphs.zoo.presets import Preset
-from neural_graphs.zoo.store import Zoo
+from neural_graphs.zoo.store import Progress, Zoo
 from neural_graphs.zoo.writer import SHARD_SIZE, Rows, writing
-
-SPLITS = ("train", "val", "test")
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ FORMAT = "neural-graphs zoo"
 VERSION = 2  # in version 1 the manifest holds the layouts
 MANIFEST = "manifest.json"
 LAYOUTS = "layouts.json"
+SPLITS = ("train", "val", "test")  # names in the column `split`
 PARTIAL = ".partial"  # ends the names of files that are being written
 
 

@@ -146,6 +146,11 @@ class Zoo:
             raise self._refuse(next(r for r, v in zip(rows.tolist(), vectors, strict=True) if not np.isfinite(v).all()))
         return Networks(torch.from_numpy(values), layouts[0] if regular else layouts)
 
+    def batches(self, size: int) -> Iterator[Networks]:
+        """Yield all networks in order, at most so many at a time."""
+        for start in range(0, len(self), size):
+            yield self.networks(slice(start, start + size))
+
     def image(self, index: SupportsIndex) -> NDArray[np.uint8]:
         """Return the image (height, width, channels) a network was fitted to; raises `ZooError` where none is kept."""
         return self.images([int(index)])[0]

@@ -49,11 +49,10 @@ class ZooWriter:
 
     def remaining(self) -> Iterator[range]:
         """Yield the planned networks of each shard still to be written; write one before asking for the next."""
-        while self.manifest.done < self.manifest.planned:
-            done = self.manifest.done
-            yield range(done, done + self.manifest.room(len(self.manifest.shards), done))
-            if self.manifest.done == done:
-                raise ZooError(f"{self.folder}: networks {done} and on were asked for, but not written.")
+        for numbers in self.left():
+            yield numbers
+            if self.manifest.done == numbers.start:
+                raise ZooError(f"{self.folder}: networks {numbers.start} and on were asked for, but not written.")
 
     def left(self) -> list[range]:
         """Return the planned networks of all shards still to be written, for a caller that makes several at a time."""

@@ -144,5 +144,4 @@ def _novelty(data: ZooData, describe: Callable[[Networks], Tensor]) -> Novelty:
 
 def _of_all(zoo: Zoo, describe: Callable[[Networks], Tensor], batch_size: int) -> Float[Tensor, "networks d"]:
     """The descriptions of all networks of a zoo."""
-    starts = range(0, len(zoo), batch_size)
-    return torch.cat([describe(zoo.networks(slice(start, start + batch_size))) for start in starts])
+    return torch.cat([describe(batch) for batch in zoo.batches(batch_size)])

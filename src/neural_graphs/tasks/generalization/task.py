@@ -147,9 +147,8 @@ class Generalization(Task):
         """The predicted accuracies of all networks of a zoo, in its order."""
         training = self.training
         self.eval()
-        starts = range(0, len(zoo), batch_size)
-        batches = (zoo.networks(slice(start, start + batch_size)).to(self.device) for start in starts)
-        found = torch.cat([self.mean_answer(batch, index) for index, batch in enumerate(batches)])
+        batches = enumerate(zoo.batches(batch_size))
+        found = torch.cat([self.mean_answer(batch.to(self.device), index) for index, batch in batches])
         self.train(training)
         return found[:, 0].sigmoid().cpu().double().numpy()
 

@@ -53,6 +53,5 @@ def _at(trees: Any, features: Float[np.ndarray, "networks features"], stage: int
 
 @torch.no_grad()
 def _features(reader: StatNN, zoo: Zoo) -> Float[np.ndarray, "networks features"]:
-    chunks = np.array_split(np.arange(len(zoo)), -(-len(zoo) // CHUNK))
-    found: list[Tensor] = [reader.features(zoo.networks(chunk)) for chunk in chunks]
+    found: list[Tensor] = [reader.features(batch) for batch in zoo.batches(CHUNK)]
     return torch.cat(found).numpy()

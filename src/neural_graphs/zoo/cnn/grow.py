@@ -1,6 +1,5 @@
 """Growing a zoo of CNNs on disk: shard by shard, by one engine or another, resumable."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +8,8 @@ from neural_graphs.zoo.cnn.recipe import CnnRecipe, Part, Study
 from neural_graphs.zoo.engines import Engine, Job, Processes
 from neural_graphs.zoo.find_images import find_source
 from neural_graphs.zoo.images import Source
-from neural_graphs.zoo.store import Zoo
+from neural_graphs.zoo.store import Progress, Zoo
 from neural_graphs.zoo.writer import Rows, writing
-
-Progress = Callable[[int, int], None]
 
 
 def silent(done: int, planned: int) -> None:

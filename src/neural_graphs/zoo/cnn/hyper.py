@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neural_graphs.layout import Layout
+from neural_graphs.zoo.manifest import SPLITS
 
 TRUNCATED = 0.87962566103423978  # the standard deviation that is left of a normal law cut off at two of its own
-SPLITS = ("train", "val", "test")
 
 
 def random_of(seed: int, *path: int) -> np.random.Generator:

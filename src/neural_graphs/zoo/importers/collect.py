@@ -14,8 +14,9 @@ from neural_graphs.errors import CheckpointError, LayoutError, ZooError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.zoo.importers.pieces import Piece, columns_of, pieces, write_pieces
-from neural_graphs.zoo.importers.runs_of_files import SPLITS, numbered, split_networks
-from neural_graphs.zoo.store import Zoo
+from neural_graphs.zoo.importers.runs_of_files import numbered, split_networks
+from neural_graphs.zoo.manifest import SPLITS
+from neural_graphs.zoo.store import Progress, Zoo
 from neural_graphs.zoo.writer import SHARD_SIZE, Rows, refuse_strange
 
 ORDER = ("network", "epoch", "split", "train_accuracy", "test_accuracy", "train_loss", "test_loss", "ok")
@@ -33,7 +34,6 @@ class Checkpoint:
 
 
 Read = Callable[[str], tuple[Networks, Mapping[str, Any]]]  # a file: its network, what is known of it
-Progress = Callable[[int, int], None]
 
 
 def collect(

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 STATED = re.compile(r"[_.=-]*(?:epochs?|steps?|iter|checkpoint|ckpt)[_.=-]*(\d+)", re.IGNORECASE)
 SAID_OF_ALL = re.compile(r"[_.=-]*\b(?:checkpoint|ckpt|model|weights|last|final|best|latest)$", re.IGNORECASE)
 SHARES = (0.8, 0.1, 0.1)  # of the networks: train, val, test
-SPLITS = ("train", "val", "test")
 
 
 def files_like(word: str) -> list[Path]:

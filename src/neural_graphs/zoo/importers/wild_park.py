@@ -17,7 +17,8 @@ from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.zoo.importers.collect import collect
 from neural_graphs.zoo.importers.foreign import place
-from neural_graphs.zoo.importers.runs_of_files import SPLITS, run_and_epoch
+from neural_graphs.zoo.importers.runs_of_files import run_and_epoch
+from neural_graphs.zoo.manifest import SPLITS
 from neural_graphs.zoo.store import Zoo
 from neural_graphs.zoo.writer import SHARD_SIZE
 
