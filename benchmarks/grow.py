@@ -16,14 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, cross_entropy
 
-from neural_graphs.memory import keep_memory
-from neural_graphs.zoo.cnn import RECIPES, CnnRecipe, SmallCnn, cnn_recipe
-from neural_graphs.zoo.cnn import stack as program
-from neural_graphs.zoo.cnn.grow import Growing
-from neural_graphs.zoo.cnn.recipe import Study
-from neural_graphs.zoo.cnn.small import Draw
-from neural_graphs.zoo.engines import Processes
+from neural_graphs.graph.memory import keep_memory
+from neural_graphs.zoo.executors import Processes
 from neural_graphs.zoo.find_images import find_source
+from neural_graphs.zoo.recipes import RECIPES, CnnRecipe, SmallCnn, cnn_recipe
+from neural_graphs.zoo.recipes import batched_cnn as program
+from neural_graphs.zoo.recipes.cnn import Study
+from neural_graphs.zoo.recipes.grow_cnns import Growing
+from neural_graphs.zoo.recipes.small_cnn import Draw
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from neural_graphs.zoo.images import read_idx
-from neural_graphs.zoo.inr import PRESETS, Recipe, grow, preset
-from neural_graphs.zoo.presets import OMEGA
+from neural_graphs.zoo.recipes.inr import PRESETS, Recipe, grow, preset
+from neural_graphs.zoo.recipes.presets import OMEGA
 
 
 class PlainSiren(nn.Module):

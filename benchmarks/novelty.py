@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from neural_graphs.networks import Networks
-from neural_graphs.relabel import new_places
+from neural_graphs.symmetry.relabel import new_places
 from neural_graphs.tasks import Generalization, Run, ZooData, load_task
 from neural_graphs.tasks.generalization.calibration import Calibration, Description, calibrate
 from neural_graphs.tasks.generalization.measures import kendall

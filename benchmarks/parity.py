@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from neural_graphs.compat import load_released, released_layout
 from neural_graphs.networks import Networks
+from neural_graphs.nn.released import load_released, released_layout
 
 
 def case_outputs(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

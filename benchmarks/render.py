@@ -17,12 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from neural_graphs.family import Family, Statistics
+from neural_graphs.graph import Looped
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.nn import Metanetwork, NGGNNEditor, NGTEditor, microbatch
+from neural_graphs.nn import Metanetwork, NGGNNEditor, NGTEditor
+from neural_graphs.nn.run import microbatch
+from neural_graphs.nn.spec import Family, Statistics
 from neural_graphs.tasks.editing import Drawing
-from neural_graphs.wiring import Looped
 from neural_graphs.zoo.canvas import Canvas
 
 LAYOUT = Layout.mlp((2, 32, 32, 1), "sine", scale=30.0, offset=0.5)

@@ -26,13 +26,13 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from neural_graphs.errors import ConfigError
-from neural_graphs.family import Family, Statistics
+from neural_graphs.graph import AllPairs, Looped
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import NGGNN, NGT, Metanetwork
-from neural_graphs.nn.microbatch import Loss, mean_loss
-from neural_graphs.wiring import AllPairs, Looped
-from neural_graphs.zoo.cnn import WildPark, cnn_recipe
+from neural_graphs.nn.run.microbatch import Loss, mean_loss
+from neural_graphs.nn.spec import Family, Statistics
+from neural_graphs.zoo.recipes import WildPark, cnn_recipe
 
 Layouts = Sequence[Layout]
 

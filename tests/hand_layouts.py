@@ -2,9 +2,9 @@
 
 from math import prod
 
-from neural_graphs.axes import Atom, Axis, Product
 from neural_graphs.layout import Activation, Block, Group, Layout, Parameter
-from neural_graphs.tables import Table
+from neural_graphs.layout.axes import Atom, Axis, Product
+from neural_graphs.layout.strides import Table
 
 
 class Hand:

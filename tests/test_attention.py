@@ -3,10 +3,9 @@
 import pytest
 import torch
 
+from neural_graphs.graph import AllPairs, Bidirectional, Looped, Topology, Wiring
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.topology import Topology
-from neural_graphs.wiring import AllPairs, Bidirectional, Looped, Wiring
 
 LAYOUTS = {
     "INR": Layout.mlp((2, 3, 4, 1), "sine"),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neural_graphs.axes import Atom, Axis, Concat, Product
+from neural_graphs.layout.axes import Atom, Axis, Concat, Product
 
 A, B, FIXED = Atom("a", 3, free=True), Atom("b", 2, free=True), Atom("places", 2)
 # Plain descriptions: run-time type checks draw random numbers, which hypothesis does not allow inside strategies.

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.family import Family
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines import FlatMLP, StatNN
 from neural_graphs.nn.baselines.statnn import statistics
+from neural_graphs.nn.spec import Family
 
 LAYOUT = Layout.mlp((2, 5, 4, 1), activation="sine")
 DEEPER = Layout.mlp((2, 5, 4, 3, 1), activation="sine")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from matplotlib.image import imread
 
-from neural_graphs.demo import PICTURES, configurations, run
+from neural_graphs.commands.demonstration import PICTURES, configurations, run
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments" / "inr_classification"
 

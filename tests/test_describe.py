@@ -4,10 +4,9 @@ from math import lgamma, log
 
 import pytest
 
-from neural_graphs.axes import Atom, Concat, Product
-from neural_graphs.describe import coverage, description, is_chain, line, symmetry
-from neural_graphs.fold import Row, folds, merged
-from neural_graphs.layout import Block, Group, Layout, Parameter
+from neural_graphs.layout import Atom, Block, Concat, Group, Layout, Parameter, Product
+from neural_graphs.layout.describe import coverage, description, is_chain, line, symmetry
+from neural_graphs.layout.repeats import Row, folds, merged
 from tests.hand_layouts import Hand, decoder, densely, free, resnet, unet
 
 

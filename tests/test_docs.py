@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neural_graphs.cli import build_parser, main
+from neural_graphs.commands.cli import build_parser, main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.execution import ACTIVATIONS, apply, check_activations, run_each, run_groups
 from neural_graphs.layout import Layout, MaxPool
 from neural_graphs.networks import Networks
+from neural_graphs.networks.execution import ACTIVATIONS, apply, check_activations, run_each, run_groups
 from neural_graphs.tracing import trace
 
 PARK = Layout.cnn(

@@ -1,6 +1,7 @@
-"""The import-floor law of docs/design.md: lower floors never import upper ones; nn and zoo do not import each other."""
+"""The floors of docs/design.md: a room imports only rooms below it, and no file imports one that imports it back."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,20 +11,38 @@ import pytest
 import neural_graphs
 
 PACKAGE = Path(neural_graphs.__file__).parent
-# A module that is not named here is on floor 0, where the least may be imported.
-FLOORS = {
-    1: {"symmetry", "testing", "align", "checkpoints"},
-    2: {"nn", "zoo"},
-    3: {"tasks", "compat", "data", "plots", "report"},
-    4: {"cli", "commands", "demo", "__main__"},
-}
-FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
-MODULES = sorted(PACKAGE.rglob("*.py"))
+DESIGN = Path(__file__).parents[1] / "docs" / "design.md"
+FILES = sorted(PACKAGE.rglob("*.py"))
+FORWARDED = {
+    "graph.topology": {"graph.ragged.topology_of"},  # Topology.of
+    "layout.layout": {
+        "layout.validate.validate",  # Layout(...) is checked when it is made
+        "layout.describe.text",  # str(layout)
+        "layout.describe.line",  # f"{layout}"
+        "io.graphs.to_networkx",  # layout.to_networkx()
+        "layout.builders.mlp",  # Layout.mlp
+        "layout.builders.cnn",  # Layout.cnn
+    },
+    "networks.networks": {
+        "tracing.tracer.layout_of",  # Networks.from_modules
+        "networks.execution.run",  # networks.run(x)
+        "io.graphs.to_pyg",  # networks.to_pyg()
+    },
+}  # by file, the functions above it that its methods hand over to; see neural_graphs.layout.forwarding
 
 
-def part(module: str) -> str:
-    """First name below the package: ``neural_graphs.nn.encoder`` belongs to ``nn``."""
-    return module.removeprefix("neural_graphs").lstrip(".").partition(".")[0]
+def table(page: str) -> dict[str, int]:
+    """Room to floor, of the table of floors in the page."""
+    rows = re.findall(r"^\| (\d+) \|([^|]*)\|", page, re.MULTILINE)
+    return {room: int(floor) for floor, rooms in rows for room in re.findall(r"`(\w+)`", rooms)}
+
+
+FLOOR = table(DESIGN.read_text(encoding="utf-8"))
+
+
+def room(module: str) -> str:
+    """First name below the package: `neural_graphs.nn.encoder` is in `nn`, the package itself is `__init__`."""
+    return module.removeprefix("neural_graphs").lstrip(".").partition(".")[0] or "__init__"
 
 
 def dotted(path: Path) -> str:
@@ -31,60 +50,97 @@ def dotted(path: Path) -> str:
     return ".".join(names[:-1] if names[-1] == "__init__" else names)
 
 
-def imports(source: str, module: str, is_package: bool) -> set[str]:
-    """Names of the library's modules that a source imports, anywhere in it (inside functions too)."""
+MODULES = set(map(dotted, FILES))
+
+
+def imports(source: str, module: str, is_package: bool = False) -> set[str]:
+    """The files of the library that a source imports, anywhere in it: inside functions and for type checkers too."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                here = module.split(".")
-                kept = len(here) - node.level + is_package
-                base = ".".join([*here[:kept], *filter(None, [node.module])])
-            found |= {base} if base != "neural_graphs" else {f"{base}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.split(".")[0] == "neural_graphs"}
+            here = module.split(".")[: len(module.split(".")) - node.level + is_package] if node.level else []
+            base = ".".join([*here, *filter(None, [node.module])])
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+    ours = {name for name in found if name.split(".")[0] == "neural_graphs"}
+    return {name if name in MODULES else name.rpartition(".")[0] for name in ours}
 
 
-def violations(importer: str, imported: set[str]) -> list[str]:
-    """The imports that break the law: from a lower to an upper floor, or across from nn to zoo and back."""
-    own = part(importer)
-    floor = FLOOR.get(own, 0)
-    others = [(name, part(name)) for name in sorted(imported)]
-    return [
-        name
-        for name, other in others
-        if FLOOR.get(other, 0) > floor or (floor == FLOOR.get(other, 0) == 2 and own != other)
-    ]
+def violations(module: str, imported: set[str]) -> list[str]:
+    """The imports that go up, or across to a room of the same floor."""
+    own = room(module)
+    return [name for name in sorted(imported) if room(name) != own and FLOOR[room(name)] >= FLOOR[own]]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
-def test_no_import_goes_up(path: Path) -> None:
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The files that reach themselves through imports: what is left when files that import nothing left are removed."""
+    left = {module: {other for other in imported if other != module} for module, imported in graph.items()}
+    while free := {module for module, imported in left.items() if not imported & left.keys()}:
+        left = {module: imported for module, imported in left.items() if module not in free}
+    while unread := left.keys() - {other for imported in left.values() for other in imported}:
+        left = {module: imported for module, imported in left.items() if module not in unread}
+    return [[module, *sorted(imported & left.keys())] for module, imported in left.items()]
+
+
+def read(path: Path) -> set[str]:
+    return imports(path.read_text(encoding="utf-8"), dotted(path), path.name == "__init__.py")
+
+
+def test_every_room_has_its_floor() -> None:
+    assert set(FLOOR) == {room(module) for module in MODULES}
+    entries = {path.name for path in PACKAGE.iterdir()} - {"__init__.py", "__main__.py", "py.typed", "__pycache__"}
+    assert len(entries) <= 14, f"{len(entries)} rooms at the top: {sorted(entries)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=dotted)
+def test_no_import_goes_up_or_across(path: Path) -> None:
     module = dotted(path)
-    if module == "neural_graphs":
-        return  # the table of contents: names of floors 0 to 3, never those above
-    found = imports(path.read_text(encoding="utf-8"), module, path.name == "__init__.py")
-    assert not violations(module, found), f"{module} (floor {FLOOR.get(part(module), 0)}) reaches up or across"
+    assert not violations(module, read(path)), f"{module} (floor {FLOOR[room(module)]}) reaches up or across"
 
 
-def test_the_table_of_contents_imports_nothing_of_the_command_line() -> None:
-    names = imports((PACKAGE / "__init__.py").read_text(encoding="utf-8"), "neural_graphs", True)
-    assert not [name for name in names if FLOOR.get(part(name), 0) >= 4]
+def test_no_file_imports_one_that_imports_it_back() -> None:
+    found = circles({dotted(path): read(path) for path in FILES})
+    assert not found, "circles: " + "; ".join(f"{module} imports {', '.join(others)}" for module, *others in found)
+
+
+def test_methods_hand_over_by_the_one_mechanism_to_the_functions_listed_here() -> None:
+    found: dict[str, set[str]] = {}
+    loaders = set()
+    for path in FILES:
+        source = path.read_text(encoding="utf-8")
+        module = dotted(path).removeprefix("neural_graphs").lstrip(".")
+        if path.name != "forwarding.py" and (names := set(re.findall(r"forwarded\(\"([\w.]+)\"\)", source))):
+            found[module] = names
+        loaders |= {module} if re.search(r"import_module|__import__|importlib\.util", source) else set()
+    assert found == FORWARDED
+    assert loaders == {"", "layout.forwarding", *IMPORTS_BY_NAME}
+
+
+# Files that import what a user names (a class of a configuration, a module), or look whether an extra is there.
+IMPORTS_BY_NAME = {"commands.explain", "io.graphs", "io.modules", "tasks.task", "zoo.photos"}
 
 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("neural_graphs.layout", "from neural_graphs.nn.encoder import Encoder"),
-        ("neural_graphs.graph", "def f():\n    import neural_graphs.tasks.classification"),
+        ("neural_graphs.layout.parts", "from neural_graphs.nn.encoder import Encoder"),
+        ("neural_graphs.graph.topology", "def f():\n    import neural_graphs.tasks.classification"),
         ("neural_graphs.nn.encoder", "from ..zoo import Zoo"),
-        ("neural_graphs.zoo.store", "from neural_graphs import nn"),
-        ("neural_graphs.networks", "from . import symmetry"),
+        ("neural_graphs.nn.encoder", "from neural_graphs import testing"),
+        ("neural_graphs.zoo.store", "from neural_graphs import tasks"),
+        ("neural_graphs.networks.networks", "from .. import symmetry"),
     ],
 )
-def test_the_tester_sees_a_broken_module(module: str, source: str) -> None:
-    assert violations(module, imports(source, module, False))
+def test_the_tester_sees_a_broken_floor(module: str, source: str) -> None:
+    assert violations(module, imports(source, module))
+
+
+def test_the_tester_sees_circles() -> None:
+    assert not circles({"a": {"b"}, "b": {"c"}, "c": set(), "d": {"a", "c"}})
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}) == [["a", "b"], ["b", "c"], ["c", "a"]]
+    inner = "def f():\n    from neural_graphs.layout.validate import validate"
+    assert imports(inner, "neural_graphs.layout.layout") == {"neural_graphs.layout.validate"}
 
 
 def fresh_python(program: str) -> str:
@@ -96,7 +152,7 @@ def fresh_python(program: str) -> str:
     [
         ("neural_graphs.layout", ["torch", "lightning", "matplotlib", "pyarrow", "sklearn"]),
         ("neural_graphs", ["lightning", "matplotlib", "pyarrow", "sklearn", "torchmetrics", "jsonargparse"]),
-        ("neural_graphs.cli", ["torch", "numpy", "lightning", "matplotlib", "jsonargparse", "pyarrow"]),
+        ("neural_graphs.commands.cli", ["torch", "numpy", "lightning", "matplotlib", "jsonargparse", "pyarrow"]),
     ],
 )
 def test_importing_stays_light(imported: str, forbidden: list[str]) -> None:

@@ -15,8 +15,8 @@ from torch import nn
 from neural_graphs.errors import ConfigError, ImageError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.zoo.inr import PRESETS, STACK, Grown, Preset, Recipe, grow, preset
-from neural_graphs.zoo.siren import SirenStack, StackAdam
+from neural_graphs.zoo.recipes.inr import PRESETS, STACK, Grown, Preset, Recipe, grow, preset
+from neural_graphs.zoo.recipes.siren import SirenStack, StackAdam
 
 DIGITS = (load_digits().images / 16.0).astype(np.float32)  # (1797, 8, 8)
 

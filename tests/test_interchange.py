@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from neural_graphs import interchange
 from neural_graphs.errors import LayoutError
-from neural_graphs.interchange import framed, largest, to_networkx, to_pyg
+from neural_graphs.io import graphs as interchange
+from neural_graphs.io.graphs import framed, largest, to_networkx, to_pyg
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from tests.hand_layouts import decoder, resnet

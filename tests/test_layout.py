@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from neural_graphs.axes import Atom, Concat, Product
 from neural_graphs.errors import LayoutError
-from neural_graphs.layout import Block, Conv, GlobalMean, Group, Layout, MaxPool, Parameter
-from neural_graphs.layouts import from_shapes, rename
+from neural_graphs.layout import Atom, Block, Concat, Conv, GlobalMean, Group, Layout, MaxPool, Parameter, Product
+from neural_graphs.layout.builders import from_shapes, rename
 
 SMALL = Layout.mlp((2, 3, 1))
 PARK = Layout.cnn(

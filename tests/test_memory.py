@@ -8,22 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neural_graphs import memory
 from neural_graphs.errors import MemoryNeeded, NeuralGraphsError
-from neural_graphs.family import Family
+from neural_graphs.graph import memory
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.nn import (
-    NGGNN,
-    NGT,
-    MeanOutputs,
-    Metanetwork,
-    NGGNNEditor,
-    NGTEditor,
-    footprint,
-    microbatch,
-    recompute,
-)
+from neural_graphs.nn import NGGNN, NGT, MeanOutputs, Metanetwork, NGGNNEditor, NGTEditor
+from neural_graphs.nn.run import checkpointing as recompute
+from neural_graphs.nn.run import memory as footprint
+from neural_graphs.nn.run import microbatch
+from neural_graphs.nn.spec import Family
 
 CPU = torch.device("cpu")
 LAYOUTS = [

@@ -5,11 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neural_graphs.family import Family
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.nn import NGGNN, NGT, Metanetwork, NGGNNEditor, microbatch
-from neural_graphs.nn.dropout import Dropout, dropout_generator
+from neural_graphs.nn import NGGNN, NGT, Metanetwork, NGGNNEditor
+from neural_graphs.nn.run import microbatch
+from neural_graphs.nn.run.dropout import Dropout, dropout_generator
+from neural_graphs.nn.spec import Family
 
 LAYOUTS = [Layout.mlp((2, 5, 1), "sine"), Layout.mlp((2, 4, 3, 1), "sine")]
 FAMILY = Family.of(LAYOUTS)

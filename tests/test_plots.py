@@ -15,9 +15,9 @@ from neural_graphs.errors import ConfigError, LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.plots.network import DRAWN
-from neural_graphs.report import report
 from neural_graphs.tasks import fit
 from neural_graphs.tasks import test as evaluate
+from neural_graphs.tasks.report import report
 from neural_graphs.zoo import grow_inrs, preset
 
 

@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 from matplotlib.collections import LineCollection, PathCollection
 
 from neural_graphs import plots
-from neural_graphs.axes import Atom
 from neural_graphs.errors import LayoutError
-from neural_graphs.layout import Layout
+from neural_graphs.layout import Atom, Layout
+from neural_graphs.layout.strides import Table
 from neural_graphs.networks import Networks
+from neural_graphs.plots.graph_view import bands, sketch, streams
 from neural_graphs.plots.layout import STRENGTH, curves
 from neural_graphs.plots.ranks import longest_paths, place, spaced
-from neural_graphs.plots.rows import WIDTH, arrange, cut
-from neural_graphs.plots.sketch import bands, sketch, streams
-from neural_graphs.tables import Table
+from neural_graphs.plots.wrapping import WIDTH, arrange, cut
 from tests.hand_layouts import Hand, decoder, densely, free, resnet, unet
 
 LAYOUTS = {

@@ -8,9 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neural_graphs.axes import Atom, Concat, Product
 from neural_graphs.errors import LayoutError
-from neural_graphs.layout import Group, Layout
+from neural_graphs.layout import Atom, Concat, Group, Layout, Product
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import NeuronPermutation, PositiveScale, SignFlip
 from tests.laws.intricate import INTRICATE

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from neural_graphs.family import Family
 from neural_graphs.layout import Layout, MaxPool
 from neural_graphs.networks import Networks
 from neural_graphs.nn import NGGNN, CanonicalSigns
+from neural_graphs.nn.spec import Family
 from neural_graphs.symmetry import SignFlip, sample_symmetry
 
 INR = Layout.mlp((2, 6, 5, 3), "sine", offset=0.5)

@@ -8,9 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neural_graphs.axes import Atom, Product
 from neural_graphs.errors import LayoutError
-from neural_graphs.layout import Activation, Layout, MaxPool
+from neural_graphs.layout import Activation, Atom, Layout, MaxPool, Product
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import (
     Element,

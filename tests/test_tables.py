@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neural_graphs.tables import Table, Window, distinct
+from neural_graphs.layout.strides import Table, Window, distinct
 
 ENDS = ("source", "target")
 

@@ -19,7 +19,7 @@ from neural_graphs.nn.baselines import FlatMLP
 from neural_graphs.tasks import Classification, Run, ZooData, classify, fit, load_run, predict, test, validate
 from neural_graphs.tasks.data import Batches, Draws
 from neural_graphs.tasks.fit import callbacks
-from neural_graphs.tasks.quiet import quiet
+from neural_graphs.tasks.logging import quiet
 from neural_graphs.zoo import Zoo, grow_inrs, preset
 from neural_graphs.zoo.transforms import Noise
 

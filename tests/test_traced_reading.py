@@ -9,17 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from neural_graphs.axes import Atom, Concat, Product
 from neural_graphs.errors import LayoutError
-from neural_graphs.family import Family, plane
-from neural_graphs.layout import Block, Group, Layout, Parameter
+from neural_graphs.graph import Forward, Topology
+from neural_graphs.layout import Atom, Block, Concat, Group, Layout, Parameter, Product
 from neural_graphs.networks import Networks
 from neural_graphs.nn import NGGNN, NGT, MeanOutputs, Metanetwork, NGGNNEditor, Places, Pool
-from neural_graphs.nn.values import frame_columns
+from neural_graphs.nn.fourier import frame_columns
+from neural_graphs.nn.spec import Family, plane
 from neural_graphs.symmetry import NeuronPermutation
 from neural_graphs.testing import assert_equivariant, assert_invariant, symmetry_error
-from neural_graphs.topology import Topology
-from neural_graphs.wiring import Forward
 
 RANKS = [(), (4,), (3, 3), (2, 3, 3), (2, 2, 1, 3), (1,), (5, 1)]
 

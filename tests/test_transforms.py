@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neural_graphs.errors import ConfigError, LayoutError
-from neural_graphs.execution import run_each
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
+from neural_graphs.networks.execution import run_each
 from neural_graphs.zoo import transforms as tr
 
 SIREN = Layout.mlp((2, 6, 5, 1), activation="sine", names="layers.{}", scale=30.0, offset=0.5)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from neural_graphs import validity
-from neural_graphs.axes import Atom, Axis, Concat, Product
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Block, Group, Layout, Parameter
-from neural_graphs.tables import Table, Window
+from neural_graphs.layout import validate as validity
+from neural_graphs.layout.axes import Atom, Axis, Concat, Product
+from neural_graphs.layout.strides import Table, Window
 from tests.laws.intricate import INTRICATE
 
 ATTENTION, RECURRENCE = INTRICATE["attention"], INTRICATE["tied recurrence"]

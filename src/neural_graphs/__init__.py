@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neural_graphs import testing as testing
-    from neural_graphs.checkpoints import read_checkpoint as read_checkpoint
     from neural_graphs.errors import NeuralGraphsError as NeuralGraphsError
-    from neural_graphs.family import Family as Family
     from neural_graphs.graph import NeuralGraph as NeuralGraph
+    from neural_graphs.graph import Topology as Topology
+    from neural_graphs.io import read_checkpoint as read_checkpoint
     from neural_graphs.layout import Layout as Layout
     from neural_graphs.networks import Networks as Networks
     from neural_graphs.nn import NGGNN as NGGNN
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from neural_graphs.nn import Metanetwork as Metanetwork
     from neural_graphs.nn import NGGNNEditor as NGGNNEditor
     from neural_graphs.nn import NGTEditor as NGTEditor
+    from neural_graphs.nn.spec import Family as Family
     from neural_graphs.plots import plot as plot
     from neural_graphs.symmetry import NeuronPermutation as NeuronPermutation
     from neural_graphs.symmetry import PositiveScale as PositiveScale
@@ -29,12 +30,11 @@ if TYPE_CHECKING:
     from neural_graphs.testing import assert_equivariant as assert_equivariant
     from neural_graphs.testing import assert_invariant as assert_invariant
     from neural_graphs.testing import symmetry_error as symmetry_error
-    from neural_graphs.topology import Topology as Topology
     from neural_graphs.tracing import trace as trace
     from neural_graphs.zoo import Zoo as Zoo
 
 _HOME = {
-    "Family": "family",
+    "Family": "nn.spec",
     "Layout": "layout",
     "Metanetwork": "nn",
     "NGGNN": "nn",
@@ -47,13 +47,13 @@ _HOME = {
     "NeuronPermutation": "symmetry",
     "PositiveScale": "symmetry",
     "SignFlip": "symmetry",
-    "Topology": "topology",
+    "Topology": "graph",
     "Zoo": "zoo",
     "assert_equivariant": "testing",
     "assert_invariant": "testing",
     "load_run": "tasks",
     "plot": "plots",
-    "read_checkpoint": "checkpoints",
+    "read_checkpoint": "io",
     "shuffle": "symmetry",
     "symmetry_error": "testing",
     "testing": "",

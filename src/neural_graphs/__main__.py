@@ -2,6 +2,6 @@
 
 import sys
 
-from neural_graphs.cli import main
+from neural_graphs.commands.cli import main
 
 sys.exit(main())

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from neural_graphs.axes import Atom, Axis, Concat, Product
 from neural_graphs.layout import Block, Group, Layout
-from neural_graphs.tables import Table
+from neural_graphs.layout.axes import Atom, Axis, Concat, Product
+from neural_graphs.layout.strides import Table
 
 PLAIN = {
     "dynamo": True,

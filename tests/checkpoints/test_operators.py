@@ -12,8 +12,8 @@ import torch
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from neural_graphs.checkpoints.onnx import OPERATORS, OnnxModule, example, read_graph
 from neural_graphs.errors import CheckpointError
+from neural_graphs.io.onnx import OPERATORS, OnnxModule, example, read_graph
 
 X, IMAGE = (2, 3, 4), (2, 4, 6, 6)
 

@@ -12,8 +12,8 @@ import transformers
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from neural_graphs.checkpoints import read_checkpoint, read_tensors
 from neural_graphs.errors import CheckpointError
+from neural_graphs.io import read_checkpoint, read_tensors
 
 X = torch.zeros(1, 3)
 

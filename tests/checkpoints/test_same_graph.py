@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import neural_graphs as ng
-from neural_graphs.checkpoints import read_checkpoint
+from neural_graphs.io import read_checkpoint
 from neural_graphs.testing import assert_same_function, relative_error
 from tests.checkpoints.exported import OLDER, export, same_graph
 from tests.tracing.models.everything import EXAMPLES

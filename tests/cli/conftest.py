@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from neural_graphs.cli import main
+from neural_graphs.commands.cli import main
 
 CONFIG = """
 model:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from neural_graphs.cli import main
+from neural_graphs.commands.cli import main
 from neural_graphs.zoo import Zoo
 
 EDITING = """

@@ -10,7 +10,7 @@ import torch
 from onnx import helper, numpy_helper
 from safetensors.torch import save_file
 
-from neural_graphs.cli import main
+from neural_graphs.commands.cli import main
 from neural_graphs.layout import Layout
 from tests.cli.test_words import refused
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from neural_graphs.cli import main
+from neural_graphs.commands.cli import main
 from neural_graphs.zoo import Zoo
 
 NETS = """

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from neural_graphs.cli import main
+from neural_graphs.commands.cli import main
 from neural_graphs.commands.explain import explain
 from neural_graphs.zoo import Zoo
 

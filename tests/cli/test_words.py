@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from neural_graphs.cli import build_parser, main
 from neural_graphs.commands import show
+from neural_graphs.commands.cli import build_parser, main
 from neural_graphs.commands.parser import Parser
 from neural_graphs.errors import NeuralGraphsError, ZooError
 
@@ -99,7 +99,8 @@ def test_an_interrupt_is_not_a_traceback(
 
 
 def test_a_reader_that_leaves_is_no_error(zoo: Path) -> None:
-    program = f"import sys; from neural_graphs.cli import main; sys.exit(main(['zoo', 'info', '--json', {str(zoo)!r}]))"
+    words = ["zoo", "info", "--json", str(zoo)]
+    program = f"import sys; from neural_graphs.commands import cli; sys.exit(cli.main({words!r}))"
     command = f'{sys.executable} -c "{program}" | head -n 1 > /dev/null; exit ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -128,7 +129,7 @@ def test_a_benchmark_gets_its_options(capfd: pytest.CaptureFixture[str]) -> None
 
 def test_demo_is_told_where_and_how_much(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     told: list[object] = []
-    monkeypatch.setattr("neural_graphs.demo.run", lambda out, quick: told.extend((out, quick)))
+    monkeypatch.setattr("neural_graphs.commands.demonstration.run", lambda out, quick: told.extend((out, quick)))
     assert main(["demo", "--quick", "--out", str(tmp_path)]) == 0
     assert told == [tmp_path, True]
 

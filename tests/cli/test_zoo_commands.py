@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from neural_graphs.cli import main
+from neural_graphs.commands.cli import main
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 

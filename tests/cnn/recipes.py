@@ -2,11 +2,11 @@
 
 import time
 
-from neural_graphs.zoo.cnn import SmallCnn, WildPark
-from neural_graphs.zoo.cnn.pictures import Pictures
-from neural_graphs.zoo.cnn.recipe import Study
-from neural_graphs.zoo.engines import Job
+from neural_graphs.zoo.executors import Job
 from neural_graphs.zoo.find_images import find_source
+from neural_graphs.zoo.recipes import SmallCnn, WildPark
+from neural_graphs.zoo.recipes.cnn import Study
+from neural_graphs.zoo.recipes.training_data import Pictures
 
 SMALL = SmallCnn(
     "tiny-small",

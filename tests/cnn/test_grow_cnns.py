@@ -8,10 +8,10 @@ import torch
 
 from neural_graphs.errors import ConfigError, ZooError
 from neural_graphs.zoo import Zoo, check_zoo, info
-from neural_graphs.zoo.cnn import RECIPES, cnn_recipe, grow_cnns
-from neural_graphs.zoo.cnn.pictures import Pictures
-from neural_graphs.zoo.engines import Processes
+from neural_graphs.zoo.executors import Processes
 from neural_graphs.zoo.images import Images, Source
+from neural_graphs.zoo.recipes import RECIPES, cnn_recipe, grow_cnns
+from neural_graphs.zoo.recipes.training_data import Pictures
 from tests.cnn.recipes import PARK, SMALL, files, study
 
 ALONE = Processes(1)

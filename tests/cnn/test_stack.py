@@ -5,9 +5,9 @@ import torch
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
-from neural_graphs.zoo.cnn.descent import RULES, Descent
-from neural_graphs.zoo.cnn.hyper import Initializer
-from neural_graphs.zoo.cnn.stack import CnnStack, Dropout, Geometry, cross_entropy
+from neural_graphs.zoo.recipes.batched_cnn import CnnStack, Dropout, Geometry, cross_entropy
+from neural_graphs.zoo.recipes.descent import RULES, Descent
+from neural_graphs.zoo.recipes.hyper import Initializer
 
 OPTIMIZERS = {
     "adam": lambda p, lr: torch.optim.Adam(p, lr=lr, eps=1e-7),

@@ -8,13 +8,14 @@ from lightning import Trainer
 from torch import Tensor, nn
 
 from neural_graphs.errors import ConfigError
-from neural_graphs.family import Family
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.nn import NGGNNEditor, NGTEditor, microbatch
+from neural_graphs.nn import NGGNNEditor, NGTEditor
+from neural_graphs.nn.run import microbatch
+from neural_graphs.nn.spec import Family
 from neural_graphs.tasks import Editing, ZooData
 from neural_graphs.tasks.editing import Drawing
-from neural_graphs.tasks.quiet import quiet
+from neural_graphs.tasks.logging import quiet
 from neural_graphs.testing import assert_same_function
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.canvas import Canvas

@@ -11,10 +11,10 @@ from matplotlib.image import imread
 from PIL import Image
 
 from neural_graphs.errors import ConfigError
-from neural_graphs.report import report
 from neural_graphs.tasks import Editing, Galleries, Run, fit, load_task, validate
 from neural_graphs.tasks import test as evaluate
 from neural_graphs.tasks.history import read_csv
+from neural_graphs.tasks.report import report
 from neural_graphs.zoo import Zoo, grow_inrs, preset
 from neural_graphs.zoo.styles import Dilate
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neural_graphs.nn.microbatch import _even
+from neural_graphs.nn.run.microbatch import _even
 from neural_graphs.tasks import ZooData
 from neural_graphs.tasks.data import Draws
 from neural_graphs.zoo import Zoo

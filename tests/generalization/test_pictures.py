@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from neural_graphs.plots import scatter, training_curve
-from neural_graphs.report import report
 from neural_graphs.tasks import test as evaluate
+from neural_graphs.tasks.report import report
 
 
 def test_points_lie_at_true_and_predicted_per_cent() -> None:

@@ -10,11 +10,11 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from neural_graphs.cli import main
+from neural_graphs.commands.cli import main
 from neural_graphs.errors import CheckpointError, ConfigError, ZooError
+from neural_graphs.io.network_files import read_unambiguous, with_activation, written_layout
 from neural_graphs.layout import Layout
 from neural_graphs.tasks import Run, fit, load_task, rank, read_network, write_network
-from neural_graphs.tasks.files import read_unambiguous, with_activation, written_layout
 from neural_graphs.zoo import Zoo
 from tests.generalization.conftest import NGGNN
 from tests.generalization.random_zoos import PARK, SMALL

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from neural_graphs.family import Family
+from neural_graphs.graph import AllPairs
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import NGGNN, NGT, Sight
-from neural_graphs.wiring import AllPairs
+from neural_graphs.nn.spec import Family
 
 SKIPS = {"channels": (2, 4, 4, 4), "kernels": (3, 3, 3), "classes": 3}
 WITH = Layout.cnn(**SKIPS, residual=(-1, -1, 0))

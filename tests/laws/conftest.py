@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from neural_graphs.family import Family
+from neural_graphs.graph import AllPairs, Looped
 from neural_graphs.layout import Layout, MaxPool
 from neural_graphs.networks import Networks
 from neural_graphs.nn import NGGNN, NGT, Metanetwork, NGGNNEditor, NGTEditor
-from neural_graphs.wiring import AllPairs, Looped
+from neural_graphs.nn.spec import Family
 from tests.laws.intricate import INTRICATE
 
 

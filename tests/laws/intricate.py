@@ -1,8 +1,7 @@
 """Layouts by hand that use all a layout can say: windows, tied dimensions, nested atoms, shared and carried tensors."""
 
-from neural_graphs.axes import Atom, Product
-from neural_graphs.layout import Block, Group, Layout, Parameter
-from neural_graphs.tables import Table, Window
+from neural_graphs.layout import Atom, Block, Group, Layout, Parameter, Product
+from neural_graphs.layout.strides import Table, Window
 
 ALONG_HEADS = Table((2, 2), source=(2, 1), target=(1, 0))  # (head, dimension) → head
 FROM_HEADS = Table((2, 2), source=(1, 0), target=(2, 1))  # head → (head, dimension)

@@ -3,12 +3,11 @@
 import numpy as np
 import torch
 
-from neural_graphs.family import Family
+from neural_graphs.graph import Forward, Topology
 from neural_graphs.networks import Networks
 from neural_graphs.nn import MeanNodes
+from neural_graphs.nn.spec import Family
 from neural_graphs.testing import assert_batch_independent
-from neural_graphs.topology import Topology
-from neural_graphs.wiring import Forward
 
 
 def test_the_same_alone_among_equals_and_among_strangers(case, strangers, backbone) -> None:

@@ -11,15 +11,14 @@ import torch
 import torch.nn.functional as F
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.family import Family
+from neural_graphs.graph import Bidirectional, Forward, Topology
 from neural_graphs.layout import Layout, Parameter
 from neural_graphs.networks import Networks
 from neural_graphs.nn import ConcatOutputs, GraphReadout, MessagePassing, Metanetwork, Probes
 from neural_graphs.nn.models import encoder
+from neural_graphs.nn.spec import Family
 from neural_graphs.symmetry import sample_symmetry
 from neural_graphs.testing import assert_batch_independent, assert_invariant, relative_error
-from neural_graphs.topology import Topology
-from neural_graphs.wiring import Bidirectional, Forward
 from tests.laws.conftest import NAMED, REGULAR
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from neural_graphs.family import Family
+from neural_graphs.graph import Looped
 from neural_graphs.networks import Networks
 from neural_graphs.nn import Metanetwork, NGGNNEditor, NGTEditor, Standardise
-from neural_graphs.wiring import Looped
+from neural_graphs.nn.spec import Family
 from neural_graphs.zoo import Zoo, grow_inrs, preset
 from neural_graphs.zoo.styles import Dilate
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neural_graphs.family import Family
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import ConcatOutputs, MeanNodes, MeanOutputs, Pool
+from neural_graphs.nn.spec import Family
 from neural_graphs.testing import (
     assert_learns,
     assert_learns_identity,

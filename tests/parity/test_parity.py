@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from neural_graphs.compat import load_released
 from neural_graphs.errors import CheckpointError
+from neural_graphs.nn.released import load_released
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent for path in HERE.glob("*/config.json"))

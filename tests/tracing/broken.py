@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from neural_graphs.axes import Atom, Axis, Concat, Product
 from neural_graphs.layout import Layout
+from neural_graphs.layout.axes import Atom, Axis, Concat, Product
 
 
 def changed(layout: Layout, atoms: dict[Atom, Atom], groups: tuple[str, ...] = ()) -> Layout:

@@ -5,12 +5,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from neural_graphs.family import Family
-from neural_graphs.networks import Networks
+from neural_graphs.graph import Looped
+from neural_graphs.networks import Networks, Program
 from neural_graphs.nn import NGGNN, NGT, Metanetwork, NGGNNEditor, NGTEditor
-from neural_graphs.program import Program
+from neural_graphs.nn.spec import Family
 from neural_graphs.testing import assert_batch_independent, assert_equivariant, assert_invariant
-from neural_graphs.wiring import Looped
 from tests.tracing.models.everything import EXAMPLES
 from tests.tracing.traced import traced
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.tables import places
-from neural_graphs.tracing import pieces as views
-from neural_graphs.tracing.draft import Stored
-from neural_graphs.tracing.pieces import Pieces, joined, pieces_of
+from neural_graphs.layout.strides import places
+from neural_graphs.tracing import views
+from neural_graphs.tracing.dims import Term, Var, chained, new, size
+from neural_graphs.tracing.sources import Stored
 from neural_graphs.tracing.tape import Tape
-from neural_graphs.tracing.terms import Term, Var, chained, new, size
 from neural_graphs.tracing.values import Value
+from neural_graphs.tracing.views import Pieces, joined, pieces_of
 
 SIZES = st.integers(1, 4)
 

@@ -5,8 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import neural_graphs as ng
-from neural_graphs.networks import Networks
-from neural_graphs.program import Program
+from neural_graphs.networks import Networks, Program
 from neural_graphs.testing import assert_same_function
 from tests.tracing.models.everything import EXAMPLES
 from tests.tracing.models.resnets import resnet18

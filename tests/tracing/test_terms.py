@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.tracing.terms import Var, chained, fix, flat, new, plain, size, split, unify
+from neural_graphs.tracing.dims import Var, chained, fix, flat, new, plain, size, split, unify
 from neural_graphs.tracing.values import Value, broadcast, reshaped
 
 FACTORS = st.lists(st.integers(2, 3), min_size=1, max_size=4)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 import neural_graphs as ng
+from neural_graphs.graph import Bidirectional, Forward
 from neural_graphs.layout import Layout
-from neural_graphs.wiring import Bidirectional, Forward
 from tests.tracing.models.everything import EXAMPLES
 from tests.tracing.traced import traced
 

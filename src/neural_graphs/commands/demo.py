@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: Namespace) -> int:
     """Runs the demo, which prints its own story."""
-    from neural_graphs.demo import run as demo
+    from neural_graphs.commands.demonstration import run as demo
 
     demo(arguments.out, quick=arguments.quick)
     return 0

@@ -95,7 +95,7 @@ def _check(subject: "Subject", draws: int) -> dict[str, Any]:
 
 
 def _print(subject: "Subject", arguments: Namespace, said: dict[str, Any]) -> None:
-    from neural_graphs.describe import coverage, description, line, symmetry
+    from neural_graphs.layout.describe import coverage, description, line, symmetry
 
     layout = subject.layout
     if arguments.json:

@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
 
 def report(arguments: Namespace) -> int:
     """Writes the page, and says where it is."""
-    from neural_graphs.report import report as write
+    from neural_graphs.tasks.report import report as write
 
     print(write(arguments.run, arguments.out))
     return 0

@@ -9,18 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from neural_graphs.checkpoints import read_checkpoint, read_tensors
-from neural_graphs.checkpoints.formats import Tensors
 from neural_graphs.errors import CheckpointError, LayoutError
+from neural_graphs.io import read_checkpoint, read_tensors
+from neural_graphs.io.foreign import in_order
+from neural_graphs.io.formats import Tensors
 from neural_graphs.layout import Conv, Layout
-from neural_graphs.layouts import from_shapes
-from neural_graphs.networks import Networks
-from neural_graphs.program import Inputs
+from neural_graphs.layout.builders import from_shapes
+from neural_graphs.networks import Inputs, Networks
 from neural_graphs.symmetry import NeuronPermutation
 from neural_graphs.testing import assert_same_function, relative_error
 from neural_graphs.tracing import trace
 from neural_graphs.zoo import Zoo
-from neural_graphs.zoo.importers.foreign import in_order
 from neural_graphs.zoo.manifest import MANIFEST
 
 Sizes = Sequence[tuple[tuple[int, ...], str]]

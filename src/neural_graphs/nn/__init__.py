@@ -1,15 +1,15 @@
 """Metanetworks and their parts."""
 
+from neural_graphs.nn.ablation import Sight
+from neural_graphs.nn.backbones.message_passing import MessagePassing
+from neural_graphs.nn.backbones.transformer import RelationalTransformer
+from neural_graphs.nn.embeddings import ActivationKinds, NeuronKinds, Places, Position, Probes, Standardise, WeightKinds
 from neural_graphs.nn.encoder import Encoder
-from neural_graphs.nn.features import ActivationKinds, NeuronKinds, Places, Position, Probes, Standardise, WeightKinds
-from neural_graphs.nn.message_passing import MessagePassing
+from neural_graphs.nn.fourier import ValueEncoder
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import NGGNN, NGT, NGGNNEditor, NGTEditor
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, MeanNodes, MeanOutputs, Pool, WeightReadout
-from neural_graphs.nn.sight import Sight
 from neural_graphs.nn.signs import CanonicalSigns
-from neural_graphs.nn.transformer import RelationalTransformer
-from neural_graphs.nn.values import ValueEncoder
 
 __all__ = [
     "NGGNN",

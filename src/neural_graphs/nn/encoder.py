@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neural_graphs.graph import NeuralGraph
+from neural_graphs.graph import NeuralGraph, Wiring
+from neural_graphs.graph.topology import Kernels, Topology
 from neural_graphs.networks import Networks
-from neural_graphs.nn.features import (
+from neural_graphs.nn.ablation import Sight
+from neural_graphs.nn.embeddings import (
     ActivationKinds,
     NeuronKinds,
     Places,
@@ -18,12 +20,9 @@ from neural_graphs.nn.features import (
     Standardise,
     WeightKinds,
 )  # fmt: skip
-from neural_graphs.nn.recompute import recompute
-from neural_graphs.nn.sight import Sight
+from neural_graphs.nn.fourier import ValueEncoder, frame_columns
+from neural_graphs.nn.run.checkpointing import recompute
 from neural_graphs.nn.signs import CanonicalSigns
-from neural_graphs.nn.values import ValueEncoder, frame_columns
-from neural_graphs.topology import Kernels, Topology
-from neural_graphs.wiring import Wiring
 
 
 class Encoder(nn.Module):

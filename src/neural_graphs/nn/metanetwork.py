@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from neural_graphs.errors import ConfigError
 from neural_graphs.graph import NeuralGraph
 from neural_graphs.networks import Networks
-from neural_graphs.nn import microbatch
-from neural_graphs.nn.footprint import edge_count, require_memory
 from neural_graphs.nn.readout import GraphReadout
+from neural_graphs.nn.run import microbatch
+from neural_graphs.nn.run.memory import edge_count, require_memory
 
 
 class Metanetwork(nn.Module):

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from torch import nn
 
 from neural_graphs.errors import ConfigError
-from neural_graphs.family import Family
+from neural_graphs.graph import Bidirectional, Forward, Looped, Wiring
+from neural_graphs.nn.ablation import Sight
+from neural_graphs.nn.backbones.message_passing import MessagePassing
+from neural_graphs.nn.backbones.transformer import RelationalTransformer
+from neural_graphs.nn.embeddings import ActivationKinds, NeuronKinds, Places, Position, Probes, Standardise, WeightKinds
 from neural_graphs.nn.encoder import Encoder
-from neural_graphs.nn.features import ActivationKinds, NeuronKinds, Places, Position, Probes, Standardise, WeightKinds
-from neural_graphs.nn.message_passing import MessagePassing
+from neural_graphs.nn.fourier import ValueEncoder
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, Pool, WeightReadout
-from neural_graphs.nn.sight import Sight
 from neural_graphs.nn.signs import CanonicalSigns
-from neural_graphs.nn.transformer import RelationalTransformer
-from neural_graphs.nn.values import ValueEncoder
-from neural_graphs.wiring import Bidirectional, Forward, Looped, Wiring
+from neural_graphs.nn.spec import Family
 
 
 def encoder(

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.graph import NeuralGraph
+from neural_graphs.graph.topology import Kernels
 from neural_graphs.networks import Networks
-from neural_graphs.nn.features import Standardise
-from neural_graphs.nn.values import frame_columns
-from neural_graphs.topology import Kernels
+from neural_graphs.nn.embeddings import Standardise
+from neural_graphs.nn.fourier import frame_columns
 
 
 class Pool(nn.Module):

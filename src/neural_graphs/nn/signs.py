@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neural_graphs.graph.index import bias_places
 from neural_graphs.layout import Block, Group, Layout, MaxPool
 from neural_graphs.networks import Networks
-from neural_graphs.structure import bias_places
-from neural_graphs.symmetry import ODD, ordinary
+from neural_graphs.symmetry.permissions import ODD, ordinary
 
 
 class CanonicalSigns(nn.Module):

@@ -5,9 +5,9 @@ Nothing here touches matplotlib's global state.
 
 from matplotlib.figure import Figure
 
-from neural_graphs.describe import is_chain
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout
+from neural_graphs.layout.describe import is_chain
 from neural_graphs.networks import Networks
 from neural_graphs.plots.charts import bars, confusion_matrix, training_curve
 from neural_graphs.plots.gallery import gallery

@@ -13,12 +13,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch
 from numpy.typing import NDArray
 
-from neural_graphs.describe import line as in_words
 from neural_graphs.layout import Layout
+from neural_graphs.layout.describe import line as in_words
+from neural_graphs.plots.graph_view import Line, Mark, bands, flows, sketch, streams
 from neural_graphs.plots.ranks import Places, place
-from neural_graphs.plots.rows import Sheet, arrange
-from neural_graphs.plots.sketch import Line, Mark, bands, flows, sketch, streams
 from neural_graphs.plots.style import FAINT, INK, PAPER, SOFT
+from neural_graphs.plots.wrapping import Sheet, arrange
 
 STEPS = 16  # points of half a curve
 POINTS = 72  # of an inch

@@ -1,11 +1,11 @@
 """Tasks: training and testing metanetworks on zoos, on Lightning."""
 
+from neural_graphs.io.network_files import read_network, write_network
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.editing import Editing
 from neural_graphs.tasks.edits import Edit, edit
 from neural_graphs.tasks.evaluate import classify, predict, test, validate
-from neural_graphs.tasks.files import read_network, write_network
 from neural_graphs.tasks.fit import asked_task, callbacks, fit
 from neural_graphs.tasks.galleries import Galleries
 from neural_graphs.tasks.generalization import Generalization, Ranked, Ranking, boosted_trees, rank

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from neural_graphs.errors import ConfigError
-from neural_graphs.family import Family
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import Standardise
+from neural_graphs.nn.spec import Family
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.transforms import Transform
 

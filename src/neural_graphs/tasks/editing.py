@@ -14,7 +14,8 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
-from neural_graphs.nn import Metanetwork, microbatch
+from neural_graphs.nn import Metanetwork
+from neural_graphs.nn.run import microbatch
 from neural_graphs.plots import gallery, save
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.pixels import rendered

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from neural_graphs.checkpoints.tensors import StateDict, read_tensors
 from neural_graphs.errors import ConfigError
+from neural_graphs.io.network_files import as_network, write_network
+from neural_graphs.io.tensors import StateDict, read_tensors
 from neural_graphs.networks import Networks
 from neural_graphs.plots import gallery
 from neural_graphs.tasks.editing import Editing
-from neural_graphs.tasks.files import as_network, write_network
 from neural_graphs.tasks.runs import Run, load_task
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.canvas import Canvas

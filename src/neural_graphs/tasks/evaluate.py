@@ -11,11 +11,11 @@ from lightning import Trainer
 from torch import Tensor, nn
 
 from neural_graphs.errors import ConfigError
+from neural_graphs.io.network_files import read_network
 from neural_graphs.networks import Networks
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.data import ZooData
-from neural_graphs.tasks.files import read_network
-from neural_graphs.tasks.quiet import quiet
+from neural_graphs.tasks.logging import quiet
 from neural_graphs.tasks.runs import Run, load_run, load_task
 from neural_graphs.tasks.task import CLASSIFICATION, Task, find_task
 

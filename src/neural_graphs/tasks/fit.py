@@ -9,13 +9,14 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from neural_graphs.errors import CheckpointError, ConfigError
+from neural_graphs.io.atomic import write_whole
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.data import ZooData
+from neural_graphs.tasks.former import current, renamed
 from neural_graphs.tasks.history import History
-from neural_graphs.tasks.quiet import quiet
+from neural_graphs.tasks.logging import quiet
 from neural_graphs.tasks.runs import MetanetworkOf, Run, made_with
 from neural_graphs.tasks.task import CLASSIFICATION, Task, find_task
-from neural_graphs.zoo.manifest import write_whole
 
 # The published protocol; a configuration may say otherwise.
 DEFAULTS = {
@@ -88,7 +89,7 @@ def fit(arguments: Sequence[str], folder: str | Path, *, resume: bool = False) -
     elif begun:
         raise ConfigError(f"{run.folder} holds a run already; add --resume to go on with it, or choose another folder")
     with quiet():
-        cli = FitCLI(arguments, run, find_task(asked_task(arguments)))
+        cli = FitCLI(current(arguments), run, find_task(asked_task(arguments)))
         _begin(run, cli)
         start: dict[str, Any] = {"ckpt_path": run.last, "weights_only": True} if begun else {}
         cli.trainer.fit(cli.model, cli.datamodule, **start)
@@ -118,7 +119,7 @@ def asked_task(arguments: Sequence[str], resumed: str | Path | None = None) -> s
         value = value or next(words, "")
         if name in ("config", "task"):
             asked = value if name == "task" else str(_plain(Path(value)).get("task", asked))
-    return asked
+    return renamed(asked)
 
 
 def _plain(file: Path) -> dict[str, Any]:

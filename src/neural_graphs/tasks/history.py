@@ -10,7 +10,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from neural_graphs.zoo.manifest import write_whole
+from neural_graphs.io.atomic import write_whole
 
 
 class History(Callback):

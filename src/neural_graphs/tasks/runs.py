@@ -13,10 +13,11 @@ import yaml
 from torch import nn
 
 from neural_graphs.errors import CheckpointError, ConfigError
-from neural_graphs.family import Family
+from neural_graphs.io.atomic import write_whole
 from neural_graphs.layout import Layout
+from neural_graphs.nn.spec import Family
+from neural_graphs.tasks.former import renamed
 from neural_graphs.tasks.task import CLASSIFICATION, Task, find_task
-from neural_graphs.zoo.manifest import write_whole
 
 MetanetworkOf = Callable[[Family], nn.Module]  # in a configuration: a class whose first argument is the family
 PREFIX = "metanetwork."  # of the metanetwork's tensors in the checkpoint of its task
@@ -53,7 +54,7 @@ class Run:
     def config(self) -> dict[str, Any]:
         """The resolved configuration. Raises ConfigError where the folder is no run or the file is damaged."""
         try:
-            config = yaml.safe_load(self.known().config_file.read_text(encoding="utf-8"))
+            config = yaml.safe_load(renamed(self.known().config_file.read_text(encoding="utf-8")))
         except yaml.YAMLError as error:
             raise ConfigError(f"{self.config_file} is not readable: {' '.join(str(error).split())}") from error
         if not isinstance(config, dict) or not {"model", "data"} <= config.keys():

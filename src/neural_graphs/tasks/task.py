@@ -13,10 +13,10 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from neural_graphs.errors import ConfigError
-from neural_graphs.memory import give_back
+from neural_graphs.graph.memory import give_back
 from neural_graphs.networks import Networks
 from neural_graphs.nn import Metanetwork
-from neural_graphs.nn.microbatch import mean_loss
+from neural_graphs.nn.run.microbatch import mean_loss
 from neural_graphs.tasks.data import Batch, ZooData
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.transforms import FlipSigns

@@ -6,11 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neural_graphs.axes import Atom
 from neural_graphs.errors import LayoutError
-from neural_graphs.layout import Layout
-from neural_graphs.networks import Networks
-from neural_graphs.program import Inputs, Program
+from neural_graphs.layout import Atom, Layout
+from neural_graphs.networks import Inputs, Networks, Program
 from neural_graphs.symmetry import NeuronPermutation
 from neural_graphs.testing.measure import relative_error, short
 

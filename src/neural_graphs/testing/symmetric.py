@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from neural_graphs.axes import Atom, Axis, Concat, Product
 from neural_graphs.layout import Layout, Role
+from neural_graphs.layout.axes import Atom, Axis, Concat, Product
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import Element, Kind, NeuronPermutation, PerNetwork, Symmetry, sample_symmetry
 from neural_graphs.testing.measure import (

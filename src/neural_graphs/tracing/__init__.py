@@ -2,4 +2,4 @@
 
 from neural_graphs.tracing.registry import Call as Call
 from neural_graphs.tracing.registry import rule as rule
-from neural_graphs.tracing.walk import trace as trace
+from neural_graphs.tracing.tracer import trace as trace

@@ -8,11 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from neural_graphs.tracing import pieces as views
-from neural_graphs.tracing.draft import Draft
-from neural_graphs.tracing.pieces import Pieces
-from neural_graphs.tracing.terms import Term, Var, apart, fix, flat, new, size, split
+from neural_graphs.tracing import views
+from neural_graphs.tracing.builder import Draft
+from neural_graphs.tracing.dims import Term, Var, apart, fix, flat, new, size, split
 from neural_graphs.tracing.values import Record, Value, fresh, reshaped
+from neural_graphs.tracing.views import Pieces
 
 
 @dataclass(eq=False)

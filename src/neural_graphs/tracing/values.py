@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from neural_graphs.tracing.terms import Term, Var, flat, new, plain, size, unify
+from neural_graphs.tracing.dims import Term, Var, flat, new, plain, size, unify
 
 
 @dataclass(eq=False)

@@ -8,7 +8,7 @@ from neural_graphs.zoo.importers.inrs import FORMATS, Format, Navon, Zhou, conve
 from neural_graphs.zoo.importers.small_cnn_zoo import convert_small_cnn_zoo
 from neural_graphs.zoo.importers.state_dicts import convert_state_dicts
 from neural_graphs.zoo.importers.wild_park import convert_cnn_wild_park
-from neural_graphs.zoo.presets import PRESETS, Preset, preset
+from neural_graphs.zoo.recipes.presets import PRESETS, Preset, preset
 from neural_graphs.zoo.store import Record, Zoo
 
 __all__ = [

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neural_graphs.errors import ZooError
-from neural_graphs.zoo.manifest import MANIFEST, sha256
+from neural_graphs.io.atomic import sha256
+from neural_graphs.zoo.manifest import MANIFEST
 from neural_graphs.zoo.store import Zoo
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)

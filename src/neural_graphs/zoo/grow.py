@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from neural_graphs.errors import ConfigError, ZooError
 from neural_graphs.zoo.canvas import Canvas
-from neural_graphs.zoo.engines import Engine, Job
+from neural_graphs.zoo.executors import Engine, Job
 from neural_graphs.zoo.find_images import find_source
 from neural_graphs.zoo.images import Images, Source
-from neural_graphs.zoo.inr import STACK, Recipe, grow
 from neural_graphs.zoo.manifest import SPLITS
-from neural_graphs.zoo.presets import Preset
+from neural_graphs.zoo.recipes.inr import STACK, Recipe, grow
+from neural_graphs.zoo.recipes.presets import Preset
 from neural_graphs.zoo.store import Progress, Zoo
 from neural_graphs.zoo.writer import SHARD_SIZE, Rows, writing
 

@@ -1,7 +1,6 @@
 """The files of a zoo: the manifest that says which shards count, shards written whole or not at all, and their lock."""
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from neural_graphs.errors import LayoutError, ZooError
+from neural_graphs.io.atomic import write_whole
 from neural_graphs.layout import Layout
 
 FORMAT = "neural-graphs zoo"
@@ -22,7 +22,6 @@ VERSION = 2  # in version 1 the manifest holds the layouts
 MANIFEST = "manifest.json"
 LAYOUTS = "layouts.json"
 SPLITS = ("train", "val", "test")  # names in the column `split`
-PARTIAL = ".partial"  # ends the names of files that are being written
 
 
 @dataclass(frozen=True)
@@ -138,21 +137,6 @@ def _lines(texts: Sequence[str], brackets: str) -> str:
     return f"{brackets[0]}\n" + ",\n".join(texts) + f"\n{brackets[1]}"
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it exists whole or not at all, also after a power cut: temporary file, fsync, rename."""
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # makes the rename itself durable
-    finally:
-        os.close(folder)
-
-
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for one writer; the system lets go when the process ends, however it ends."""
@@ -165,11 +149,6 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def sha256(data: bytes) -> str:
-    """Return the SHA-256 of bytes in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 DTYPES: dict[str, np.dtype[Any]] = {

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from neural_graphs.errors import ZooError
+from neural_graphs.io.atomic import PARTIAL, sha256, write_whole
 from neural_graphs.layout import Layout
 from neural_graphs.zoo.canvas import Canvas
-from neural_graphs.zoo.manifest import LAYOUTS, MANIFEST, PARTIAL, Manifest, Shard, locked, sha256, write_whole
+from neural_graphs.zoo.manifest import LAYOUTS, MANIFEST, Manifest, Shard, locked
 
 SHARD_SIZE = 512
 SHOWN = 3  # differences between two plans

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.family import Family
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.standardise import Standardise
+from neural_graphs.nn.spec import Family
 
 
 def perceptron(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.family import Family
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.flat_mlp import perceptron
 from neural_graphs.nn.baselines.standardise import Standardise
+from neural_graphs.nn.spec import Family
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 STATISTICS = 2 + len(QUANTILES)

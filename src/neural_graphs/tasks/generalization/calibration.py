@@ -14,15 +14,16 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from neural_graphs.errors import CheckpointError, ConfigError
+from neural_graphs.io.atomic import sha256, write_whole
 from neural_graphs.networks import Networks
-from neural_graphs.nn import Metanetwork, microbatch
+from neural_graphs.nn import Metanetwork
+from neural_graphs.nn.run import microbatch
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.generalization.conformal import Margin
 from neural_graphs.tasks.generalization.novelty import TRAITS, Novelty, traits
 from neural_graphs.tasks.generalization.task import Generalization, runs_of
 from neural_graphs.tasks.runs import Run
 from neural_graphs.zoo import Zoo
-from neural_graphs.zoo.manifest import sha256, write_whole
 
 FORMAT = 2  # of the file; one of another format is made again
 FIELDS = ("known", "mean", "spread")  # tensors of a `Novelty`

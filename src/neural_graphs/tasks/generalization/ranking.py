@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from neural_graphs.errors import CheckpointError, ConfigError, LayoutError, ZooError
+from neural_graphs.io.network_files import read_unambiguous, with_activation
 from neural_graphs.layout import Layout
-from neural_graphs.tasks.files import read_unambiguous, with_activation
 from neural_graphs.tasks.generalization.calibration import Calibration, Description, calibrate
 from neural_graphs.tasks.generalization.measures import kendall
 from neural_graphs.tasks.generalization.task import Generalization

@@ -4,12 +4,12 @@ from string import ascii_letters
 from typing import Any
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.tracing.contract import Labels, contract
-from neural_graphs.tracing.events import lookup
-from neural_graphs.tracing.joins import activate, combine
+from neural_graphs.tracing.dims import Term, fix
+from neural_graphs.tracing.ops.combine import activate, combine
+from neural_graphs.tracing.ops.contract import Labels, contract
+from neural_graphs.tracing.ops.weights import lookup
 from neural_graphs.tracing.registry import Call, rule
 from neural_graphs.tracing.tape import Tape
-from neural_graphs.tracing.terms import Term, fix
 from neural_graphs.tracing.values import Value, fresh
 
 

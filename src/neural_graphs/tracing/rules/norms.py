@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from neural_graphs.tracing.events import norm
-from neural_graphs.tracing.joins import combine
+from neural_graphs.tracing.ops.combine import combine
+from neural_graphs.tracing.ops.weights import norm
 from neural_graphs.tracing.registry import Call, rule
 from neural_graphs.tracing.values import Value
 

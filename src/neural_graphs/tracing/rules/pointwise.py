@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from neural_graphs.tracing.joins import activate, combine, concat
+from neural_graphs.tracing.dims import fix
+from neural_graphs.tracing.ops.combine import activate, combine, concat
 from neural_graphs.tracing.registry import Call, rule
-from neural_graphs.tracing.terms import fix
 from neural_graphs.tracing.values import Value
 
 SILENT = (

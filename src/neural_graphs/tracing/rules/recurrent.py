@@ -5,13 +5,13 @@ from functools import partial
 from typing import Any
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.tracing.contract import contract
-from neural_graphs.tracing.events import Recur, State, several
-from neural_graphs.tracing.joins import activate, combine, concat
+from neural_graphs.tracing.dims import Term, unify
+from neural_graphs.tracing.ops.combine import activate, combine, concat
+from neural_graphs.tracing.ops.contract import contract
+from neural_graphs.tracing.ops.weights import Recur, State, several
 from neural_graphs.tracing.registry import Call, rule
 from neural_graphs.tracing.rules.linear import plus
 from neural_graphs.tracing.tape import Tape
-from neural_graphs.tracing.terms import Term, unify
 from neural_graphs.tracing.values import Value, fresh
 
 Tensors = Sequence[Value]

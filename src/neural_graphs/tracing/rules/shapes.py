@@ -5,9 +5,9 @@ from itertools import accumulate
 from typing import Any
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.tracing.events import lookup, pick, reduce
+from neural_graphs.tracing.dims import fix, size, unify
+from neural_graphs.tracing.ops.weights import lookup, pick, reduce
 from neural_graphs.tracing.registry import Call, rule
-from neural_graphs.tracing.terms import fix, size, unify
 from neural_graphs.tracing.values import Value, fresh
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.tracing.events import resize
-from neural_graphs.tracing.joins import concat
+from neural_graphs.tracing.dims import plain
+from neural_graphs.tracing.ops.combine import concat
+from neural_graphs.tracing.ops.weights import resize
 from neural_graphs.tracing.registry import Call, rule
-from neural_graphs.tracing.terms import plain
 from neural_graphs.tracing.values import Value
 
 POOLS = " ".join(

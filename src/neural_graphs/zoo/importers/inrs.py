@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from neural_graphs.errors import CheckpointError, ZooError
+from neural_graphs.io.foreign import load_tensors
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.zoo.canvas import Canvas
-from neural_graphs.zoo.importers.foreign import as_siren, load_tensors
-from neural_graphs.zoo.presets import PRESETS, Preset
+from neural_graphs.zoo.importers.siren import as_siren
+from neural_graphs.zoo.recipes.presets import PRESETS, Preset
 from neural_graphs.zoo.store import Zoo
 from neural_graphs.zoo.writer import SHARD_SIZE, Rows, writing
 

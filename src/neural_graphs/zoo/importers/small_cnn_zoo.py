@@ -13,12 +13,12 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from neural_graphs.errors import ZooError
-from neural_graphs.execution import ACTIVATIONS
+from neural_graphs.io.atomic import sha256
 from neural_graphs.layout import Layout
+from neural_graphs.networks.execution import ACTIVATIONS
 from neural_graphs.zoo.importers.keras import KerasCnn, read_layout
 from neural_graphs.zoo.importers.pieces import Piece, columns_of, pieces, write_pieces
 from neural_graphs.zoo.importers.runs_of_files import numbered
-from neural_graphs.zoo.manifest import sha256
 from neural_graphs.zoo.store import Zoo
 from neural_graphs.zoo.writer import Rows
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import torch
 
-from neural_graphs.checkpoints.modules import Source, fill, make
-from neural_graphs.checkpoints.tensors import KINDS, StateDict, check_finite, read_tensors
 from neural_graphs.errors import CheckpointError, LayoutError, ZooError
+from neural_graphs.io.atomic import sha256
+from neural_graphs.io.foreign import place
+from neural_graphs.io.modules import Source, fill, make
+from neural_graphs.io.tensors import KINDS, StateDict, check_finite, read_tensors
 from neural_graphs.layout import Layout
-from neural_graphs.layouts import from_shapes
+from neural_graphs.layout.builders import from_shapes
 from neural_graphs.networks import Networks
 from neural_graphs.zoo.importers.collect import collect
-from neural_graphs.zoo.importers.foreign import place
 from neural_graphs.zoo.importers.metrics_table import join, read_table
 from neural_graphs.zoo.importers.runs_of_files import files_like, run_and_epoch
-from neural_graphs.zoo.manifest import sha256
 from neural_graphs.zoo.store import Zoo
 from neural_graphs.zoo.writer import SHARD_SIZE
 

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neural_graphs.checkpoints.tensors import reason
 from neural_graphs.errors import CheckpointError, ZooError
-from neural_graphs.execution import ACTIVATIONS
+from neural_graphs.io.foreign import place
+from neural_graphs.io.tensors import reason
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
+from neural_graphs.networks.execution import ACTIVATIONS
 from neural_graphs.zoo.importers.collect import collect
-from neural_graphs.zoo.importers.foreign import place
 from neural_graphs.zoo.importers.runs_of_files import run_and_epoch
 from neural_graphs.zoo.manifest import SPLITS
 from neural_graphs.zoo.store import Zoo

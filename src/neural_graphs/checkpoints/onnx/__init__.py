@@ -1,8 +1,0 @@
-"""Networks in ONNX files: read into a module that torch runs, operator by operator; no code of the file is run."""
-
-from neural_graphs.checkpoints.onnx.graph import read_graph
-from neural_graphs.checkpoints.onnx.inputs import example
-from neural_graphs.checkpoints.onnx.module import OnnxModule
-from neural_graphs.checkpoints.onnx.registry import OPERATORS, operator
-
-__all__ = ["OPERATORS", "OnnxModule", "example", "operator", "read_graph"]

@@ -1,5 +1,0 @@
-"""The ONNX operators that are understood, one function each; importing this registers them all."""
-
-from neural_graphs.checkpoints.onnx.operators import attention, elementwise, linear, norms, places, shapes
-
-__all__ = ["attention", "elementwise", "linear", "norms", "places", "shapes"]

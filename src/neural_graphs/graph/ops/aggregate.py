@@ -1,0 +1,166 @@
+"""What edges send to their target neurons: sums, and the four statistics of NG-GNN; regular batches."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from neural_graphs.graph.edges import Arc
+from neural_graphs.layout.strides import End
+
+FLOOR = 1e-5  # variances below it count as zero, and so do their gradients (released PNA aggregation)
+
+
+def table(edges: Tensor, arc: Arc) -> Tensor:
+    """The edges of one arc as a `(networks, *sizes, d)` view."""
+    return edges[:, arc.edges].unflatten(1, arc.table.sizes)
+
+
+def along(nodes: Tensor, arc: Arc, end: End) -> Tensor:
+    """What the neuron at one end of every edge of an arc holds, a `(networks, *sizes, d)` view."""
+    return _view(nodes, arc.first(end), arc.table.sizes, arc.table.strides(end))
+
+
+def neurons(nodes: Tensor, arc: Arc, end: End) -> Tensor:
+    """What the neurons at one end of an arc hold, a `(networks, *sizes it moves along, d)` view."""
+    sizes, strides = arc.table.sizes, arc.table.strides(end)
+    moving = arc.moving[end]
+    return _view(nodes, arc.first(end), [sizes[dim] for dim in moving], [strides[dim] for dim in moving])
+
+
+def _view(nodes: Tensor, first: int, sizes: Sequence[int], strides: Sequence[int]) -> Tensor:
+    networks, step, *rest = nodes.stride()
+    shape = (nodes.shape[0], *sizes, *nodes.shape[2:])
+    return nodes.as_strided(
+        shape, (networks, *(step * stride for stride in strides), *rest), nodes.storage_offset() + first * step
+    )
+
+
+def each(edges: Tensor, arc: Arc, end: End, reduce: Callable[[Tensor, tuple[int, ...]], Tensor] = torch.sum) -> Tensor:
+    """A table of edges reduced over those of each neuron at one end, shaped as `neurons`."""
+    dims = tuple(1 + dim for dim in arc.still[end])
+    return reduce(edges, dims) if dims else edges
+
+
+class Spread(Function):
+    """`source[s] + target[t]` for every edge: `(networks, neurons, d)` twice to `(networks, edges, d)`."""
+
+    @staticmethod
+    def forward(ctx: Any, source: Tensor, target: Tensor, arcs: Sequence[Arc]) -> Tensor:
+        ctx.arcs, ctx.neurons = arcs, source.shape[1]
+        out = source.new_empty(source.shape[0], arcs[-1].edges.stop, source.shape[2])
+        for arc in arcs:
+            torch.add(along(source, arc, "source"), along(target, arc, "target"), out=table(out, arc))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        source = grads[0].new_zeros(grads[0].shape[0], ctx.neurons, grads[0].shape[2])
+        target = torch.zeros_like(source)
+        add_up(grads[0], ctx.arcs, "source", source)
+        add_up(grads[0], ctx.arcs, "target", target)
+        return source, target, None
+
+
+class SumTo(Function):
+    """The sum over the edges of every neuron, at their targets or (`end="source"`) at their sources."""
+
+    @staticmethod
+    def forward(ctx: Any, edges: Tensor, arcs: Sequence[Arc], count: int, end: End) -> Tensor:
+        ctx.arcs, ctx.end = arcs, end
+        out = edges.new_zeros(edges.shape[0], count, edges.shape[2])
+        add_up(edges, arcs, end, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        out = grads[0].new_empty(grads[0].shape[0], ctx.arcs[-1].edges.stop, grads[0].shape[2])
+        for arc in ctx.arcs:
+            table(out, arc).copy_(along(grads[0], arc, ctx.end))
+        return out, None, None, None
+
+
+def add_up(edges: Tensor, arcs: Sequence[Arc], end: End, out: Tensor) -> None:
+    """Add the edges of every neuron to `out`, `(networks, neurons, d)`, at their sources or targets."""
+    for arc in arcs:
+        neurons(out, arc, end).add_(each(table(edges, arc), arc, end))
+
+
+def peak(logits: Tensor, arcs: Sequence[Arc], count: int) -> Tensor:
+    """The largest value over the edges that leave each neuron, `(networks, neurons, heads)`; 0 where none does."""
+    out = logits.new_full((logits.shape[0], count, logits.shape[2]), -torch.inf)
+    for arc in arcs:
+        place = neurons(out, arc, "source")
+        torch.maximum(place, each(table(logits, arc), arc, "source", torch.amax), out=place)
+    return out.masked_fill(out == -torch.inf, 0.0)
+
+
+class Statistics(Function):
+    """Mean, minimum, maximum and standard deviation of the messages into every neuron, `(networks, neurons, 4d)`.
+
+    `degree` is `(neurons, 1)`; neurons without incoming edges get zeros. The deviation is `sqrt(max(E[m²] − E[m]², ε))`
+    and 0 where that is not above `sqrt(ε)`, ε = 1e-5. A minimum reached by several messages shares its gradient evenly.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, messages: Tensor, arcs: Sequence[Arc], degree: Tensor) -> Tensor:
+        shape = (messages.shape[0], degree.shape[0], messages.shape[2])
+        total, square = messages.new_zeros(shape), messages.new_zeros(shape)
+        low, high = messages.new_full(shape, torch.inf), messages.new_full(shape, -torch.inf)
+        for arc in arcs:
+            sent = table(messages, arc)
+            neurons(total, arc, "target").add_(each(sent, arc, "target"))
+            neurons(square, arc, "target").add_(each(sent * sent, arc, "target"))
+            least, most = neurons(low, arc, "target"), neurons(high, arc, "target")
+            torch.minimum(least, each(sent, arc, "target", torch.amin), out=least)
+            torch.maximum(most, each(sent, arc, "target", torch.amax), out=most)
+        mean, deviation, low, high = summary(total, square, low, high, degree)
+        ctx.save_for_backward(messages, mean, deviation, low, high)
+        ctx.arcs, ctx.degree = arcs, degree
+        return torch.cat([mean, low, high, deviation], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        messages, mean, deviation, low, high = ctx.saved_tensors
+        constant, slope, low_grad, high_grad = slopes(grads[0], mean, deviation, ctx.degree)
+        out = torch.empty_like(messages)
+        for arc in ctx.arcs:
+            grad = table(out, arc)
+            torch.mul(table(messages, arc), along(slope, arc, "target"), out=grad)
+            grad += along(constant, arc, "target")
+        for bound, bound_grad in ((low, low_grad), (high, high_grad)):
+            _extreme_backward(out, messages, ctx.arcs, bound, bound_grad)
+        return out, None, None
+
+
+def _extreme_backward(out: Tensor, messages: Tensor, arcs: Sequence[Arc], bound: Tensor, grad: Tensor) -> None:
+    """Add the gradient of a minimum or maximum to the messages that reach it."""
+    reached = [table(messages, arc) == along(bound, arc, "target") for arc in arcs]
+    ties = torch.zeros_like(bound)
+    for arc, at in zip(arcs, reached, strict=True):
+        neurons(ties, arc, "target").add_(each(at, arc, "target"))
+    share = grad / ties.clamp(min=1)
+    for arc, at in zip(arcs, reached, strict=True):
+        table(out, arc).add_(at * along(share, arc, "target"))
+
+
+def summary(
+    total: Tensor, square: Tensor, low: Tensor, high: Tensor, degree: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mean, deviation, minimum and maximum from the two moments and the bounds; zeros without messages."""
+    count = degree.clamp(min=1).to(total.dtype)
+    mean = total / count
+    variance = square / count - mean * mean
+    deviation = torch.where(variance > FLOOR, variance.clamp(min=FLOOR).sqrt(), 0.0)
+    empty = degree == 0
+    return mean, deviation, low.masked_fill(empty, 0.0), high.masked_fill(empty, 0.0)
+
+
+def slopes(grad: Tensor, mean: Tensor, deviation: Tensor, degree: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Per neuron: constant and slope of the moments' gradient in a message, and the gradients of the two bounds."""
+    mean_grad, low_grad, high_grad, deviation_grad = grad.chunk(4, -1)
+    count = degree.clamp(min=1).to(grad.dtype)
+    slope = torch.where(deviation > 0, deviation_grad / (deviation * count).clamp(min=FLOOR**2), 0.0)
+    return mean_grad / count - slope * mean, slope, low_grad, high_grad

@@ -1,0 +1,163 @@
+"""Relational attention over the arcs of a regular batch, with its gradients written out.
+
+Queries, keys and gates of the edges are three contiguous tensors into which what neurons add is broadcast in place.
+Values of the edges are never made: their weighted sum is the projection of the weighted sum of the edges.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from neural_graphs.graph.edges import Arc
+from neural_graphs.graph.ops.aggregate import add_up, along, neurons, peak, table
+
+Arcs = Sequence[Arc]
+
+
+class Attend(Function):
+    """See `Topology.attend`: `nodes (b, n, 3a)`, `edges (b, e, d)`, `weight (3a or 4a, d)` to `(b, n, a)`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, nodes: Tensor, edges: Tensor, weight: Tensor, arcs: Arcs, heads: int, modulate: bool
+    ) -> Tensor:
+        query, key, value = nodes.chunk(3, -1)
+        width = query.shape[-1]
+        to_query, to_key, to_value, *to_gate = weight.split(width)
+        q, k = _project(edges, to_query), _project(edges, to_key)
+        for arc in arcs:
+            table(q, arc).add_(along(query, arc, "source"))
+            table(k, arc).add_(along(key, arc, "target"))
+        buffer = q * k
+        share = _by_head(buffer, heads).sum(-1).mul_(width**-0.5)
+        _softmax(share, arcs, nodes.shape[1])
+        gate = _project(edges, to_gate[0]) if modulate else None
+        _gated(value, gate, arcs, out=buffer)
+        _by_head(buffer, heads).mul_(share[..., None])
+        gathered = _weigh(share, edges, arcs, nodes.shape[1])  # (b, n, heads, d)
+        out = torch.einsum("bnhd,hkd->bnhk", gathered, _by_head(to_value.T, heads).movedim(0, -1)).flatten(2)
+        add_up(buffer, arcs, "source", out)
+        ctx.save_for_backward(value, edges, weight, q, k, gate, share, gathered)
+        ctx.arcs, ctx.heads = arcs, heads
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+        value, edges, weight, q, k, gate, share, gathered = ctx.saved_tensors
+        arcs, heads, width, count = ctx.arcs, ctx.heads, value.shape[-1], value.shape[1]
+        to_query, to_key, to_value, *to_gate = weight.split(width)
+        by_head = _by_head(to_value.T, heads).movedim(0, -1)  # (heads, a / heads, d)
+        out_grad = _by_head(grads[0], heads)
+        pull = torch.einsum("bnhk,hkd->bnhd", out_grad, by_head)  # what the answer asks of the weighted sum of edges
+        nodes_grad = value.new_zeros(*value.shape[:2], 3 * width)
+        query_grad, key_grad, value_grad = nodes_grad.chunk(3, -1)
+        weight_grad, edges_grad = torch.empty_like(weight), torch.empty_like(edges)
+        # values: out = Σ share · (value ⊙ gate) + W_v Σ share · edge
+        message, sent = torch.empty_like(q), torch.empty_like(q)
+        _gated(value, gate, arcs, out=sent)
+        for arc in arcs:
+            torch.mul(table(sent, arc), along(grads[0], arc, "source"), out=table(message, arc))
+        share_grad = _by_head(message, heads).sum(-1)
+        for arc in arcs:
+            share_part, edge_part = _pull_back(arc, pull, share, edges)
+            table(share_grad, arc).add_(share_part)
+            table(edges_grad, arc).copy_(edge_part)
+            table(sent, arc).copy_(along(grads[0], arc, "source"))
+        _by_head(sent, heads).mul_(share[..., None])
+        if gate is not None:
+            torch.mul(sent, gate, out=message)
+        add_up(sent if gate is None else message, arcs, "target", value_grad)
+        if gate is not None:
+            for arc in arcs:
+                table(sent, arc).mul_(along(value, arc, "target"))
+            _project_back(sent, to_gate[0], edges, edges_grad, weight_grad[3 * width :])
+        weight_grad[2 * width : 3 * width] = torch.einsum("bnhk,bnhd->hkd", out_grad, gathered).flatten(0, 1)
+        # queries and keys
+        logit_grad = _softmax_grad(share, share_grad, arcs, count).mul_(width**-0.5)[..., None]
+        torch.mul(_by_head(k, heads), logit_grad, out=_by_head(message, heads))
+        torch.mul(_by_head(q, heads), logit_grad, out=_by_head(sent, heads))
+        add_up(message, arcs, "source", query_grad)
+        add_up(sent, arcs, "target", key_grad)
+        _project_back(message, to_query, edges, edges_grad, weight_grad[:width])
+        _project_back(sent, to_key, edges, edges_grad, weight_grad[width : 2 * width])
+        return nodes_grad, edges_grad, weight_grad, None, None, None
+
+
+def _by_head(x: Tensor, heads: int) -> Tensor:
+    return x.unflatten(-1, (heads, -1))
+
+
+def _project(edges: Tensor, weight: Tensor) -> Tensor:
+    return (edges.flatten(0, 1) @ weight.T).unflatten(0, edges.shape[:2])
+
+
+def _project_back(grad: Tensor, weight: Tensor, edges: Tensor, edges_grad: Tensor, weight_grad: Tensor) -> None:
+    """Add the gradient of `edges @ weight.T` to that of the edges, and write that of the weight."""
+    flat = grad.flatten(0, 1)
+    edges_grad.view(-1, edges_grad.shape[-1]).addmm_(flat, weight)
+    weight_grad.copy_((edges.flatten(0, 1).T @ flat).T)
+
+
+def _gated(value: Tensor, gate: Tensor | None, arcs: Arcs, out: Tensor) -> None:
+    """`value[target] ⊙ gate` of every edge."""
+    for arc in arcs:
+        sent = along(value, arc, "target")
+        if gate is None:
+            table(out, arc).copy_(sent)
+        else:
+            torch.mul(table(gate, arc), sent, out=table(out, arc))
+
+
+def _rows(edges: Tensor, arc: Arc) -> Tensor:
+    """The edges that leave each neuron of an arc, `(b, sources, edges each, d)`."""
+    moving, still = arc.moving["source"], arc.still["source"]
+    rows = table(edges, arc).permute(0, *(1 + dim for dim in (*moving, *still)), -1)
+    return rows.reshape(edges.shape[0], prod(rows.shape[1 : 1 + len(moving)]), -1, edges.shape[-1])
+
+
+def _unrows(rows: Tensor, arc: Arc) -> Tensor:
+    """The inverse of `_rows`: a table `(b, *sizes, d)`."""
+    dims = (*arc.moving["source"], *arc.still["source"])
+    order = [dims.index(dim) for dim in range(len(dims))]
+    unflat = rows.reshape(rows.shape[0], *(arc.table.sizes[dim] for dim in dims), rows.shape[-1])
+    return unflat.permute(0, *(1 + dim for dim in order), -1)
+
+
+def _weigh(share: Tensor, edges: Tensor, arcs: Arcs, count: int) -> Tensor:
+    """`Σ share · edge` over the edges that leave each neuron, `(b, n, heads, d)`."""
+    out = edges.new_zeros(edges.shape[0], count, share.shape[-1], edges.shape[-1])
+    for arc in arcs:
+        place = neurons(out, arc, "source")
+        place.add_((_rows(share, arc).mT @ _rows(edges, arc)).view(place.shape))
+    return out
+
+
+def _pull_back(arc: Arc, pull: Tensor, share: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of the shares and the edges of one arc from that of `_weigh`, as tables."""
+    asked = neurons(pull, arc, "source").reshape(pull.shape[0], -1, *pull.shape[2:])  # (b, sources, heads, d)
+    return _unrows(_rows(edges, arc) @ asked.mT, arc), _unrows(_rows(share, arc) @ asked, arc)
+
+
+def _softmax(logits: Tensor, arcs: Arcs, count: int) -> None:
+    """Normalise in place over the edges that leave each neuron."""
+    top = peak(logits, arcs, count)
+    for arc in arcs:
+        table(logits, arc).sub_(along(top, arc, "source"))
+    total = torch.zeros_like(top)
+    add_up(logits.exp_(), arcs, "source", total)
+    for arc in arcs:
+        table(logits, arc).div_(along(total, arc, "source"))
+
+
+def _softmax_grad(share: Tensor, grad: Tensor, arcs: Arcs, count: int) -> Tensor:
+    """The gradient of the logits from that of the shares."""
+    grad = grad * share
+    total = grad.new_zeros(grad.shape[0], count, grad.shape[2])
+    add_up(grad, arcs, "source", total)
+    for arc in arcs:
+        table(grad, arc).addcmul_(table(share, arc), along(total, arc, "source"), value=-1)
+    return grad

@@ -1,0 +1,120 @@
+"""`read_checkpoint`: a module with its weights, and inputs to trace it with, from files and folders of all formats."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from neural_graphs.errors import CheckpointError
+from neural_graphs.io.modules import Source, fill, make
+from neural_graphs.io.tensors import KINDS, read_tensors
+from neural_graphs.networks import Inputs
+
+
+class Checkpoint(NamedTuple):
+    """A network as a module in evaluation mode, and inputs that it can be run and traced with."""
+
+    module: nn.Module
+    inputs: Inputs
+
+
+class Format(ABC):
+    """One way in which networks are stored."""
+
+    name: str
+
+    @abstractmethod
+    def recognises(self, path: Path) -> bool:
+        """Whether a path looks like this format; nothing is read but names."""
+
+    @abstractmethod
+    def read(self, path: Path, module: Source | None, inputs: Inputs | None) -> Checkpoint:
+        """The network. Raises CheckpointError naming the file, and the tensor or what else is wrong."""
+
+
+class Onnx(Format):
+    """An `.onnx` file: weights and operators, which are run as they stand."""
+
+    name = ".onnx file"
+
+    def recognises(self, path: Path) -> bool:
+        return path.suffix == ".onnx"
+
+    def read(self, path: Path, module: Source | None, inputs: Inputs | None) -> Checkpoint:
+        from neural_graphs.io.onnx import OnnxModule, example, read_graph
+
+        _refuse(module, path, "the operators")
+        graph = read_graph(path)
+        return Checkpoint(OnnxModule(graph).eval(), example(graph) if inputs is None else inputs)
+
+
+class HuggingFace(Format):
+    """A folder with `config.json` and `model.safetensors` (or an index of shards)."""
+
+    name = "Hugging Face folder (config.json, model.safetensors)"
+
+    def recognises(self, path: Path) -> bool:
+        return (path / "config.json").is_file()
+
+    def read(self, path: Path, module: Source | None, inputs: Inputs | None) -> Checkpoint:
+        from neural_graphs.io.huggingface import example, read_model
+
+        _refuse(module, path, "the class")
+        model = read_model(path)
+        return Checkpoint(model, example(model) if inputs is None else inputs)
+
+
+class Tensors(Format):
+    """A state dict in `.safetensors`, its index of shards, `.pt` or `.pth`: tensors only, so a module is needed."""
+
+    name = "state dict (.safetensors, .pt, .pth) with its module"
+
+    def recognises(self, path: Path) -> bool:
+        return path.name.endswith(KINDS)
+
+    def read(self, path: Path, module: Source | None, inputs: Inputs | None) -> Checkpoint:
+        tensors = read_tensors(path)
+        if module is None:
+            raise CheckpointError(
+                f"{path} holds tensors and no network: give its module too (a module, a function that makes one, or "
+                "package.module:function)"
+            )
+        filled = fill(make(module), tensors, path)
+        if inputs is None:
+            raise CheckpointError(f"{path} does not say what {type(filled).__name__} reads: give an example input")
+        return Checkpoint(filled, inputs)
+
+
+FORMATS: tuple[Format, ...] = (Onnx(), HuggingFace(), Tensors())
+
+
+def read_checkpoint(path: str | Path, module: Source | None = None, example_input: Inputs | None = None) -> Checkpoint:
+    """Read a network that somebody else has stored; no code that comes with it is run.
+
+    Args:
+        path: an `.onnx` file, a Hugging Face folder, or a `.safetensors`, `.pt` or `.pth` file with a state dict.
+        module: for a state dict: the module, a function that makes one, or `package.module:function`.
+        example_input: what the network reads: a tensor, a tuple of arguments, or a dict of keyword arguments; by
+            default from the file's declared shapes (ONNX) or the config (Hugging Face).
+
+    Returns:
+        The module in evaluation mode and the inputs; `ng.trace(*read_checkpoint(path))` is its layout.
+
+    Raises:
+        CheckpointError: naming the file, and the tensor or operator, that is missing, damaged or not understood.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist")
+    found = next((each for each in FORMATS if each.recognises(path)), None)
+    if found is None:
+        raise CheckpointError(f"{path} is of no known format: {'; '.join(each.name for each in FORMATS)}")
+    with torch.no_grad():
+        return found.read(path, module, example_input)
+
+
+def _refuse(module: Source | None, path: Path, what: str) -> None:
+    if module is not None:
+        raise CheckpointError(f"{path} brings {what} along: leave the module out")

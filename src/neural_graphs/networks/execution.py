@@ -1,0 +1,151 @@
+"""Running a batch of networks at once: every network on its own tensors, by the operators of its layout."""
+
+from collections.abc import Callable
+from functools import singledispatch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from neural_graphs.errors import LayoutError
+from neural_graphs.layout import Block, Conv, GlobalMean, Group, Layout, Linear, MaxPool, Skip
+from neural_graphs.networks.networks import Networks
+from neural_graphs.networks.program import Inputs, Program
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "sine": torch.sin,
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "leaky_relu": F.leaky_relu,
+}  # the kinds of activation a layout may name
+
+
+def run(networks: Networks, x: Inputs) -> Tensor:
+    """Outputs of every network, `(networks, *points, outputs)`, differentiable in the parameters and in `x`.
+
+    `x` is shared by all networks, `(*points, inputs)` for MLPs and INRs or `(images, channels, height, width)` for
+    CNNs; `run_each` gives every network its own. Networks of traced layouts take what their module takes, a tuple or
+    a mapping of arguments too, and answer with the first tensor of their answer. Mixed batches work where outputs
+    agree in shape.
+    """
+    if not isinstance(x, Tensor):
+        pairs = zip(networks.state_dicts(), networks.layouts, strict=True)
+        return torch.stack([_program(layout)(state, x) for state, layout in pairs])
+    return run_each(networks, x.expand(len(networks), *x.shape))
+
+
+def _program(layout: Layout) -> Program:
+    if layout.program is None:
+        raise LayoutError(f"{layout} was not traced here, so it runs on one tensor only; trace its module")
+    return layout.program
+
+
+def run_each(networks: Networks, x: Tensor) -> Tensor:
+    """As `run`, every network on inputs of its own: `x` has a leading `networks` axis."""
+    if x.shape[0] != len(networks):
+        raise LayoutError(f"inputs of their own for {len(networks)} networks were expected, got {tuple(x.shape)}")
+    outputs: list[Tensor | None] = [None] * len(networks)
+    if networks.regular and networks.layout.program is not None:
+        states = zip(networks.state_dicts(), x, strict=True)
+        return torch.stack([networks.layout.program(state, inputs) for state, inputs in states])
+    if networks.regular:
+        return run_groups(networks, x)[-1]
+    for places, part in networks.by_layout():
+        for place, output in zip(places, run_each(part, x[places]), strict=True):
+            outputs[place] = output
+    return torch.stack([output for output in outputs if output is not None])
+
+
+def run_groups(networks: Networks, x: Tensor) -> list[Tensor]:
+    """The values of every group of neurons of a regular batch, in group order, after activation and offset.
+
+    `x` is `(networks, *points, inputs)` or `(networks, images, channels, height, width)`.
+    """
+    layout = networks.layout
+    if any(block.kind for block in layout.blocks):
+        raise LayoutError(
+            f"{layout} was traced, so only its module can run it, and as a whole: single groups have no values, and a "
+            "layout that comes from a file has lost its module; trace the module again"
+        )
+    spatial = any(isinstance(block.operator, Conv) for block in layout.blocks)
+    if x.shape[2 if spatial else -1] != layout.groups[0].size or (spatial and x.ndim != 5):
+        raise LayoutError(f"{layout} reads {layout.groups[0].size} inputs, got a tensor {tuple(x.shape[1:])}")
+    points = x.shape[1:-1]
+    values = [x if spatial else x.reshape(len(networks), points.numel(), x.shape[-1])]
+    for index, group in enumerate(layout.groups[1:], start=1):
+        blocks = [block for block in layout.blocks if block.target == index]
+        total = _sum_blocks(networks, blocks, values, group)
+        kind = group.activation
+        values.append(ACTIVATIONS[kind.kind](kind.scale * total if kind.scale != 1 else total) + group.offset)
+    return values if spatial else [value.reshape(len(networks), *points, value.shape[-1]) for value in values]
+
+
+def _sum_blocks(networks: Networks, blocks: list[Block], values: list[Tensor], group: Group) -> Tensor:
+    total = None
+    for block in blocks:
+        read = _pool(networks.layout.groups[block.source].pool, values[block.source])
+        total = apply(block.operator, block, networks, read, total)
+    if total is None:
+        raise LayoutError(f"no block feeds group {group.name!r}")
+    if group.bias is None:
+        return total
+    bias = networks.tensor(group.bias)
+    if total.ndim == 5:
+        return total + bias[:, None, :, None, None]
+    return total + bias.reshape(len(networks), *(1,) * (total.ndim - 2), -1)
+
+
+def _pool(pool: GlobalMean | MaxPool | None, x: Tensor) -> Tensor:
+    if isinstance(pool, GlobalMean):
+        return x.mean((-2, -1))
+    if isinstance(pool, MaxPool):
+        return F.max_pool2d(x.flatten(0, 1), pool.window).unflatten(0, x.shape[:2])
+    return x
+
+
+@singledispatch
+def apply(operator: object, block: Block, networks: Networks, x: Tensor, total: Tensor | None) -> Tensor:
+    """Add what `block` contributes to its target group's pre-activation; one registered function per operator."""
+    raise LayoutError(f"no rule to run the operator {type(operator).__name__}; register one on `execution.apply`")
+
+
+@apply.register
+def _(operator: Linear, block: Block, networks: Networks, x: Tensor, total: Tensor | None) -> Tensor:
+    weight = networks.tensor(str(block.parameter))  # (networks, targets, sources · kernel)
+    if x.ndim == 5:
+        x = x.flatten(2)  # (networks, images, channels · places)
+    product = (x.flatten(1, -2) @ weight.mT).unflatten(1, x.shape[1:-1])
+    return product if total is None else total + product
+
+
+@apply.register
+def _(operator: Conv, block: Block, networks: Networks, x: Tensor, total: Tensor | None) -> Tensor:
+    weight, count = networks.tensor(str(block.parameter)), len(networks)
+    product = F.conv2d(
+        x.transpose(0, 1).flatten(1, 2), weight.flatten(0, 1), None, operator.stride, operator.padding, groups=count
+    ).unflatten(1, (count, -1))  # networks are the groups of one convolution
+    product = product.transpose(0, 1)
+    return product if total is None else total + product
+
+
+@apply.register
+def _(operator: Skip, block: Block, networks: Networks, x: Tensor, total: Tensor | None) -> Tensor:
+    if total is None:
+        raise LayoutError("a skip is added to what other blocks feed its target; list it after them")
+    axis = 2 if x.ndim == 5 else x.ndim - 1
+    rest = total.shape[axis] - (block.span or 0)
+    padding = (0,) * (2 * (x.ndim - 1 - axis)) + (0, rest)
+    return total + F.pad(x.narrow(axis, 0, block.span or 0), padding)
+
+
+def check_activations(layout: Layout) -> None:
+    """Raise LayoutError where a group names an activation kind nobody can run."""
+    for group in layout.groups:
+        if group.activation.kind not in ACTIVATIONS:
+            raise LayoutError(
+                f"{group.name}: unknown activation {group.activation.kind!r}; known: {sorted(ACTIVATIONS)}"
+            )

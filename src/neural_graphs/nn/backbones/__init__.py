@@ -1,0 +1,1 @@
+"""Backbones: stacks of layers that take a graph to a graph."""

@@ -1,0 +1,126 @@
+"""NG-T: relational attention, where edges shape queries, keys and values (paper section 3.2; Diao & Loynd 2023)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neural_graphs.graph import NeuralGraph, Topology
+from neural_graphs.nn.run.checkpointing import on_graph
+from neural_graphs.nn.run.dropout import Dropout
+from neural_graphs.nn.run.memory import Footprint
+
+
+class RelationalAttention(nn.Module):
+    """Every neuron r attends to the neurons c that its edges (r, c) lead to.
+
+    Per head `logit = ⟨q_r + q_rc, k_c + k_rc⟩ / √attention` and the message is `v_c ⊙ g_rc + v_rc`, or `v_c + v_rc`
+    without `modulate`. `attention` is the width of all heads together, also under the root.
+    """
+
+    def __init__(self, nodes: int, edges: int, attention: int, heads: int, modulate: bool = True):
+        super().__init__()
+        if attention % heads:
+            raise ValueError(f"attention width {attention} must be a multiple of the number of heads {heads}")
+        self.heads, self.modulate = heads, modulate
+        self.node = nn.Linear(nodes, 3 * attention, bias=False)  # per head: query, key, value
+        self.edge = nn.Linear(edges, (4 if modulate else 3) * attention, bias=False)  # and gate
+        self.out = nn.Linear(attention, nodes)
+
+    def forward(self, graph: NeuralGraph) -> Tensor:
+        """`(*batch, neurons, nodes)`."""
+        nodes = F.linear(graph.nodes, self._parts(self.node.weight, 3))
+        weight = self._parts(self.edge.weight, 4 if self.modulate else 3)
+        return self.out(graph.topology.attend(nodes, graph.edges, weight, self.heads, self.modulate))
+
+    def _parts(self, weight: Tensor, parts: int) -> Tensor:
+        """Rows ordered by head and then part, as the released code keeps them, to part and then head."""
+        return weight.unflatten(0, (self.heads, parts, -1)).transpose(0, 1).flatten(0, 2)
+
+
+class RelationalLayer(nn.Module):
+    """Attention, node MLP, and, with `edge_update`, new edges from themselves, their counterparts and their ends."""
+
+    def __init__(
+        self, nodes: int, edges: int, attention: int, heads: int, hidden: tuple[int, int], modulate: bool = True,
+        dropout: float = 0.0, edge_update: bool = True,
+    ):  # fmt: skip
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.attention = RelationalAttention(nodes, edges, attention, heads, modulate)
+        self.node_in = nn.Linear(nodes, nodes)
+        self.node_norms = nn.ModuleList(nn.LayerNorm(nodes) for _ in range(2))
+        self.node_mlp = nn.Sequential(nn.Linear(nodes, hidden[0], False), nn.GELU(), nn.Linear(hidden[0], nodes))
+        self.edge_update = RelationalEdgeUpdate(nodes, edges, hidden[1], dropout) if edge_update else None
+
+    def update_nodes(self, graph: NeuralGraph) -> Tensor:
+        """New node features, `(*batch, neurons, nodes)`."""
+        nodes = self.node_norms[0](graph.nodes + self.dropout(self.node_in(self.attention(graph))))
+        return self.node_norms[1](nodes + self.dropout(self.node_mlp(nodes)))
+
+
+class RelationalEdgeUpdate(nn.Module):
+    """`e ← LN(e + W GELU(W_e [e; e'] + W_r x_r + W_c x_c))` with e' the counterpart of e, then an MLP of its own."""
+
+    def __init__(self, nodes: int, edges: int, hidden: int, dropout: float = 0.0):
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.own, self.opposite = nn.Linear(edges, hidden), nn.Linear(edges, hidden, bias=False)
+        self.source, self.target = nn.Linear(nodes, hidden), nn.Linear(nodes, hidden)
+        self.out = nn.Linear(hidden, edges)
+        self.norms = nn.ModuleList(nn.LayerNorm(edges) for _ in range(2))
+        self.mlp = nn.Sequential(nn.Linear(edges, hidden, False), nn.GELU(), nn.Linear(hidden, edges))
+
+    def everywhere(self, graph: NeuralGraph) -> Tensor:
+        """New features of all edges of a graph, `(*batch, edges, ·)`."""
+        opposite = graph.topology.counterpart(self.opposite(graph.edges))
+        return self(graph.edges, opposite, graph.nodes, graph.topology)
+
+    def forward(self, edges: Tensor, opposite: Tensor, nodes: Tensor, topology: Topology) -> Tensor:
+        """New features of `edges`, those of a topology, given `opposite(counterparts)`, both `(*batch, edges, ·)`."""
+        ends = topology.spread(self.source(nodes), self.target(nodes))
+        edges = self.norms[0](edges + self.dropout(self.out(F.gelu(self.own(edges) + opposite + ends))))
+        return self.norms[1](edges + self.dropout(self.mlp(edges)))
+
+
+class RelationalTransformer(nn.Module):
+    """The NG-T backbone: `depth` relational layers.
+
+    Attention runs over the edges of the wiring: `Looped()` for the weights (linear in their number, ours), `AllPairs()`
+    for the paper's model. The last layer updates edges only with `update_edges` (a readout of weights); with
+    `outputs_only` it updates output neurons only, and the edges they attend to are the only ones updated before it.
+    `widths` are those of nodes and edges, `hidden` those of their MLPs.
+    """
+
+    def __init__(
+        self, widths: tuple[int, int] = (64, 32), depth: int = 4, heads: int = 8, attention: int = 128,
+        hidden: tuple[int, int] = (128, 64), *, modulate: bool = True, dropout: float = 0.0,
+        update_edges: bool = False, outputs_only: bool = False,
+    ):  # fmt: skip
+        super().__init__()
+        if update_edges and outputs_only:
+            raise ValueError("update_edges reads weights and outputs_only reads output neurons: choose one")
+        self.outputs_only = outputs_only
+        work = 5 * attention + 2 * max(hidden[1], widths[1])
+        self.footprint = Footprint(state=widths[1], largest=attention, work=work, layers=depth)
+        self.layers = nn.ModuleList(
+            RelationalLayer(*widths, attention, heads, hidden, modulate, dropout, update_edges or i < depth - 1)
+            for i in range(depth)
+        )
+
+    def forward(self, graph: NeuralGraph) -> NeuralGraph:
+        """Graph in, graph out."""
+        nodes, edges, whole = graph.nodes, graph.edges, graph.topology
+        topology, last = whole, whole.at_outputs("source") if self.outputs_only else None
+        for index, layer in enumerate(self.layers):
+            if last is not None and index == len(self.layers) - 1:
+                edges = edges if topology is last.topology else last.take(edges)
+                new = layer.update_nodes(NeuralGraph(nodes, edges, last.topology))
+                return NeuralGraph(last.keep_outputs(new, nodes), edges, last.topology)
+            nodes = on_graph(layer.update_nodes, NeuralGraph(nodes, edges, whole), self.footprint.largest)
+            update = layer.edge_update
+            if last is not None and index == len(self.layers) - 2:
+                opposite = update.opposite(last.take_counterparts(edges, whole))
+                edges, topology = last.take(edges), last.topology
+                edges = update(edges, opposite, nodes, topology)
+            elif update is not None:
+                edges = on_graph(update.everywhere, NeuralGraph(nodes, edges, whole), self.footprint.largest)
+        return NeuralGraph(nodes, edges, whole)

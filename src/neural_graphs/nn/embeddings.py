@@ -1,0 +1,234 @@
+"""What a neuron is beside its bias: its position, its kinds, its layer's statistics, what it computes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neural_graphs.errors import LayoutError
+from neural_graphs.graph import Topology
+from neural_graphs.layout import Layout
+from neural_graphs.layout.axes import Atom, Axis, Concat, Product
+from neural_graphs.networks import Networks
+from neural_graphs.networks.execution import run_groups
+from neural_graphs.nn.spec import Statistics
+
+
+class Position(nn.Module):
+    """A learned row per input neuron, per hidden group and per output neuron (paper section 3: inputs and outputs have
+    an order, hidden neurons have none). Networks with fewer hidden groups leave the last hidden rows unused."""
+
+    def __init__(self, inputs: int, hidden_groups: int, outputs: int, width: int):
+        super().__init__()
+        self.inputs, self.hidden_groups, self.outputs = inputs, hidden_groups, outputs
+        self.table = nn.Parameter(torch.randn(inputs + hidden_groups + outputs, width))
+
+    def forward(self, topology: Topology) -> Tensor:
+        """`(neurons, width)`. Raises LayoutError where a layout has more inputs, groups or outputs than rows."""
+        return self.table[topology.neuron_index(self.rows)]
+
+    def rows(self, layout: Layout) -> np.ndarray:
+        """The row of every neuron, `(neurons,)`."""
+        hidden = [index for index, group in enumerate(layout.groups) if group.role == "hidden"]
+        counts = layout.role_count("input"), len(hidden), layout.role_count("output")
+        if counts[0] > self.inputs or counts[1] > self.hidden_groups or counts[2] > self.outputs:
+            raise LayoutError(
+                f"{layout} has {counts[0]} inputs, {counts[1]} hidden groups and {counts[2]} outputs; this metanetwork "
+                f"has positions for {self.inputs}, {self.hidden_groups} and {self.outputs}"
+            )
+        starts = {"input": 0, "output": len(self.table) - counts[2]}
+        rows = []
+        for index, group in enumerate(layout.groups):
+            if group.role == "hidden":
+                rows.append(np.full(group.size, self.inputs + hidden.index(index)))
+            else:
+                rows.append(starts[group.role] + np.arange(group.size))
+                starts[group.role] += group.size
+        return np.concatenate(rows)
+
+
+class Kinds(nn.Module):
+    """A learned vector of `width` features per kind; what the kinds are of, subclasses know."""
+
+    def __init__(self, kinds: Sequence[str], width: int):
+        super().__init__()
+        self.kinds = tuple(kinds)
+        self.table = nn.Parameter(torch.randn(len(self.kinds), width))
+
+    def row(self, kind: str, name: str) -> int:
+        """The row of a kind. Raises LayoutError for an unknown one, naming what is of this kind."""
+        if kind not in self.kinds:
+            raise LayoutError(
+                f"{name}: kind {kind!r} is not among {self.kinds}; make the family of all networks to be read"
+            )
+        return self.kinds.index(kind)
+
+
+class ActivationKinds(Kinds):
+    """A learned vector per kind of activation (`Activation.kind`), added to the neurons of hidden groups."""
+
+    def forward(self, topology: Topology) -> Tensor:
+        """`(neurons, width)`, zeros for inputs and outputs. Raises LayoutError for an unknown kind."""
+        rows = torch.cat([self.table, self.table.new_zeros(1, self.table.shape[1])])
+        return rows[topology.neuron_index(self.rows)]
+
+    def rows(self, layout: Layout) -> np.ndarray:
+        """The row of every neuron, `(neurons,)`; -1, the last one, of zeros, for inputs and outputs."""
+        rows = [
+            self.row(group.activation.kind, f"activation of {group.name}") if group.role == "hidden" else -1
+            for group in layout.groups
+        ]
+        return np.array(rows)[layout.neuron_group]
+
+
+class NeuronKinds(Kinds):
+    """A learned vector per kind of group (`Group.kind`: convolution, norm, sum, …), added to its neurons."""
+
+    def forward(self, topology: Topology) -> Tensor:
+        """`(neurons, width)`. Raises LayoutError for an unknown kind."""
+        return F.embedding(topology.neuron_index(self.rows), self.table)
+
+    def rows(self, layout: Layout) -> np.ndarray:
+        """The row of every neuron, `(neurons,)`."""
+        return np.array([self.row(group.kind, group.name) for group in layout.groups])[layout.neuron_group]
+
+
+class WeightKinds(Kinds):
+    """A learned vector per kind of block (`Block.kind`: weights of a norm, running means, …), added to its weights."""
+
+    def forward(self, weights: Tensor, index: Tensor) -> Tensor:
+        """Features `(*batch, copies · weights, width)` plus those of their kinds, `index` `(weights,)`."""
+        kinds = F.embedding(index, self.table)
+        return (weights.unflatten(-2, (-1, len(index))) + kinds).flatten(-3, -2)
+
+    def index(self, topology: Topology) -> list[Tensor]:
+        """The row of every weight, `(weights,)` per kernel shape. Raises LayoutError for an unknown kind."""
+        return topology.weight_index(self.rows)
+
+    def rows(self, layout: Layout) -> np.ndarray:
+        """The row of every weight, `(weights,)`."""
+        names = [block.parameter or f"{block.source} → {block.target}" for block in layout.blocks]
+        rows = [self.row(block.kind, name) for block, name in zip(layout.blocks, names, strict=True)]
+        return np.array(rows)[layout.weight_block]
+
+
+class Places(nn.Module):
+    """Where a hidden neuron stands among the fixed places of its group, as projected sinusoids (ours).
+
+    Positions and vocabularies are hidden groups whose neurons have an order: exchanging two of them changes the
+    function, so their features must differ. `sin` and `cos` of `place / 10000^(i / waves)` (Vaswani et al. 2017,
+    section 3.5) through a Linear layer; place 0 for all neurons of a group without fixed places.
+    """
+
+    rates: Tensor
+
+    def __init__(self, width: int, waves: int = 32):
+        super().__init__()
+        self.register_buffer("rates", 10_000.0 ** -(torch.arange(waves, dtype=torch.float64) / waves), persistent=False)
+        self.project = nn.Linear(2 * waves, width, bias=False)
+
+    def forward(self, topology: Topology) -> Tensor:
+        """`(neurons, width)`."""
+        angles = topology.neuron_index(self.rows)[:, None] * self.rates
+        return self.project(torch.cat([angles.sin(), angles.cos()], 1).to(self.project.weight.dtype))
+
+    def rows(self, layout: Layout) -> np.ndarray:
+        """The place of every neuron, `(neurons,)`."""
+        return np.concatenate(
+            [_fixed_places(g.axis)[0] if g.role == "hidden" else np.zeros(g.size, np.int64) for g in layout.groups]
+        )
+
+
+def _fixed_places(axis: Axis) -> tuple[np.ndarray, int]:
+    """A number per place of an axis that differs where relabelling cannot lead, `(size,)`; and how many there are."""
+    match axis:
+        case Atom(size=size, free=free):
+            return (np.zeros(size, np.int64), 1) if free else (np.arange(size), size)
+        case Product(parts):
+            places, count = np.zeros(1, np.int64), 1
+            for own, more in map(_fixed_places, parts):
+                places, count = (places[:, None] * more + own).reshape(-1), count * more
+            return places, count
+        case Concat(parts):
+            found = [_fixed_places(part) for part in parts]
+            starts = np.cumsum([0, *(count for _, count in found)])
+            return np.concatenate([own + start for (own, _), start in zip(found, starts, strict=False)]), int(
+                starts[-1]
+            )
+    raise LayoutError(f"an axis is an Atom, a Product or a Concat, got {type(axis).__name__}")
+
+
+class Standardise(nn.Module):
+    """`(value − mean) / std`, for the weights into each group and for its biases, by the statistics of a family."""
+
+    weight_mean: Tensor
+    weight_std: Tensor
+    bias_mean: Tensor
+    bias_std: Tensor
+
+    def __init__(self, statistics: Statistics):
+        super().__init__()
+        for kind in ("weight", "bias"):
+            self.register_buffer(f"{kind}_mean", torch.tensor([0.0, *getattr(statistics, f"{kind}_mean")]))
+            self.register_buffer(f"{kind}_std", torch.tensor([1.0, *getattr(statistics, f"{kind}_std")]))
+
+    @staticmethod
+    def measure(networks: Networks) -> Statistics:
+        """The statistics of a regular batch, over all its networks. Raises LayoutError where skips add weights of 1."""
+        layout = networks.layout
+        weights = [networks.tensor(b.parameter) for b in layout.blocks if b.parameter]
+        biases = [networks.tensor(g.bias) for g in layout.groups[1:] if g.bias]
+        if len(weights) < len(layout.blocks) or len(biases) < len(layout.groups) - 1:
+            raise LayoutError(f"{layout} has skips or groups without biases: standardise such networks by hand")
+        stds = [tuple(max(float(x.std()), 1e-6) for x in xs) for xs in (weights, biases)]
+        means = [tuple(float(x.mean()) for x in xs) for xs in (weights, biases)]
+        return Statistics(means[0], stds[0], means[1], stds[1])
+
+    def weights(self, values: Tensor, groups: Tensor) -> Tensor:
+        """`values` `(*batch, weights, numbers)` with the group each weight leads to, `(weights,)`."""
+        return (values - self.weight_mean[groups][:, None]) / self.weight_std[groups][:, None]
+
+    def biases(self, values: Tensor, groups: Tensor) -> Tensor:
+        """`values` `(*batch, neurons, 1)` with their groups `(neurons,)`."""
+        return (values - self.bias_mean[groups][:, None]) / self.bias_std[groups][:, None]
+
+    def restore_weights(self, values: Tensor, groups: Tensor) -> Tensor:
+        """The inverse of `weights`."""
+        return values * self.weight_std[groups][:, None] + self.weight_mean[groups][:, None]
+
+    def restore_biases(self, values: Tensor, groups: Tensor) -> Tensor:
+        """The inverse of `biases`."""
+        return values * self.bias_std[groups][:, None] + self.bias_mean[groups][:, None]
+
+
+class Probes(nn.Module):
+    """What each neuron computes on learned inputs, `Linear → LayerNorm` per group (paper section 4, probe features).
+
+    `count` probes of `shape` (`(2,)` for coordinates, `(channels, height, width)` for images), drawn from U(−1, 1).
+    Feature maps are averaged over places. `groups` is the number of neuron groups, inputs and outputs included.
+    """
+
+    def __init__(self, count: int, shape: Sequence[int], groups: int, width: int):
+        super().__init__()
+        self.inputs = nn.Parameter(torch.rand(count, *shape) * 2 - 1)
+        self.project = nn.ModuleList(nn.Sequential(nn.Linear(count, width), nn.LayerNorm(width)) for _ in range(groups))
+
+    def forward(self, networks: Networks) -> Tensor:
+        """`(*batch, neurons, width)` for networks with raw (not standardised) parameters."""
+        if networks.regular:
+            return self._regular(networks)
+        features: dict[int, Tensor] = {}
+        for places, part in networks.by_layout():
+            features.update(zip(places, self._regular(part), strict=True))
+        return torch.cat([features[place] for place in range(len(networks))])
+
+    def _regular(self, networks: Networks) -> Tensor:
+        values = networks if networks.values.ndim == 2 else networks.with_values(networks.values[..., 0])
+        groups = run_groups(values, self.inputs.expand(len(networks), *self.inputs.shape))
+        if len(groups) > len(self.project):
+            raise LayoutError(f"{networks.layout} has {len(groups)} groups; these probes are for {len(self.project)}")
+        projections = [*self.project[: len(groups) - 1], self.project[-1]]
+        activity = [group.mean((-2, -1)) if group.ndim == 5 else group for group in groups]
+        return torch.cat([p(a.mT) for p, a in zip(projections, activity, strict=True)], 1)

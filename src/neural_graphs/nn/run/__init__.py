@@ -1,0 +1,1 @@
+"""How a metanetwork is run, whatever it computes: in parts, with recomputation, within memory."""

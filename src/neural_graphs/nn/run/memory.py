@@ -1,0 +1,82 @@
+"""How much memory a metanetwork needs to read a batch, estimated before anything is made."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from neural_graphs.errors import MemoryNeeded
+from neural_graphs.graph import Wiring
+from neural_graphs.graph.memory import available
+from neural_graphs.layout import Layout
+from neural_graphs.networks import Networks
+from neural_graphs.nn.run.checkpointing import is_large
+
+WORTH_ASKING = 1 << 29  # bytes; below, the system is not asked
+INDEX_BYTES = 100  # per edge: ends, places, counterparts
+SCATTERED = 1.5  # what mixed batches need for gathered ends and scattered sums
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a backbone keeps per edge, in numbers, about.
+
+    `state` is what passes from layer to layer, `largest` the widest tensor a layer makes, `work` all it makes; `layers`
+    of them make new edges.
+    """
+
+    state: int
+    largest: int
+    work: int
+    layers: int
+
+    def numbers(self, gradients: bool, recomputed: bool) -> int:
+        """Numbers per edge alive at the worst moment of reading, or of reading and the backward pass."""
+        if not gradients:
+            return 2 * self.state + self.work
+        if recomputed:  # the states, one layer, and the gradients of most of what it makes
+            return self.layers * self.state + self.work * 8 // 5
+        return self.layers * (self.state + self.work) + self.work
+
+
+def edge_count(layout: Layout, wiring: Wiring) -> int:
+    """The edges of one network."""
+    return sum(arc.size for arc in wiring.arcs(layout))
+
+
+def bytes_needed(networks: Networks, wiring: Wiring, footprint: Footprint) -> int:
+    """For reading these networks in one go, with their gradients where torch records them."""
+    edges = sum(edge_count(layout, wiring) * times for layout, times in _counted(networks).items())
+    gradients = torch.is_grad_enabled()
+    recomputed = gradients and is_large(edges * footprint.largest, networks.values.device)
+    raw = networks.values.numel() * (1 if wiring.copies == 1 else 8)  # kernels read backwards carry zeros
+    per_edge = footprint.numbers(gradients, recomputed) * (1.0 if networks.regular else SCATTERED)
+    return int(edges * per_edge + raw) * networks.values.element_size() + edges * INDEX_BYTES
+
+
+def require_memory(networks: Networks, wiring: Wiring, footprint: Footprint) -> None:
+    """Raise MemoryNeeded where a batch cannot be read in the memory there is."""
+    needed = bytes_needed(networks, wiring, footprint)
+    if needed < WORTH_ASKING:
+        return
+    device = networks.values.device
+    free = available(device)
+    if free is None or needed <= free:
+        return
+    weights = sum(layout.weights * times for layout, times in _counted(networks).items())
+    advice = ["a smaller width"]
+    if wiring.copies > 1:
+        advice.insert(0, "forward edges only (reverse=False)")
+    if len(networks) > 1:
+        advice.insert(0, "fewer networks at once")
+    if torch.is_grad_enabled():
+        advice.append("reading without gradients (torch.no_grad)")
+    raise MemoryNeeded(
+        f"reading {len(networks)} network{'s' if len(networks) > 1 else ''} of {weights:,} weights in all needs about "
+        f"{needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free on {device}; what helps: {', '.join(advice)}"
+    )
+
+
+def _counted(networks: Networks) -> Mapping[Layout, int]:
+    return {networks.layout: len(networks)} if networks.regular else Counter(networks.layouts)

@@ -1,0 +1,154 @@
+"""Running a metanetwork piece by piece: no operation crosses networks, so memory and caches need not hold a batch.
+
+On the CPU every piece is small enough for the cache of a core, and as many pieces run at once as torch has threads.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from neural_graphs.graph.memory import keep_memory
+from neural_graphs.networks import Networks
+from neural_graphs.nn.run.checkpointing import is_large
+from neural_graphs.nn.run.dropout import dropout_generator
+
+Loss = Callable[[Any, Tensor], Tensor]  # outputs and targets of some networks to their mean loss
+BUDGET = {"cpu": 1_200_000}  # numbers of the largest edge tensor of a piece
+LARGE_BUDGET = 400_000_000  # on an accelerator
+
+
+def pieces(metanetwork: Any, networks: Networks) -> list[slice]:
+    """Cut a batch so that no piece of several networks exceeds the budget of its device, and pieces are even work.
+
+    `metanetwork.numbers(networks)` tells how many numbers its largest edge tensor holds for the largest of some
+    networks, about, and `metanetwork.read(networks)` answers in one go; `Metanetwork` does both.
+    """
+    budget = BUDGET.get(networks.values.device.type, LARGE_BUDGET)
+    if not networks.regular:
+        each = zip(networks.vectors(), networks.layouts, strict=True)
+        return _even([metanetwork.numbers(Networks(vector[None], layout)) for vector, layout in each], budget)
+    size = max(1, budget // max(1, metanetwork.numbers(networks)))
+    return [slice(start, start + size) for start in range(0, len(networks), size)]
+
+
+def _even(numbers: Sequence[int], budget: int) -> list[slice]:
+    """Cut a row of networks of so many numbers each, where the next one would exceed an even share of the work."""
+    share = sum(numbers) / max(1, -(-sum(numbers) // budget))
+    starts, used = [0], 0
+    for place, size in enumerate(numbers):
+        if used and used + size > share:
+            starts, used = [*starts, place], 0
+        used += size
+    return [slice(a, b) for a, b in pairwise([*starts, len(numbers)])]
+
+
+def read(metanetwork: Any, networks: Networks) -> Any:
+    """The answer for all networks, without gradients: `(networks, classes)`, or `Networks`."""
+    cuts = pieces(metanetwork, networks)
+    if len(cuts) == 1:
+        return metanetwork.read(networks)
+
+    def answer(cut: slice) -> Any:
+        with torch.no_grad():
+            return metanetwork.read(networks[cut])
+
+    shares = _share(cuts, lambda mine: [answer(cut) for cut in mine], _workers(metanetwork, networks))
+    answers = [shares[i % len(shares)][i // len(shares)] for i in range(len(cuts))]
+    return Networks.cat(answers) if isinstance(answers[0], Networks) else torch.cat(answers)
+
+
+def mean_loss(metanetwork: Any, networks: Networks, targets: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+    """The mean loss over a batch, ready for `backward`, and the detached outputs `(networks, …)`.
+
+    `loss(outputs, targets)` must be a mean over networks. Gradients of the parameters are computed here, piece by
+    piece, and handed out by `backward`: the same values as in one go up to rounding, in a fraction of the memory.
+    Dropout is seeded per piece from torch's global generator, so that a run can be repeated.
+    """
+    cuts = pieces(metanetwork, networks)
+    if len(cuts) == 1:
+        outputs = metanetwork.read(networks)
+        return loss(outputs, targets), _detach(outputs)
+    parameters = [p for p in metanetwork.parameters() if p.requires_grad]
+    seeds = torch.randint(2**62, (len(cuts),)).tolist()
+    work = list(zip(cuts, seeds, strict=True))
+
+    def run(mine: Sequence[tuple[slice, int]]) -> tuple[list[Tensor | None], list[Tensor], list[Tensor]]:
+        return _accumulate(metanetwork, networks, targets, loss, parameters, mine)
+
+    shares = _share(work, run, _workers(metanetwork, networks))
+    workers = len(shares)
+    losses = [shares[i % workers][1][i // workers] for i in range(len(cuts))]
+    outputs = [shares[i % workers][2][i // workers] for i in range(len(cuts))]
+    grads = [_add([share[0][i] for share in shares]) for i in range(len(parameters))]
+    total = _Separable.apply(torch.stack(losses).sum(), grads, *parameters)  # type: ignore[no-untyped-call]
+    return total, torch.cat(outputs)
+
+
+def _accumulate(
+    metanetwork: Any, networks: Networks, targets: Tensor, loss: Loss, parameters: list[nn.Parameter],
+    work: Sequence[tuple[slice, int]],
+) -> tuple[list[Tensor | None], list[Tensor], list[Tensor]]:  # fmt: skip
+    """Summed gradients, losses weighted by their share of the batch, and outputs of some pieces."""
+    total: list[Tensor | None] = [None] * len(parameters)
+    losses, outputs = [], []
+    for cut, seed in work:
+        generator = torch.Generator(networks.values.device).manual_seed(seed)
+        with torch.enable_grad(), dropout_generator(generator):
+            part = networks[cut]
+            found = metanetwork.read(part)
+            value = loss(found, targets[cut]) * (len(part) / len(networks))
+            grads = torch.autograd.grad(value, parameters, allow_unused=True)
+        total = [_add([a, b]) for a, b in zip(total, grads, strict=True)]
+        losses.append(value.detach())
+        outputs.append(_detach(found))
+    return total, losses, outputs
+
+
+def _add(parts: Sequence[Tensor | None]) -> Tensor | None:
+    found = [part for part in parts if part is not None]
+    return None if not found else found[0] if len(found) == 1 else torch.stack(found).sum(0)
+
+
+def _detach(outputs: Tensor | Networks) -> Tensor:
+    return (outputs.values if isinstance(outputs, Networks) else outputs).detach()
+
+
+class _Separable(Function):
+    """A loss whose gradients are known already."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, grads: list[Tensor | None], *parameters: Tensor) -> Tensor:
+        ctx.grads = grads
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(None if grad is None else grad * grads[0] for grad in ctx.grads)
+
+
+def _workers(metanetwork: Any, networks: Networks) -> int:
+    """Pieces that are read at once: as many as there are threads, but one where a single network fills the memory."""
+    device = networks.values.device
+    alone = device.type != "cpu" or is_large(metanetwork.numbers(networks), device)
+    return 1 if alone else torch.get_num_threads()
+
+
+def _share(work: Sequence[Any], run: Callable[[Sequence[Any]], Any], workers: int) -> list[Any]:
+    """Deal work to the threads like cards, always the same way, and collect what each makes of its share."""
+    workers = min(workers, len(work))
+    if workers == 1:
+        return [run(work)]
+    keep_memory()
+    return list(_pool(workers).map(run, [work[i::workers] for i in range(workers)]))
+
+
+@cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Threads in which torch itself runs on one thread."""
+    return ThreadPoolExecutor(workers, "metanetwork", initializer=lambda: torch.set_num_threads(1))

@@ -1,0 +1,106 @@
+"""`Family`: what a metanetwork must know of the networks it will read before it sees them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from neural_graphs.errors import LayoutError
+from neural_graphs.layout import Layout
+from neural_graphs.layout.serialise import from_json, to_json
+
+Numbers = tuple[float, ...]
+
+
+def plane(kernel: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of a kernel of any rank laid out flat: `()` is 1 × 1, `(k,)` 1 × k, `(d, h, w)` d·h × w."""
+    return (prod(kernel[:-1]), kernel[-1]) if kernel else (1, 1)
+
+
+def _several(kinds: Iterable[str]) -> tuple[str, ...]:
+    """The distinct kinds in alphabetical order; none where there is only one."""
+    distinct = tuple(sorted(set(kinds)))
+    return distinct if len(distinct) > 1 else ()
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of the weights into each group after the inputs, and of its biases."""
+
+    weight_mean: Numbers
+    weight_std: Numbers
+    bias_mean: Numbers
+    bias_std: Numbers
+
+
+@dataclass(frozen=True)
+class Family:
+    """Bounds that hold for all layouts of a zoo.
+
+    `inputs` and `outputs` are neurons, `hidden_groups` the most any network has, `frame` the largest kernel,
+    `activations` the kinds that occur in hidden groups, `log_degree` the mean of `log(in-degree + 1)` over neurons
+    (δ of PNA), `statistics` those of the training networks, if they are to be standardised, `size` the most parameters
+    any network has. `weight_kinds` and `neuron_kinds` are those of blocks and groups, where there is more than one;
+    `ordered` tells whether hidden groups have fixed places (positions, vocabularies), which must be told apart;
+    `end_groups` are the most groups of inputs and outputs together.
+    """
+
+    inputs: int
+    hidden_groups: int
+    outputs: int
+    frame: tuple[int, int] = (1, 1)
+    activations: tuple[str, ...] = ()
+    log_degree: float = 1.0
+    statistics: Statistics | None = None
+    size: int = 0
+    weight_kinds: tuple[str, ...] = ()
+    neuron_kinds: tuple[str, ...] = ()
+    ordered: bool = False
+    end_groups: int = 2
+
+    @classmethod
+    def of(cls, layouts: Iterable[Layout], statistics: Statistics | None = None) -> "Family":
+        """The smallest family these layouts belong to. Raises LayoutError for none."""
+        every = list(dict.fromkeys(layouts))
+        if not every:
+            raise LayoutError("a family needs at least one layout")
+        kernels = [plane(block.kernel) for layout in every for block in layout.blocks]
+        hidden = [[group for group in layout.groups if group.role == "hidden"] for layout in every]
+        degrees = np.concatenate([layout.in_degree for layout in every])
+        return cls(
+            max(layout.role_count("input") for layout in every),
+            max(map(len, hidden)),
+            max(layout.role_count("output") for layout in every),
+            (max(k[0] for k in kernels), max(k[1] for k in kernels)),
+            tuple(sorted({group.activation.kind for groups in hidden for group in groups})),
+            float(np.log(degrees + 1).mean()),
+            statistics,
+            max(layout.size for layout in every),
+            _several(block.kind for layout in every for block in layout.blocks),
+            _several(group.kind for layout in every for group in layout.groups),
+            any(
+                atom.size > 1 and not atom.free for groups in hidden for group in groups for atom in group.axis.atoms()
+            ),
+            max(len(layout.groups) - len(groups) for layout, groups in zip(every, hidden, strict=True)),
+        )
+
+    @property
+    def groups(self) -> int:
+        """The most groups after the first."""
+        return self.hidden_groups + self.end_groups - 1
+
+    @property
+    def kernel_size(self) -> int:
+        """Numbers in the frame."""
+        return prod(self.frame)
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of plain values from which `from_json` makes an equal family."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Family":
+        """The family that `to_json` described."""
+        return from_json(value, (cls, Statistics))

@@ -1,0 +1,234 @@
+"""Symmetries: changes of a network's parameters that leave the function it computes unchanged."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, reduce
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neural_graphs.errors import LayoutError
+from neural_graphs.layout import GlobalMean, Layout, MaxPool
+from neural_graphs.layout.axes import Atom, Axis, Concat, Product
+from neural_graphs.networks import Networks
+from neural_graphs.symmetry.permissions import HOMOGENEOUS, ODD, scalable
+from neural_graphs.symmetry.relabel import Relabelling, new_factors, new_places
+
+
+class Symmetry:
+    """An element of the group that leaves the function unchanged; it acts linearly, so it acts on edits as well."""
+
+    def act(self, networks: Networks) -> Networks:
+        """The moved networks: other parameters, the same functions. Raises LayoutError for networks it is not of."""
+        raise TypeError(f"{type(self).__name__} is abstract: use Element or PerNetwork")
+
+    def inverse(self) -> "Symmetry":
+        """The element that undoes this one."""
+        raise TypeError(f"{type(self).__name__} is abstract: use Element or PerNetwork")
+
+    def __matmul__(self, other: "Symmetry") -> "Symmetry":
+        """First `other`, then this one: `(g @ h).act(n) == g.act(h.act(n))`."""
+        raise TypeError(f"{type(self).__name__} is abstract: use Element or PerNetwork")
+
+
+class Element(Symmetry):
+    """A symmetry of the networks of one layout: their neurons are reordered, and multiplied by a factor.
+
+    On every axis atom, `new[i] = factors[i] · old[orders[i]]`; atoms that are not named stay as they are. Neurons that
+    share an atom move together; the weights follow: `w_ts` becomes `w_ts · factor_t / factor_s`, kernels are carried
+    along whole. An atom that lies within others has an order at every new place of those, `(*their sizes, size)`, or
+    one for all. Reordering is exact bit for bit. Raises LayoutError where a block or a shared tensor would be torn
+    apart.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        orders: Mapping[str, np.ndarray] | None = None,
+        factors: Mapping[str, np.ndarray] | None = None,
+    ):
+        self.layout = layout
+        self.factors = dict(factors or {})
+        unknown = {*(orders or {}), *self.factors} - {atom.name for atom in layout.free_atoms}
+        if unknown:
+            raise LayoutError(
+                f"{layout} is free to permute {[a.name for a in layout.free_atoms]}, not {sorted(unknown)}"
+            )
+        self.relabelling = Relabelling(layout, orders or {})
+        self.orders = self.relabelling.orders
+
+    def act(self, networks: Networks) -> Networks:
+        strangers = [place for place, layout in enumerate(networks.layouts) if layout != self.layout]
+        if strangers:
+            raise LayoutError(
+                f"a symmetry of {self.layout} cannot act on network {strangers[0]}, {networks.layouts[strangers[0]]}; "
+                "draw one for every network with sample_symmetry"
+            )
+        if not networks.regular:
+            return PerNetwork([self] * len(networks)).act(networks)
+        return networks.with_values(self.move(networks.values, 1))
+
+    def move(self, values: Tensor, dim: int) -> Tensor:
+        """Act on flat parameter vectors that lie along `dim`."""
+        if self.orders:
+            values = values.index_select(dim, self.places.to(values.device))
+        if self.factors:
+            factor = self.place_factors.to(values)
+            values = values * factor.reshape(-1, *(1,) * (values.ndim - dim - 1))
+        return values
+
+    def inverse(self) -> "Element":
+        back = self.relabelling.inverse()
+        factors = {name: 1 / (f[back[name]] if name in back else f) for name, f in self.factors.items()}
+        return type(self)(self.layout, back, factors)
+
+    def __matmul__(self, other: Symmetry) -> Symmetry:
+        if not isinstance(other, Element):
+            return NotImplemented
+        if other.layout != self.layout:
+            raise LayoutError(f"symmetries of {self.layout} and of {other.layout} do not compose")
+        orders, factors = self.relabelling.after(other.relabelling), dict(self.factors)
+        for name, factor in other.factors.items():
+            moved = factor[self.orders[name]] if name in self.orders else factor
+            factors[name] = self.factors[name] * moved if name in self.factors else moved
+        kind = type(self) if type(self) is type(other) else Element
+        return kind(self.layout, orders, factors)
+
+    # -- what happens to every neuron and every number ---------------------------------------------------------------
+
+    @cached_property
+    def group_orders(self) -> tuple[np.ndarray, ...]:
+        """Old neuron of every new neuron, `(group size,)` for every group."""
+        return tuple(group.axis.arrange(self.orders) for group in self.layout.groups)
+
+    @cached_property
+    def group_factors(self) -> tuple[np.ndarray, ...]:
+        """The factor of every neuron's value, `(group size,)` for every group."""
+        return tuple(_spread(group.axis, self.factors) for group in self.layout.groups)
+
+    @cached_property
+    def places(self) -> Tensor:
+        """Old place of every parameter in the flat vector, `(size,)`."""
+        return torch.from_numpy(new_places(self.layout, self.group_orders))
+
+    @cached_property
+    def place_factors(self) -> Tensor:
+        """The factor of every parameter in the flat vector, `(size,)`, float64."""
+        return torch.from_numpy(new_factors(self.layout, self.group_factors))
+
+
+class NeuronPermutation(Element):
+    """The hidden neurons of every free atom in another order; exact bit for bit, and so is its inverse."""
+
+    @classmethod
+    def sample(cls, layout: Layout, generator: torch.Generator) -> "NeuronPermutation":
+        """A uniformly random order of every free atom, at every place of those it lies within."""
+        shapes = {atom.name: Relabelling(layout, {}).shape(atom.name) for atom in layout.free_atoms}
+        return cls(layout, {name: _permutations(shape, generator) for name, shape in shapes.items()})
+
+
+class SignFlip(Element):
+    """Hidden neurons of odd activations (sine, tanh, none) with all their incoming and outgoing weights negated.
+
+    Atoms with any other activation, with a constant added after it, or read through a maximum stay as they are.
+    """
+
+    @classmethod
+    def sample(cls, layout: Layout, generator: torch.Generator) -> "SignFlip":
+        """Every neuron that may be flipped is, with probability one half."""
+        atoms = scalable(layout, ODD, (GlobalMean,))
+        return cls(layout, None, _draw(atoms, lambda n: 1.0 - 2.0 * torch.randint(0, 2, (n,), generator=generator)))
+
+
+class PositiveScale(Element):
+    """Hidden neurons of the ReLU family scaled: incoming weights and biases by s > 0, outgoing weights by 1/s.
+
+    Atoms with another activation (relu, leaky_relu and none qualify) or a constant added after it stay as they are.
+    It acts on parameters and their edits; gradients scale the other way.
+    """
+
+    @classmethod
+    def sample(cls, layout: Layout, generator: torch.Generator) -> "PositiveScale":
+        """Log-normal scales, the logarithm of standard deviation one half."""
+        atoms = scalable(layout, HOMOGENEOUS, (GlobalMean, MaxPool))
+        return cls(layout, None, _draw(atoms, lambda n: torch.exp(0.5 * torch.randn(n, generator=generator).double())))
+
+
+class PerNetwork(Symmetry):
+    """One element for every network of a batch, mixed or not."""
+
+    def __init__(self, elements: Sequence[Element]):
+        self.elements = tuple(elements)
+
+    def act(self, networks: Networks) -> Networks:
+        layouts = tuple(element.layout for element in self.elements)
+        if layouts != networks.layouts:
+            raise LayoutError(
+                f"{len(layouts)} symmetries of {_names(layouts)} cannot act on {len(networks)} networks of "
+                f"{_names(networks.layouts)}; draw them with sample_symmetry(networks, generator)"
+            )
+        if not networks.regular:
+            vectors = zip(self.elements, networks.vectors(), strict=True)
+            return networks.with_values(torch.cat([element.move(vector, 0) for element, vector in vectors]))
+        if len(set(self.elements)) == 1:
+            return self.elements[0].act(networks)
+        places = torch.stack([element.places for element in self.elements]).to(networks.values.device)
+        channels = (1,) * (networks.values.ndim - 2)
+        values = networks.values.take_along_dim(places.reshape(*places.shape, *channels), 1)
+        if any(element.factors for element in self.elements):
+            factors = torch.stack([element.place_factors for element in self.elements]).to(values)
+            values = values * factors.reshape(*factors.shape, *channels)
+        return networks.with_values(values)
+
+    def inverse(self) -> "PerNetwork":
+        back = {element: element.inverse() for element in dict.fromkeys(self.elements)}
+        return PerNetwork([back[element] for element in self.elements])
+
+    def __matmul__(self, other: Symmetry) -> Symmetry:
+        if not isinstance(other, PerNetwork):
+            return NotImplemented
+        pairs = list(zip(self.elements, other.elements, strict=True))
+        products = {pair: pair[0] @ pair[1] for pair in dict.fromkeys(pairs)}
+        return PerNetwork([products[pair] for pair in pairs])  # type: ignore[misc]
+
+
+Kind = type[NeuronPermutation] | type[SignFlip] | type[PositiveScale]
+
+
+def sample_symmetry(networks: Networks, generator: torch.Generator, kind: Kind = NeuronPermutation) -> PerNetwork:
+    """A random symmetry of a batch, mixed or not: every network gets an element of its own."""
+    return PerNetwork([kind.sample(layout, generator) for layout in networks.layouts])
+
+
+def shuffle(networks: Networks, generator: torch.Generator, kind: Kind = NeuronPermutation) -> Networks:
+    """Move every network by a random symmetry of its own: other parameters, the same functions."""
+    return sample_symmetry(networks, generator, kind).act(networks)
+
+
+def _draw(atoms: Sequence[Atom], draw: Callable[[int], Tensor]) -> dict[str, np.ndarray]:
+    return {atom.name: draw(atom.size).double().numpy() for atom in atoms}
+
+
+def _permutations(shape: tuple[int, ...], generator: torch.Generator) -> np.ndarray:
+    """Random permutations along the last axis."""
+    rows = [torch.randperm(shape[-1], generator=generator).numpy() for _ in range(prod(shape[:-1]))]
+    return np.stack(rows).reshape(shape)
+
+
+def _spread(axis: Axis, factors: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The factor of every place of an axis, `(size,)`: nested axes multiply, chained ones follow each other."""
+    match axis:
+        case Product(parts):
+            return reduce(np.multiply.outer, [_spread(part, factors) for part in parts]).reshape(-1)
+        case Concat(parts):
+            return np.concatenate([_spread(part, factors) for part in parts])
+        case Atom(name, size) if name in factors and factors[name].shape != (size,):
+            raise LayoutError(f"axis {name!r} needs {size} factors, got an array {factors[name].shape}")
+        case Atom(name, size):
+            return factors.get(name, np.ones(size))
+    raise LayoutError(f"no rule to scale the neurons of an axis {type(axis).__name__}")
+
+
+def _names(layouts: Sequence[Layout]) -> str:
+    return " | ".join(format(layout) for layout in dict.fromkeys(layouts))
