@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry.relabel import new_places
 from neural_graphs.tasks import Generalization, Run, ZooData, load_task
-from neural_graphs.tasks.generalization.calibration import Calibration, Description, calibrate
+from neural_graphs.tasks.generalization.calibration import Calibration, Embedding, calibrate
 from neural_graphs.tasks.generalization.measures import kendall
 from neural_graphs.zoo import Zoo
 
@@ -90,9 +90,9 @@ WAYS: dict[str, Way] = {
 }
 
 
-def line(name: str, networks: Networks, calibration: Calibration, describe: Description) -> str:
+def line(name: str, networks: Networks, calibration: Calibration, embed: Embedding) -> str:
     """How many there are, and the per cent of them that are unlike anything seen."""
-    parts = [calibration.distances(networks[at : at + BATCH], describe) for at in range(0, len(networks), BATCH)]
+    parts = [calibration.distances(networks[at : at + BATCH], embed) for at in range(0, len(networks), BATCH)]
     beyond = np.concatenate([np.array(part) for part in parts], 1) > 1  # (embedding and weights, networks)
     embedding, weights, either = 100 * np.array([*beyond.mean(1), beyond.any(0).mean()])
     return f"{name:34s} {len(networks):5d} {embedding:9.0f} {weights:7.0f} {either:6.0f}"
@@ -116,18 +116,18 @@ def main() -> None:
     task, config = load_task(arguments.run)
     if not isinstance(task, Generalization):
         parser.error(f"{arguments.run} was trained for {type(task).__name__}, not Generalization")
-    calibration, describe = calibrate(Run(arguments.run), task, config), Description(task.metanetwork).eval()
+    calibration, embed = calibrate(Run(arguments.run), task, config), Embedding(task.metanetwork).eval()
     only, place = config["data"].get("only"), Path(config["data"]["zoo"])
     held_out = ZooData(place, BATCH, only=only).zoo.split("test").networks()
     print(f"held-out networks of {place.name}\n{HEADER}", flush=True)
     for name, way in WAYS.items():
         generator = torch.Generator().manual_seed(0)
-        print(line(name, way(held_out, generator), calibration, describe), flush=True)
+        print(line(name, way(held_out, generator), calibration, embed), flush=True)
     if arguments.elsewhere:
         print(ELSEWHERE, flush=True)
     for path in arguments.elsewhere:
         zoo = ZooData(path, BATCH, only=arguments.only or only).zoo
-        shown = line(path.name, zoo.networks(), calibration, describe)
+        shown = line(path.name, zoo.networks(), calibration, embed)
         print(shown, agreement(task, zoo, calibration), flush=True)
 
 

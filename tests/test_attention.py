@@ -26,7 +26,7 @@ def test_fused_equals_composed(layout: Layout, wiring: Wiring, modulate: bool, n
     topology = Topology.of(Networks(torch.zeros(2, layout.size), layout), wiring)
     if narrow:
         topology = topology.at_outputs("source").topology
-    nodes, edges = draw(2, layout.neurons, 12), draw(2, topology.arcs[-1].edges.stop, 5)
+    nodes, edges = draw(2, layout.neurons, 12), draw(2, topology.edge_blocks[-1].edges.stop, 5)
     weight = draw(16 if modulate else 12, 5)
     fused = topology.attend(nodes, edges, weight, 2, modulate)
     composed = Topology.attend(topology, nodes, edges, weight, 2, modulate)
@@ -42,5 +42,5 @@ def test_large_logits_do_not_overflow() -> None:
     layout = LAYOUTS["INR"]
     topology = Topology.of(Networks(torch.zeros(1, layout.size), layout), Looped())
     nodes = 1e3 * torch.randn(1, layout.neurons, 12, generator=torch.Generator().manual_seed(0))
-    edges = torch.zeros(1, topology.arcs[-1].edges.stop, 5)
+    edges = torch.zeros(1, topology.edge_blocks[-1].edges.stop, 5)
     assert torch.isfinite(topology.attend(nodes, edges, torch.zeros(16, 5), 2, True)).all()

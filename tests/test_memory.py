@@ -13,8 +13,8 @@ from neural_graphs.graph import memory
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import NGGNN, NGT, MeanOutputs, Metanetwork, NGGNNEditor, NGTEditor
-from neural_graphs.nn.run import checkpointing as recompute
-from neural_graphs.nn.run import memory as footprint
+from neural_graphs.nn.run import checkpointing as checkpointing
+from neural_graphs.nn.run import memory as memory_estimate
 from neural_graphs.nn.run import microbatch
 from neural_graphs.nn.spec import Family
 
@@ -69,7 +69,7 @@ def test_recomputed_layers_give_the_same_and_keep_less(
     torch.manual_seed(0)
     module = make().double().train()
     answer, grads, bytes_kept = saved(module, batch)
-    monkeypatch.setattr(recompute, "LARGE", {"cpu": 0})
+    monkeypatch.setattr(checkpointing, "LARGE", {"cpu": 0})
     again, grads_again, fewer = saved(module, batch)
     assert torch.equal(again, answer)
     assert grads.keys() == grads_again.keys()
@@ -91,7 +91,7 @@ def test_recomputed_dropout_draws_the_numbers_of_its_piece(monkeypatch: pytest.M
     monkeypatch.setattr(microbatch, "BUDGET", {"cpu": 1})  # a piece, and a generator, per network
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     expected = gradients()
-    monkeypatch.setattr(recompute, "LARGE", {"cpu": 0})
+    monkeypatch.setattr(checkpointing, "LARGE", {"cpu": 0})
     for found, grad in zip(gradients(), expected, strict=True):
         torch.testing.assert_close(found, grad, rtol=1e-12, atol=1e-14 * float(grad.abs().max()))
 
@@ -101,7 +101,7 @@ def test_large_networks_are_read_one_at_a_time(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(microbatch, "BUDGET", {"cpu": 1})
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(microbatch, "_pool", lambda workers: pytest.fail("a second network in memory"))
-    monkeypatch.setattr(recompute, "LARGE", {"cpu": 0})
+    monkeypatch.setattr(checkpointing, "LARGE", {"cpu": 0})
     with torch.no_grad():
         used.append(module(BATCHES["regular"]))
         torch.testing.assert_close(used[0], module.read(BATCHES["regular"]), rtol=1e-10, atol=1e-13)
@@ -113,7 +113,7 @@ WORDS = Layout.mlp((2, 50_000, 768, 1))  # 38 million weights
 
 
 def test_what_cannot_fit_is_refused_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(footprint, "available", lambda device: 8_000_000_000)
+    monkeypatch.setattr(memory_estimate, "available", lambda device: 8_000_000_000)
     module = NGGNN(Family(2, 2, 1), 3)
     words = Networks(torch.zeros(1, 1).expand(1, WORDS.size), WORDS)
     monkeypatch.setattr(module, "embed", lambda batch: pytest.fail("it began to read"))
@@ -129,14 +129,14 @@ def test_what_cannot_fit_is_refused_before_anything_is_made(monkeypatch: pytest.
 
 
 def test_small_batches_do_not_ask_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(footprint, "available", lambda device: pytest.fail("asked"))
+    monkeypatch.setattr(memory_estimate, "available", lambda device: pytest.fail("asked"))
     MODELS["NG-GNN"]().double()(BATCHES["mixed"])
 
 
 @pytest.mark.parametrize("free", [None, 10**15], ids=["unknown", "plenty"])
 def test_enough_memory_lets_it_pass(monkeypatch: pytest.MonkeyPatch, free: int | None) -> None:
-    monkeypatch.setattr(footprint, "available", lambda device: free)
-    monkeypatch.setattr(footprint, "WORTH_ASKING", 0)
+    monkeypatch.setattr(memory_estimate, "available", lambda device: free)
+    monkeypatch.setattr(memory_estimate, "WORTH_ASKING", 0)
     assert MODELS["NG-GNN"]().double()(BATCHES["mixed"]).shape == (2, 3)
 
 
@@ -146,7 +146,7 @@ def test_the_estimate_knows_edges_gradients_and_recomputing(monkeypatch: pytest.
     both = NGGNN(FAMILY, 3, pool=MeanOutputs())
 
     def needs(module: Metanetwork, given: Networks) -> int:
-        return footprint.bytes_needed(given, module.encoder.wiring, module.backbone.footprint)
+        return memory_estimate.bytes_needed(given, module.encoder.wiring, module.backbone.memory)
 
     assert 1.9 < needs(both, one) / needs(forward, one) < 2.1
     assert needs(both, networks(LAYOUTS[:1] * 2)) == 2 * needs(both, one)
@@ -154,7 +154,7 @@ def test_the_estimate_knows_edges_gradients_and_recomputing(monkeypatch: pytest.
     kept = needs(both, batch)
     with torch.no_grad():
         assert needs(both, batch) < kept / 2
-    monkeypatch.setattr(recompute, "LARGE", {"cpu": 0})
+    monkeypatch.setattr(checkpointing, "LARGE", {"cpu": 0})
     assert needs(both, batch) < 0.7 * kept
 
 

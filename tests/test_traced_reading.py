@@ -217,6 +217,6 @@ def test_networks_with_different_numbers_of_outputs(make: Callable[[Family], Met
 def test_the_mean_over_outputs_is_one() -> None:
     networks = some(Layout.mlp((2, 4, 3), "sine"), 2)
     module = build(lambda: NGGNN(Family.of([networks.layout]), 3, pool=mean()))
-    graph = module.embed(networks)
+    graph = module.encode(networks)
     assert isinstance(graph.topology, type(Topology.of(networks, Forward())))
     torch.testing.assert_close(mean()(graph), graph.nodes[:, -3:].mean(1), rtol=1e-12, atol=1e-14)

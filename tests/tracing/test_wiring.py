@@ -26,9 +26,14 @@ class Gated(nn.Module):
 
 def same(layout: Layout) -> None:
     sources, targets = layout.ends
-    forward = [np.concatenate(each) for each in zip(*(arc.ends for arc in Forward().arcs(layout)), strict=True)]
+    forward = [
+        np.concatenate(each) for each in zip(*(block.ends for block in Forward().edge_blocks(layout)), strict=True)
+    ]
     assert np.array_equal(forward[0], sources) and np.array_equal(forward[1], targets)
-    both = [np.concatenate(each) for each in zip(*(arc.ends for arc in Bidirectional().arcs(layout)), strict=True)]
+    both = [
+        np.concatenate(each)
+        for each in zip(*(block.ends for block in Bidirectional().edge_blocks(layout)), strict=True)
+    ]
     assert np.array_equal(both[0], np.concatenate([sources, targets]))
     assert np.array_equal(both[1], np.concatenate([targets, sources]))
 

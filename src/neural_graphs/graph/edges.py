@@ -1,9 +1,10 @@
-"""Which directed edges a metanetwork sees of a layout: arcs, the strided pieces every edge axis is made of."""
+"""Which directed edges a metanetwork sees of a layout: edge blocks, the strided pieces every edge axis is made of."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import TypeAlias
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from neural_graphs.layout.strides import End, Table
 
 
 @dataclass(frozen=True)
-class Arc:
+class EdgeBlock:
     """Edges that lie next to each other on the edge axis: a table, row-major, from `start` on.
 
     `source` and `target` are the neurons that the first edge joins.
@@ -41,12 +42,12 @@ class Arc:
         return self.source + source, self.target + target
 
     @cached_property
-    def moving(self) -> dict[End, tuple[int, ...]]:
+    def kept_dims(self) -> dict[End, tuple[int, ...]]:
         """The dimensions of the table along which each end moves."""
         return {"source": _dims(self.table.source, True), "target": _dims(self.table.target, True)}
 
     @cached_property
-    def still(self) -> dict[End, tuple[int, ...]]:
+    def reduced_dims(self) -> dict[End, tuple[int, ...]]:
         """The dimensions along which each end stays: its edges."""
         return {"source": _dims(self.table.source, False), "target": _dims(self.table.target, False)}
 
@@ -60,6 +61,9 @@ class Arc:
         return self.first(end) + sum((size - 1) * stride for size, stride in steps)
 
 
+EdgeBlocks: TypeAlias = tuple[EdgeBlock, ...]
+
+
 def _dims(strides: tuple[int, ...], moves: bool) -> tuple[int, ...]:
     return tuple(dim for dim, stride in enumerate(strides) if bool(stride) == moves)
 
@@ -70,42 +74,42 @@ def runs(neurons: np.ndarray) -> list[slice]:
     return [slice(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]
 
 
-def narrow(arcs: tuple[Arc, ...], neurons: Sequence[slice], end: End) -> tuple[tuple[Arc, ...], np.ndarray]:
-    """The edges whose `end` lies in runs of neurons: as arcs of their own, and their numbers among all edges."""
-    kept: list[Arc] = []
+def subset(blocks: EdgeBlocks, neurons: Sequence[slice], end: End) -> tuple[EdgeBlocks, np.ndarray]:
+    """The edges whose `end` lies in runs of neurons: as blocks of their own, and their numbers."""
+    kept: list[EdgeBlock] = []
     numbers, start = [np.arange(0)], 0
-    for arc in arcs:
+    for block in blocks:
         for run in neurons:
-            cut = _cut(arc, run, end)
+            cut = _cut(block, run, end)
             if cut is None:
                 continue
             piece, chosen = cut
-            kept.append(Arc(start, piece.table, piece.source, piece.target))
+            kept.append(EdgeBlock(start, piece.table, piece.source, piece.target))
             numbers.append(chosen)
             start += piece.size
     return tuple(kept), np.concatenate(numbers)
 
 
-def _cut(arc: Arc, run: slice, end: End) -> tuple[Arc, np.ndarray] | None:
-    """The part of an arc whose `end` lies in a run of neurons, and the numbers of its edges; None where it is empty.
+def _cut(block: EdgeBlock, run: slice, end: End) -> tuple[EdgeBlock, np.ndarray] | None:
+    """The part of a block whose `end` lies in a run of neurons, and the numbers of its edges; None where it is empty.
 
     Weights end in groups, which lie in the run as a whole or not at all; loops and pairs have one dimension to cut.
     """
-    first, last = arc.first(end), arc.last(end)
-    every = arc.start + np.arange(arc.size)
+    first, last = block.first(end), block.last(end)
+    every = block.start + np.arange(block.size)
     if last < run.start or first >= run.stop:
         return None
     if run.start <= first and last < run.stop:
-        return arc, every
-    (dim,), strides = arc.moving[end], arc.table.strides(end)
-    low, high = max(run.start - first, 0), min(run.stop - first, arc.table.sizes[dim])
+        return block, every
+    (dim,), strides = block.kept_dims[end], block.table.strides(end)
+    low, high = max(run.start - first, 0), min(run.stop - first, block.table.sizes[dim])
     if strides[dim] != 1:
-        raise LayoutError(f"neurons {run.start} … {run.stop - 1} cut an arc that takes steps of {strides[dim]}")
-    sizes = (*arc.table.sizes[:dim], high - low, *arc.table.sizes[dim + 1 :])
-    table = Table(sizes, arc.table.source, arc.table.target)
-    shift = low * arc.table.source[dim], low * arc.table.target[dim]
-    chosen = np.take(every.reshape(arc.table.sizes), np.arange(low, high), dim)
-    return Arc(arc.start, table, arc.source + shift[0], arc.target + shift[1]), chosen.reshape(-1)
+        raise LayoutError(f"neurons {run.start} … {run.stop - 1} cut an edge block that takes steps of {strides[dim]}")
+    sizes = (*block.table.sizes[:dim], high - low, *block.table.sizes[dim + 1 :])
+    table = Table(sizes, block.table.source, block.table.target)
+    shift = low * block.table.source[dim], low * block.table.target[dim]
+    chosen = np.take(every.reshape(block.table.sizes), np.arange(low, high), dim)
+    return EdgeBlock(block.start, table, block.source + shift[0], block.target + shift[1]), chosen.reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -119,22 +123,22 @@ class Wiring(ABC):
 
     @property
     def paired(self) -> bool:
-        """Whether every edge has a counterpart that runs the other way round."""
+        """Whether every edge has a reverse that runs the other way round."""
         return True
 
     @abstractmethod
-    def arcs(self, layout: Layout) -> tuple[Arc, ...]:
-        """The edges, as arcs in the order of the edge axis."""
+    def edge_blocks(self, layout: Layout) -> tuple[EdgeBlock, ...]:
+        """The edges, as edge blocks in the order of the edge axis."""
 
     @abstractmethod
-    def counterpart(self, layout: Layout) -> np.ndarray:
+    def reverse(self, layout: Layout) -> np.ndarray:
         """The edge that joins the same neurons the other way round, `(edges,)`."""
 
-    def weight_places(self, layout: Layout) -> np.ndarray:
+    def weight_indices(self, layout: Layout) -> np.ndarray:
         """The edge of every weight, and then, if `copies` is 2, of every reversed weight: `(copies · weights,)`."""
         return np.arange(self.copies * layout.weights)
 
-    def loop_places(self, layout: Layout) -> np.ndarray:
+    def loop_indices(self, layout: Layout) -> np.ndarray:
         """The edges that join a neuron to itself and are not a pair like any other: `(neurons,)` or `(0,)`."""
         return np.arange(0)
 
@@ -147,10 +151,10 @@ class Forward(Wiring):
     def paired(self) -> bool:
         return False
 
-    def arcs(self, layout: Layout) -> tuple[Arc, ...]:
+    def edge_blocks(self, layout: Layout) -> tuple[EdgeBlock, ...]:
         return _weights(layout)
 
-    def counterpart(self, layout: Layout) -> np.ndarray:
+    def reverse(self, layout: Layout) -> np.ndarray:
         raise LayoutError("a forward wiring has no reversed edges; use Bidirectional, Looped or AllPairs")
 
 
@@ -160,10 +164,10 @@ class Bidirectional(Wiring):
 
     copies: int = 2
 
-    def arcs(self, layout: Layout) -> tuple[Arc, ...]:
-        return (*_weights(layout), *(_turn(arc, layout.weights) for arc in _weights(layout)))
+    def edge_blocks(self, layout: Layout) -> tuple[EdgeBlock, ...]:
+        return (*_weights(layout), *(_turn(block, layout.weights) for block in _weights(layout)))
 
-    def counterpart(self, layout: Layout) -> np.ndarray:
+    def reverse(self, layout: Layout) -> np.ndarray:
         return np.roll(np.arange(2 * layout.weights), layout.weights)
 
 
@@ -171,14 +175,14 @@ class Bidirectional(Wiring):
 class Looped(Bidirectional):
     """Weights, reversed weights, and one edge from every neuron to itself."""
 
-    def loop_places(self, layout: Layout) -> np.ndarray:
+    def loop_indices(self, layout: Layout) -> np.ndarray:
         return np.arange(2 * layout.weights, 2 * layout.weights + layout.neurons)
 
-    def arcs(self, layout: Layout) -> tuple[Arc, ...]:
-        return (*super().arcs(layout), Arc(2 * layout.weights, Table.one_to_one(layout.neurons), 0, 0))
+    def edge_blocks(self, layout: Layout) -> tuple[EdgeBlock, ...]:
+        return (*super().edge_blocks(layout), EdgeBlock(2 * layout.weights, Table.one_to_one(layout.neurons), 0, 0))
 
-    def counterpart(self, layout: Layout) -> np.ndarray:
-        return np.concatenate([super().counterpart(layout), self.loop_places(layout)])
+    def reverse(self, layout: Layout) -> np.ndarray:
+        return np.concatenate([super().reverse(layout), self.loop_indices(layout)])
 
 
 @dataclass(frozen=True)
@@ -188,28 +192,28 @@ class AllPairs(Wiring):
     With `copies=2` a pair also knows the weight that runs the other way.
     """
 
-    def arcs(self, layout: Layout) -> tuple[Arc, ...]:
-        return (Arc(0, Table.dense(layout.neurons, layout.neurons).turned, 0, 0),)
+    def edge_blocks(self, layout: Layout) -> tuple[EdgeBlock, ...]:
+        return (EdgeBlock(0, Table.dense(layout.neurons, layout.neurons).turned, 0, 0),)
 
-    def weight_places(self, layout: Layout) -> np.ndarray:
+    def weight_indices(self, layout: Layout) -> np.ndarray:
         source, target = layout.ends
         forward, reverse = source * layout.neurons + target, target * layout.neurons + source
         return forward if self.copies == 1 else np.concatenate([forward, reverse])
 
-    def counterpart(self, layout: Layout) -> np.ndarray:
+    def reverse(self, layout: Layout) -> np.ndarray:
         return np.arange(layout.neurons**2).reshape(layout.neurons, -1).T.reshape(-1)
 
 
 @lru_cache(maxsize=4096)
-def _weights(layout: Layout) -> tuple[Arc, ...]:
-    """The blocks of a layout as arcs."""
-    arcs = []
+def _weights(layout: Layout) -> tuple[EdgeBlock, ...]:
+    """The blocks of a layout as edge blocks."""
+    edge_blocks = []
     for block, table, place in zip(layout.blocks, layout.tables, layout.weight_slices, strict=True):
         source = layout.neuron_slices[block.source].start + table.first
         target = layout.neuron_slices[block.target].start
-        arcs.append(Arc(place.start, table.short, source, target))
-    return tuple(arcs)
+        edge_blocks.append(EdgeBlock(place.start, table.short, source, target))
+    return tuple(edge_blocks)
 
 
-def _turn(arc: Arc, shift: int) -> Arc:
-    return Arc(arc.start + shift, arc.table.turned, arc.target, arc.source)
+def _turn(block: EdgeBlock, shift: int) -> EdgeBlock:
+    return EdgeBlock(block.start + shift, block.table.turned, block.target, block.source)

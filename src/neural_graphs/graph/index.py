@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neural_graphs.graph.edges import Arc, Wiring, narrow, runs
+from neural_graphs.graph.edges import EdgeBlock, Wiring, runs, subset
 from neural_graphs.layout import Layout, Parameter
 from neural_graphs.layout.strides import End, places
 
 
 @dataclass(frozen=True)
-class KernelPlaces:
+class KernelIndices:
     """Where the weights of one kernel shape are.
 
     `weights` are their numbers in the layout, ascending, and `groups` their target groups; `blocks` lists their blocks.
@@ -28,7 +28,7 @@ class KernelPlaces:
 
 
 @lru_cache(maxsize=4096)
-def kernel_places(layout: Layout) -> tuple[KernelPlaces, ...]:
+def kernel_indices(layout: Layout) -> tuple[KernelIndices, ...]:
     """The weights of a layout by kernel shape, in order of first appearance."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for index, block in enumerate(layout.blocks):
@@ -38,7 +38,7 @@ def kernel_places(layout: Layout) -> tuple[KernelPlaces, ...]:
         slices = [layout.weight_slices[index] for index in blocks]
         targets, counts = [layout.blocks[index].target for index in blocks], [s.stop - s.start for s in slices]
         weights = np.concatenate([np.arange(s.start, s.stop) for s in slices])
-        found.append(KernelPlaces(shape, tuple(blocks), weights, np.repeat(targets, counts)))
+        found.append(KernelIndices(shape, tuple(blocks), weights, np.repeat(targets, counts)))
     return tuple(found)
 
 
@@ -56,15 +56,15 @@ def kernel_numbers(layout: Layout, shape: tuple[int, ...]) -> tuple[np.ndarray, 
 
 
 @lru_cache(maxsize=4096)
-def bias_places(layout: Layout) -> np.ndarray:
+def bias_indices(layout: Layout) -> np.ndarray:
     """The place of every neuron's bias in the flat vector, -1 where it has none: `(neurons,)`."""
     return np.concatenate([layout.bias_numbers(group) for group in layout.groups])
 
 
 @lru_cache(maxsize=4096)
-def owned_bias_places(layout: Layout) -> np.ndarray:
+def owned_bias_indices(layout: Layout) -> np.ndarray:
     """The same, -1 also where another group owns the bias."""
-    return np.where(np.array([group.shared for group in layout.groups])[layout.neuron_group], -1, bias_places(layout))
+    return np.where(np.array([group.shared for group in layout.groups])[layout.neuron_group], -1, bias_indices(layout))
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _assembly(layout: Layout, parameter: Parameter, groups: list[int], blocks: l
 
 
 @lru_cache(maxsize=4096)
-def output_places(layout: Layout) -> np.ndarray:
+def output_indices(layout: Layout) -> np.ndarray:
     """The output neurons, in order."""
     roles = [group.role == "output" for group in layout.groups]
     return np.flatnonzero(np.array(roles)[layout.neuron_group])
@@ -116,7 +116,7 @@ def output_places(layout: Layout) -> np.ndarray:
 @lru_cache(maxsize=4096)
 def ends(layout: Layout, wiring: Wiring) -> tuple[np.ndarray, np.ndarray]:
     """Source and target neuron of every edge."""
-    pairs = [arc.ends for arc in wiring.arcs(layout)]
+    pairs = [block.ends for block in wiring.edge_blocks(layout)]
     return np.concatenate([s for s, _ in pairs]), np.concatenate([t for _, t in pairs])
 
 
@@ -124,22 +124,22 @@ def ends(layout: Layout, wiring: Wiring) -> tuple[np.ndarray, np.ndarray]:
 def edge_recipe(layout: Layout, wiring: Wiring) -> np.ndarray:
     """Which encoded piece fills every edge: an index into [weights by kernel shape, copy after copy; loop; absent]."""
     count = wiring.copies * layout.weights
-    recipe = np.full(wiring.arcs(layout)[-1].edges.stop, count + 1)
-    order = np.concatenate([places.weights for places in kernel_places(layout)])
+    recipe = np.full(wiring.edge_blocks(layout)[-1].edges.stop, count + 1)
+    order = np.concatenate([places.weights for places in kernel_indices(layout)])
     order = np.concatenate([order + copy * layout.weights for copy in range(wiring.copies)])
-    recipe[wiring.weight_places(layout)[order]] = np.arange(count)
-    recipe[wiring.loop_places(layout)] = count
+    recipe[wiring.weight_indices(layout)[order]] = np.arange(count)
+    recipe[wiring.loop_indices(layout)] = count
     return recipe
 
 
 @dataclass(frozen=True, eq=False)
-class Structure:
+class Index:
     """Index tensors of one layout under one wiring on one device; what a regular batch needs."""
 
-    arcs: tuple[Arc, ...]
+    edge_blocks: tuple[EdgeBlock, ...]
     recipe: Tensor | None  # (edges,), None where pieces already lie in edge order
-    weight_places: Tensor  # (copies · weights,)
-    counterpart: Tensor | None  # (edges,)
+    weight_indices: Tensor  # (copies · weights,)
+    reverse: Tensor | None  # (edges,)
     in_degree: Tensor  # (neurons, 1) float64
     has_bias: Tensor  # (neurons, 1) bool
     outputs: Tensor  # (outputs,)
@@ -148,36 +148,39 @@ class Structure:
 
 
 @lru_cache(maxsize=512)
-def structure(layout: Layout, wiring: Wiring, device: torch.device, end: End | None = None) -> Structure:
-    """The structure of a layout, cached; with `end` that of the edges whose source or target is an output neuron."""
+def index_of(layout: Layout, wiring: Wiring, device: torch.device, end: End | None = None) -> Index:
+    """The index tensors of a layout, cached; with `end` those of the edges with an output neuron at that end."""
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
     recipe = edge_recipe(layout, wiring)
     plain = np.array_equal(recipe, np.arange(len(recipe)))
-    arcs, edges = wiring.arcs(layout), np.arange(len(recipe))
-    outputs = output_places(layout)
+    edge_blocks, edges = wiring.edge_blocks(layout), np.arange(len(recipe))
+    outputs = output_indices(layout)
     if end is not None:
-        arcs, edges = narrow(arcs, runs(outputs), end)
-    return Structure(
-        arcs=arcs,
+        edge_blocks, edges = subset(edge_blocks, runs(outputs), end)
+    return Index(
+        edge_blocks=edge_blocks,
         recipe=None if plain else tensor(recipe),
-        weight_places=tensor(wiring.weight_places(layout)),
-        counterpart=tensor(wiring.counterpart(layout)) if wiring.paired else None,
-        in_degree=tensor(_degree(layout, arcs)[:, None]),
-        has_bias=tensor(bias_places(layout)[:, None] >= 0),
+        weight_indices=tensor(wiring.weight_indices(layout)),
+        reverse=tensor(wiring.reverse(layout)) if wiring.paired else None,
+        in_degree=tensor(_degree(layout, edge_blocks)[:, None]),
+        has_bias=tensor(bias_indices(layout)[:, None] >= 0),
         outputs=tensor(outputs),
         is_output=tensor(np.isin(np.arange(layout.neurons), outputs)[:, None]),
         edges=tensor(edges),
     )
 
 
-def _degree(layout: Layout, arcs: Sequence[Arc]) -> np.ndarray:
+def _degree(layout: Layout, edge_blocks: Sequence[EdgeBlock]) -> np.ndarray:
     """The number of edges into every neuron, `(neurons,)` float64."""
     degree = np.zeros(layout.neurons)
-    for arc in arcs:
-        sizes, strides = arc.table.sizes, arc.table.target
-        moving = tuple(sizes[dim] for dim in arc.moving["target"]), tuple(strides[dim] for dim in arc.moving["target"])
-        degree[arc.target + places(*moving)] += prod(sizes[dim] for dim in arc.still["target"])
+    for block in edge_blocks:
+        sizes, strides = block.table.sizes, block.table.target
+        kept_dims = (
+            tuple(sizes[dim] for dim in block.kept_dims["target"]),
+            tuple(strides[dim] for dim in block.kept_dims["target"]),
+        )
+        degree[block.target + places(*kept_dims)] += prod(sizes[dim] for dim in block.reduced_dims["target"])
     return degree

@@ -10,18 +10,18 @@ from torch import Tensor
 from neural_graphs.errors import LayoutError
 from neural_graphs.graph.edges import Wiring
 from neural_graphs.graph.index import (
-    KernelPlaces,
-    bias_places,
+    KernelIndices,
+    bias_indices,
     edge_recipe,
     ends,
+    kernel_indices,
     kernel_numbers,
-    kernel_places,
-    output_places,
-    owned_bias_places,
+    output_indices,
+    owned_bias_indices,
 )
 from neural_graphs.graph.ops.aggregate import summary
 from neural_graphs.graph.regular import Regular
-from neural_graphs.graph.topology import Kernels, Narrow, NeuronTable, Topology, WeightTable
+from neural_graphs.graph.topology import EdgeSubset, Kernels, NeuronTable, Topology, WeightTable
 from neural_graphs.layout import Layout
 from neural_graphs.layout.strides import End
 from neural_graphs.networks import Networks
@@ -40,7 +40,7 @@ class Ragged(Topology):
         self.target = self._tensor([target + start for (_, target), start in zip(pairs, starts, strict=True)])
         self.network = self._tensor([np.full(count, i) for i, count in enumerate(self.neurons)])
         self.in_degree = torch.bincount(self.target, minlength=sum(self.neurons)).double()[:, None]
-        self.shapes = list(dict.fromkeys(places.shape for layout in self.layouts for places in kernel_places(layout)))
+        self.shapes = list(dict.fromkeys(places.shape for layout in self.layouts for places in kernel_indices(layout)))
 
     def _tensor(self, parts: Sequence[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.concatenate(parts)).to(self.device)
@@ -68,15 +68,15 @@ class Ragged(Topology):
             found.append(Kernels(shape, values, self._tensor(self._by_shape(shape, lambda places: places.groups))))
         return found
 
-    def _by_shape(self, shape: tuple[int, ...], read: Callable[[KernelPlaces], np.ndarray]) -> list[np.ndarray]:
-        return [read(places) for layout in self.layouts for places in kernel_places(layout) if places.shape == shape]
+    def _by_shape(self, shape: tuple[int, ...], read: Callable[[KernelIndices], np.ndarray]) -> list[np.ndarray]:
+        return [read(places) for layout in self.layouts for places in kernel_indices(layout) if places.shape == shape]
 
     def biases(self, networks: Networks) -> tuple[Tensor, Tensor]:
-        places, mask = self._bias_places(bias_places)
+        places, mask = self._bias_indices(bias_indices)
         values = networks.values[places].reshape(len(places), -1)
         return torch.where(mask, values, 0.0), mask
 
-    def _bias_places(self, read: Callable[[Layout], np.ndarray]) -> tuple[Tensor, Tensor]:
+    def _bias_indices(self, read: Callable[[Layout], np.ndarray]) -> tuple[Tensor, Tensor]:
         starts = _starts([layout.size for layout in self.layouts])
         local = [read(layout) for layout in self.layouts]
         places = self._tensor([np.where(p < 0, -1, p + start) for p, start in zip(local, starts, strict=True)])
@@ -88,17 +88,17 @@ class Ragged(Topology):
         return every[self._recipe()]
 
     def _recipe(self) -> Tensor:
-        """Like `structure.edge_recipe`, for the pieces of the whole batch: one per copy and kernel shape."""
+        """Like `index.edge_recipe`, for the pieces of the whole batch: one per copy and kernel shape."""
         sizes = dict.fromkeys(self.shapes, 0)
         for layout in self.layouts:
-            for places in kernel_places(layout):
+            for places in kernel_indices(layout):
                 sizes[places.shape] += len(places.weights)
         weights = sum(sizes.values())
         piece_starts = dict(zip(self.shapes, _starts(list(sizes.values())), strict=True))
         used, recipes = dict.fromkeys(self.shapes, 0), []
         for layout in self.layouts:
             rows = []
-            for places in kernel_places(layout):
+            for places in kernel_indices(layout):
                 first = piece_starts[places.shape] + used[places.shape]
                 rows.append(first + np.arange(len(places.weights)))
                 used[places.shape] += len(places.weights)
@@ -107,7 +107,7 @@ class Ragged(Topology):
             recipes.append(np.concatenate([every, extra])[edge_recipe(layout, self.wiring)])
         return self._tensor(recipes)
 
-    def spread(self, source: Tensor, target: Tensor) -> Tensor:
+    def gather_add(self, source: Tensor, target: Tensor) -> Tensor:
         return source.index_select(0, self.source) + target.index_select(0, self.target)
 
     def statistics(self, messages: Tensor) -> Tensor:
@@ -131,25 +131,25 @@ class Ragged(Topology):
         powers = (logits - top.index_select(0, self.source)).exp()
         return powers / self.sum(powers, "source").index_select(0, self.source)
 
-    def counterpart(self, edges: Tensor) -> Tensor:
-        return edges.index_select(0, self.counterpart_index())
+    def reverse(self, edges: Tensor) -> Tensor:
+        return edges.index_select(0, self.reverse_index())
 
-    def counterpart_index(self) -> Tensor:
-        return self._indices(self.edges, self.wiring.counterpart)
+    def reverse_index(self) -> Tensor:
+        return self._indices(self.edges, self.wiring.reverse)
 
-    def at_outputs(self, end: End) -> Narrow:
+    def at_outputs(self, end: End) -> EdgeSubset:
         index = self.is_output()[self.target if end == "target" else self.source, 0].nonzero()[:, 0]
-        narrow = copy(self)
-        narrow.source, narrow.target = self.source[index], self.target[index]
-        narrow.in_degree = torch.bincount(narrow.target, minlength=sum(self.neurons)).double()[:, None]
-        return Narrow(narrow, index)
+        subset = copy(self)
+        subset.source, subset.target = self.source[index], self.target[index]
+        subset.in_degree = torch.bincount(subset.target, minlength=sum(self.neurons)).double()[:, None]
+        return EdgeSubset(subset, index)
 
     def is_output(self) -> Tensor:
-        return self.neuron_index(lambda layout: np.isin(np.arange(layout.neurons), output_places(layout)))[:, None]
+        return self.neuron_index(lambda layout: np.isin(np.arange(layout.neurons), output_indices(layout)))[:, None]
 
     def weights(self, edges: Tensor) -> Tensor:
         return edges.index_select(
-            0, self._indices(self.edges, lambda layout: self.wiring.weight_places(layout)[: layout.weights])
+            0, self._indices(self.edges, lambda layout: self.wiring.weight_indices(layout)[: layout.weights])
         )
 
     def mean(self, nodes: Tensor) -> Tensor:
@@ -160,10 +160,10 @@ class Ragged(Topology):
         return features.index_select(0, self.network)
 
     def outputs(self, nodes: Tensor) -> Tensor:
-        counts = {len(output_places(layout)) for layout in self.layouts}
+        counts = {len(output_indices(layout)) for layout in self.layouts}
         if len(counts) > 1:
             raise LayoutError(f"networks with {sorted(counts)} outputs cannot be read by one readout over outputs")
-        return nodes.index_select(0, self._indices(self.neurons, output_places)).unflatten(0, (len(self.layouts), -1))
+        return nodes.index_select(0, self._indices(self.neurons, output_indices)).unflatten(0, (len(self.layouts), -1))
 
     def neuron_index(self, table: NeuronTable) -> Tensor:
         return self._tensor([table(layout) for layout in self.layouts])
@@ -172,7 +172,7 @@ class Ragged(Topology):
         every = {layout: table(layout) for layout in dict.fromkeys(self.layouts)}
         found: dict[tuple[int, ...], list[np.ndarray]] = {shape: [] for shape in self.shapes}
         for layout in self.layouts:
-            for places in kernel_places(layout):
+            for places in kernel_indices(layout):
                 found[places.shape].append(every[layout][places.weights])
         return [self._tensor(parts) for parts in found.values()]
 
@@ -180,12 +180,12 @@ class Ragged(Topology):
         starts = _starts([layout.weights for layout in self.layouts])
         found: dict[tuple[int, ...], list[np.ndarray]] = {shape: [] for shape in self.shapes}
         for layout, start in zip(self.layouts, starts, strict=True):
-            for places in kernel_places(layout):
+            for places in kernel_indices(layout):
                 found[places.shape].append(places.weights + start)
         return [weights.index_select(0, self._tensor(places)) for places in found.values()]
 
     def fill(self, like: Networks, kernels: list[Tensor], biases: Tensor, channels: int) -> Networks:
-        places, mask = self._bias_places(owned_bias_places)
+        places, mask = self._bias_indices(owned_bias_indices)
         index, values = [places[mask[:, 0]]], [biases[mask[:, 0]].reshape(-1, channels)]
         for shape, kernel in zip(self.shapes, kernels, strict=True):
             numbers, _, owned = self._numbers(shape)

@@ -5,27 +5,27 @@ from torch import Tensor
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.graph.edges import AllPairs, Wiring
-from neural_graphs.graph.index import assemblies, kernel_places, structure
-from neural_graphs.graph.ops.aggregate import Spread, Statistics, SumTo, peak, table
+from neural_graphs.graph.index import assemblies, index_of, kernel_indices
+from neural_graphs.graph.ops.aggregate import GatherAdd, ScatterStatistics, ScatterSum, peak, table
 from neural_graphs.graph.ops.attention import Attend
-from neural_graphs.graph.topology import Kernels, Narrow, NeuronTable, Topology, WeightTable
+from neural_graphs.graph.topology import EdgeSubset, Kernels, NeuronTable, Topology, WeightTable
 from neural_graphs.layout import Layout
 from neural_graphs.layout.strides import End, Window
 from neural_graphs.networks import Networks
 
 
 class Regular(Topology):
-    """All networks share one layout: a batch axis, and arcs that are strided tables."""
+    """All networks share one layout: a batch axis, and edge blocks that are strided tables."""
 
     def __init__(self, layout: Layout, count: int, wiring: Wiring, device: torch.device, end: End | None = None):
         self.layout, self.count, self.wiring, self.device = layout, count, wiring, device
-        self.structure = structure(layout, wiring, device, end)
-        self.arcs = self.structure.arcs
-        self.in_degree = self.structure.in_degree
+        self.index = index_of(layout, wiring, device, end)
+        self.edge_blocks = self.index.edge_blocks
+        self.in_degree = self.index.in_degree
 
     def kernels(self, networks: Networks) -> list[Kernels]:
         found = []
-        for places in kernel_places(self.layout):
+        for places in kernel_indices(self.layout):
             values = [self._read(networks, i) for i in places.blocks]
             kernels = torch.cat(values, 1) if len(values) > 1 else values[0]
             found.append(Kernels(places.shape, kernels, torch.from_numpy(places.groups).to(self.device)))
@@ -55,55 +55,55 @@ class Regular(Topology):
             columns.append(networks.values.new_zeros(self.count, group.size, channels))
             if group.bias is not None:
                 columns[-1] = self._part(networks.values, group.bias, group.window).reshape(columns[-1].shape)
-        return torch.cat(columns, 1), self.structure.has_bias
+        return torch.cat(columns, 1), self.index.has_bias
 
     def arrange(self, pieces: list[Tensor], loop: Tensor | None, absent: Tensor | None) -> Tensor:
-        if self.structure.recipe is None:
+        if self.index.recipe is None:
             return torch.cat(pieces, 1) if len(pieces) > 1 else pieces[0]
         extra = [x if x is not None else pieces[0].new_zeros(pieces[0].shape[-1]) for x in (loop, absent)]
         every = torch.cat([*pieces, torch.stack(extra).expand(self.count, 2, -1)], 1)
-        return every.index_select(1, self.structure.recipe)
+        return every.index_select(1, self.index.recipe)
 
-    def spread(self, source: Tensor, target: Tensor) -> Tensor:
-        return Spread.apply(source, target, self.arcs)  # type: ignore[no-untyped-call]
+    def gather_add(self, source: Tensor, target: Tensor) -> Tensor:
+        return GatherAdd.apply(source, target, self.edge_blocks)  # type: ignore[no-untyped-call]
 
     def statistics(self, messages: Tensor) -> Tensor:
-        return Statistics.apply(messages, self.arcs, self.in_degree)  # type: ignore[no-untyped-call]
+        return ScatterStatistics.apply(messages, self.edge_blocks, self.in_degree)  # type: ignore[no-untyped-call]
 
     def attend(self, nodes: Tensor, edges: Tensor, weight: Tensor, heads: int, modulate: bool) -> Tensor:
-        return Attend.apply(nodes, edges, weight, self.arcs, heads, modulate)  # type: ignore[no-untyped-call]
+        return Attend.apply(nodes, edges, weight, self.edge_blocks, heads, modulate)  # type: ignore[no-untyped-call]
 
     def sum(self, edges: Tensor, end: End = "target") -> Tensor:
-        return SumTo.apply(edges, self.arcs, self.layout.neurons, end)  # type: ignore[no-untyped-call]
+        return ScatterSum.apply(edges, self.edge_blocks, self.layout.neurons, end)  # type: ignore[no-untyped-call]
 
     def softmax(self, logits: Tensor) -> Tensor:
-        if len(self.arcs) == 1 and len(self.arcs[0].still["source"]) == 1:
-            arc = self.arcs[0]
-            return table(logits, arc).softmax(1 + arc.still["source"][0]).reshape(logits.shape)
-        top = peak(logits.detach(), self.arcs, self.layout.neurons)
-        powers = (logits - self.spread(top, torch.zeros_like(top))).exp()
+        if len(self.edge_blocks) == 1 and len(self.edge_blocks[0].reduced_dims["source"]) == 1:
+            block = self.edge_blocks[0]
+            return table(logits, block).softmax(1 + block.reduced_dims["source"][0]).reshape(logits.shape)
+        top = peak(logits.detach(), self.edge_blocks, self.layout.neurons)
+        powers = (logits - self.gather_add(top, torch.zeros_like(top))).exp()
         total = self.sum(powers, "source")
-        return powers / self.spread(total, torch.zeros_like(total))
+        return powers / self.gather_add(total, torch.zeros_like(total))
 
-    def counterpart(self, edges: Tensor) -> Tensor:
+    def reverse(self, edges: Tensor) -> Tensor:
         if not isinstance(self.wiring, AllPairs):
-            return edges.index_select(1, self.counterpart_index())
+            return edges.index_select(1, self.reverse_index())
         return edges.unflatten(1, (self.layout.neurons, -1)).transpose(1, 2).flatten(1, 2)
 
-    def counterpart_index(self) -> Tensor:
-        if self.structure.counterpart is None:
+    def reverse_index(self) -> Tensor:
+        if self.index.reverse is None:
             raise LayoutError(f"{self.wiring} has no reversed edges; use Bidirectional, Looped or AllPairs")
-        return self.structure.counterpart
+        return self.index.reverse
 
-    def at_outputs(self, end: End) -> Narrow:
-        narrow = Regular(self.layout, self.count, self.wiring, self.device, end)
-        return Narrow(narrow, narrow.structure.edges)
+    def at_outputs(self, end: End) -> EdgeSubset:
+        subset = Regular(self.layout, self.count, self.wiring, self.device, end)
+        return EdgeSubset(subset, subset.index.edges)
 
     def is_output(self) -> Tensor:
-        return self.structure.is_output
+        return self.index.is_output
 
     def weights(self, edges: Tensor) -> Tensor:
-        first = self.structure.weight_places[: self.layout.weights]
+        first = self.index.weight_indices[: self.layout.weights]
         return edges.index_select(1, first) if isinstance(self.wiring, AllPairs) else edges[:, : len(first)]
 
     def mean(self, nodes: Tensor) -> Tensor:
@@ -113,24 +113,24 @@ class Regular(Topology):
         return features[:, None]
 
     def outputs(self, nodes: Tensor) -> Tensor:
-        return nodes.index_select(1, self.structure.outputs)
+        return nodes.index_select(1, self.index.outputs)
 
     def neuron_index(self, table: NeuronTable) -> Tensor:
         return torch.from_numpy(table(self.layout)).to(self.device)
 
     def weight_index(self, table: WeightTable) -> list[Tensor]:
         every = table(self.layout)
-        return [torch.from_numpy(every[places.weights]).to(self.device) for places in kernel_places(self.layout)]
+        return [torch.from_numpy(every[places.weights]).to(self.device) for places in kernel_indices(self.layout)]
 
     def by_kernel(self, weights: Tensor) -> list[Tensor]:
-        every = kernel_places(self.layout)
+        every = kernel_indices(self.layout)
         if len(every) == 1:
             return [weights]
         return [weights.index_select(1, torch.from_numpy(p.weights).to(self.device)) for p in every]
 
     def fill(self, like: Networks, kernels: list[Tensor], biases: Tensor, channels: int) -> Networks:
         by_block: dict[int, Tensor] = {}
-        for places, values in zip(kernel_places(self.layout), kernels, strict=True):
+        for places, values in zip(kernel_indices(self.layout), kernels, strict=True):
             counts = [self.layout.tables[i].size for i in places.blocks]
             by_block.update(zip(places.blocks, values.split(counts, 1), strict=True))
         tensors = []

@@ -32,7 +32,7 @@ class Kernels:
 
 
 @dataclass(frozen=True)
-class Narrow:
+class EdgeSubset:
     """Some edges of a topology: the topology they form, with all neurons, and their numbers `(edges,)`."""
 
     topology: Topology
@@ -42,9 +42,9 @@ class Narrow:
         """The features of these edges, out of those of all."""
         return edges.index_select(-2, self.index)
 
-    def take_counterparts(self, edges: Tensor, whole: Topology) -> Tensor:
+    def take_reversed(self, edges: Tensor, whole: Topology) -> Tensor:
         """The features of the edges that run the other way round, out of those of all edges of `whole`."""
-        return edges.index_select(-2, whole.counterpart_index()[self.index])
+        return edges.index_select(-2, whole.reverse_index()[self.index])
 
     def keep_outputs(self, new: Tensor, old: Tensor) -> Tensor:
         """`new` features at output neurons, `old` ones at the others."""
@@ -83,7 +83,7 @@ class Topology(ABC):
         """
 
     @abstractmethod
-    def spread(self, source: Tensor, target: Tensor) -> Tensor:
+    def gather_add(self, source: Tensor, target: Tensor) -> Tensor:
         """`source[s] + target[t]` for every edge s → t: `(*batch, neurons, d)` twice to `(*batch, edges, d)`."""
 
     @abstractmethod
@@ -108,13 +108,13 @@ class Topology(ABC):
         q, k, v = nodes.chunk(3, -1)
         width, nothing = q.shape[-1], torch.zeros_like(q)
         q_e, k_e, v_e, *gate = F.linear(edges, weight).split(width, -1)
-        product = (self.spread(q, nothing) + q_e) * (self.spread(nothing, k) + k_e)
+        product = (self.gather_add(q, nothing) + q_e) * (self.gather_add(nothing, k) + k_e)
         share = self.softmax(product.unflatten(-1, (heads, -1)).sum(-1) * width**-0.5)
-        value = self.spread(nothing, v) * gate[0] + v_e if modulate else self.spread(nothing, v) + v_e
+        value = self.gather_add(nothing, v) * gate[0] + v_e if modulate else self.gather_add(nothing, v) + v_e
         return self.sum((share[..., None] * value.unflatten(-1, (heads, -1))).flatten(-2), "source")
 
     @abstractmethod
-    def at_outputs(self, end: End) -> Narrow:
+    def at_outputs(self, end: End) -> EdgeSubset:
         """The edges whose `end` ("source" or "target") is an output neuron."""
 
     @abstractmethod
@@ -122,11 +122,11 @@ class Topology(ABC):
         """Which neurons are outputs, `(neurons, 1)` bool."""
 
     @abstractmethod
-    def counterpart_index(self) -> Tensor:
+    def reverse_index(self) -> Tensor:
         """The number of the edge that joins the same neurons the other way round, `(edges,)`."""
 
     @abstractmethod
-    def counterpart(self, edges: Tensor) -> Tensor:
+    def reverse(self, edges: Tensor) -> Tensor:
         """For every edge the features of the edge that joins the same neurons the other way round."""
 
     @abstractmethod

@@ -21,7 +21,7 @@ from neural_graphs.nn.embeddings import (
     WeightKinds,
 )  # fmt: skip
 from neural_graphs.nn.fourier import ValueEncoder, frame_columns
-from neural_graphs.nn.run.checkpointing import recompute
+from neural_graphs.nn.run.checkpointing import checkpointed
 from neural_graphs.nn.signs import CanonicalSigns
 
 
@@ -79,7 +79,7 @@ class Encoder(nn.Module):
         every = topology.kernels(networks)
         kinds = [None] * len(every) if self.weight_kinds is None else self.weight_kinds.index(topology)
         encoded = [
-            recompute(partial(self._encode, kernels, kind), kernels.values, numbers=self._size(kernels))
+            checkpointed(partial(self._encode, kernels, kind), kernels.values, numbers=self._size(kernels))
             for kernels, kind in zip(every, kinds, strict=True)
         ]
         if len(every) == 1:

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from neural_graphs.errors import ConfigError
 from neural_graphs.graph import NeuralGraph
 from neural_graphs.networks import Networks
+from neural_graphs.nn.backbones.base import Backbone
 from neural_graphs.nn.readout import GraphReadout
-from neural_graphs.nn.run import microbatch
 from neural_graphs.nn.run.memory import edge_count, require_memory
+from neural_graphs.nn.run.microbatch import Reader
 
 
-class Metanetwork(nn.Module):
+class Metanetwork(Reader):
     """`Encoder → Backbone → Readout`: a network that reads networks.
 
     `metanetwork(networks)` is `(networks, classes)` with a `GraphReadout`, and `Networks` (a change of every parameter)
@@ -22,14 +23,10 @@ class Metanetwork(nn.Module):
     piece (`nn.microbatch`), so that any number of networks fits; to train piece by piece, use `microbatch.mean_loss`.
     """
 
-    def __init__(self, encoder: nn.Module, backbone: nn.Module, readout: nn.Module):
+    def __init__(self, encoder: nn.Module, backbone: Backbone, readout: nn.Module):
         super().__init__()
+        backbone.needs.check(encoder.wiring, type(backbone).__name__)
         self.encoder, self.backbone, self.readout = encoder, backbone, readout
-
-    def forward(self, networks: Networks) -> Tensor | Networks:
-        """Read a batch of networks."""
-        found: Tensor | Networks = self.read(networks) if torch.is_grad_enabled() else microbatch.read(self, networks)
-        return found
 
     def read(self, networks: Networks) -> Any:
         """Read a batch in one go, in the precision of the parameters.
@@ -37,26 +34,26 @@ class Metanetwork(nn.Module):
         Autocasting is off in here: the deviation of messages, √(E[m²] − E[m]²), needs all their bits. Raises
         MemoryNeeded, before anything is made, where the batch needs more memory than there is.
         """
-        require_memory(networks, self.encoder.wiring, self.backbone.footprint)
+        require_memory(networks, self.encoder.wiring, self.backbone.memory)
         with torch.autocast(networks.values.device.type, enabled=False):
-            return self.readout(self.embed(networks), networks)
+            return self.readout(self.encode(networks), networks)
 
-    def embed(self, networks: Networks) -> NeuralGraph:
+    def encode(self, networks: Networks) -> NeuralGraph:
         """The neural graph before the readout."""
         graph: NeuralGraph = self.backbone(self.encoder(networks))
         return graph
 
-    def describe(self, networks: Networks) -> Float[Tensor, "networks d"]:
-        """What the readout sees of each network, in one go: networks that are alike to this metanetwork lie together.
+    def embed(self, networks: Networks) -> Float[Tensor, "networks d"]:
+        """One vector per network, in one go: what the readout sees. Networks alike to this metanetwork lie together.
 
         Raises ConfigError for an editor, which sees a network neuron by neuron.
         """
         if not isinstance(self.readout, GraphReadout):
-            raise ConfigError(f"{type(self.readout).__name__} pools nothing: an editor has no description of a network")
+            raise ConfigError(f"{type(self.readout).__name__} pools nothing: an editor has no embedding of a network")
         with torch.autocast(networks.values.device.type, enabled=False):
-            return self.readout.pool(self.embed(networks))
+            return self.readout.pool(self.encode(networks))
 
     def numbers(self, networks: Networks) -> int:
         """How many numbers the largest edge tensor holds for the largest of these networks, about."""
         largest = max(networks.layouts, key=lambda layout: layout.weights) if not networks.regular else networks.layout
-        return edge_count(largest, self.encoder.wiring) * int(self.backbone.footprint.largest)
+        return edge_count(largest, self.encoder.wiring) * self.backbone.memory.largest

@@ -124,7 +124,7 @@ class WeightReadout(nn.Module):
         features = self.edge(graph.edges)
         if self.ends:
             source, target = self.ends
-            features = features + graph.topology.spread(source(graph.nodes), target(graph.nodes))
+            features = features + graph.topology.gather_add(source(graph.nodes), target(graph.nodes))
         return graph.topology.weights(features)
 
     def _kernels(self, hidden: Tensor, kernels: Kernels) -> Tensor:

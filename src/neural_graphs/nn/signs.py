@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neural_graphs.graph.index import bias_places
+from neural_graphs.graph.index import bias_indices
 from neural_graphs.layout import Block, Group, Layout, MaxPool
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry.permissions import ODD, ordinary
@@ -64,4 +64,4 @@ def _flippable(layout: Layout) -> np.ndarray:
         return group.role == "hidden" and odd and _plain(group) and index not in joined
 
     flips = [free(index, group) for index, group in enumerate(layout.groups)]
-    return np.where(np.array(flips)[layout.neuron_group], bias_places(layout), -1)
+    return np.where(np.array(flips)[layout.neuron_group], bias_indices(layout), -1)

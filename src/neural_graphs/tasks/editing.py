@@ -15,7 +15,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
 from neural_graphs.nn import Metanetwork
-from neural_graphs.nn.run import microbatch
+from neural_graphs.nn.run.microbatch import Reader
 from neural_graphs.plots import gallery, save
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.pixels import rendered
@@ -28,16 +28,12 @@ SHOWN = 12  # networks in a gallery
 WINDOW = 11  # pixels of the side of the window of structural similarity (Wang et al. 2004)
 
 
-class Drawing(nn.Module):
-    """What networks draw after an editor changed them; read piece by piece, as a `Metanetwork` is."""
+class Drawing(Reader):
+    """What networks draw after an editor changed them."""
 
     def __init__(self, editor: Metanetwork, canvas: Canvas) -> None:
         super().__init__()
         self.editor, self.canvas = editor, canvas
-
-    def forward(self, networks: Networks) -> Float[Tensor, "networks points channels"]:
-        """The pictures, with gradients or without as torch is asked."""
-        return self.read(networks) if torch.is_grad_enabled() else microbatch.read(self, networks)
 
     def read(self, networks: Networks) -> Float[Tensor, "networks points channels"]:
         """The pictures, in one go."""
@@ -89,7 +85,7 @@ class Editing(Task):
         return self.required_canvas.draw(networks + self(networks)) if reader is None else reader(networks)
 
     @property
-    def reader(self) -> nn.Module | None:
+    def reader(self) -> Reader | None:
         """The editor together with the drawing."""
         if not isinstance(self.metanetwork, Metanetwork):
             return None

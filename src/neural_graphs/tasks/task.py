@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from neural_graphs.errors import ConfigError
 from neural_graphs.graph.memory import give_back
 from neural_graphs.networks import Networks
-from neural_graphs.nn import Metanetwork
-from neural_graphs.nn.run.microbatch import mean_loss
+from neural_graphs.nn.run.microbatch import Reader, mean_loss
 from neural_graphs.tasks.data import Batch, ZooData
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.transforms import FlipSigns
@@ -104,9 +103,9 @@ class Task(LightningModule, ABC):
         return self.metanetwork(networks)
 
     @property
-    def reader(self) -> nn.Module | None:
-        """What answers piece by piece, as `microbatch.mean_loss` asks; None where the metanetwork reads in one go."""
-        return self.metanetwork if isinstance(self.metanetwork, Metanetwork) else None
+    def reader(self) -> Reader | None:
+        """What answers piece by piece; None where the metanetwork reads in one go."""
+        return self.metanetwork if isinstance(self.metanetwork, Reader) else None
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The loss of a batch, in small pieces where the metanetwork allows it."""

@@ -1,33 +1,34 @@
 """What edges send to their target neurons: sums, and the four statistics of NG-GNN; regular batches."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from neural_graphs.graph.edges import Arc
+from neural_graphs.graph.edges import EdgeBlock
 from neural_graphs.layout.strides import End
 
 FLOOR = 1e-5  # variances below it count as zero, and so do their gradients (released PNA aggregation)
+Reduce: TypeAlias = Callable[[Tensor, tuple[int, ...]], Tensor]
 
 
-def table(edges: Tensor, arc: Arc) -> Tensor:
-    """The edges of one arc as a `(networks, *sizes, d)` view."""
-    return edges[:, arc.edges].unflatten(1, arc.table.sizes)
+def table(edges: Tensor, block: EdgeBlock) -> Tensor:
+    """The edges of one edge block as a `(networks, *sizes, d)` view."""
+    return edges[:, block.edges].unflatten(1, block.table.sizes)
 
 
-def along(nodes: Tensor, arc: Arc, end: End) -> Tensor:
-    """What the neuron at one end of every edge of an arc holds, a `(networks, *sizes, d)` view."""
-    return _view(nodes, arc.first(end), arc.table.sizes, arc.table.strides(end))
+def along(nodes: Tensor, block: EdgeBlock, end: End) -> Tensor:
+    """What the neuron at one end of every edge of an edge block holds, a `(networks, *sizes, d)` view."""
+    return _view(nodes, block.first(end), block.table.sizes, block.table.strides(end))
 
 
-def neurons(nodes: Tensor, arc: Arc, end: End) -> Tensor:
-    """What the neurons at one end of an arc hold, a `(networks, *sizes it moves along, d)` view."""
-    sizes, strides = arc.table.sizes, arc.table.strides(end)
-    moving = arc.moving[end]
-    return _view(nodes, arc.first(end), [sizes[dim] for dim in moving], [strides[dim] for dim in moving])
+def neurons(nodes: Tensor, block: EdgeBlock, end: End) -> Tensor:
+    """What the neurons at one end of an edge block hold, a `(networks, *sizes it moves along, d)` view."""
+    sizes, strides = block.table.sizes, block.table.strides(end)
+    kept_dims = block.kept_dims[end]
+    return _view(nodes, block.first(end), [sizes[dim] for dim in kept_dims], [strides[dim] for dim in kept_dims])
 
 
 def _view(nodes: Tensor, first: int, sizes: Sequence[int], strides: Sequence[int]) -> Tensor:
@@ -38,66 +39,66 @@ def _view(nodes: Tensor, first: int, sizes: Sequence[int], strides: Sequence[int
     )
 
 
-def each(edges: Tensor, arc: Arc, end: End, reduce: Callable[[Tensor, tuple[int, ...]], Tensor] = torch.sum) -> Tensor:
+def each(edges: Tensor, block: EdgeBlock, end: End, reduce: Reduce = torch.sum) -> Tensor:
     """A table of edges reduced over those of each neuron at one end, shaped as `neurons`."""
-    dims = tuple(1 + dim for dim in arc.still[end])
+    dims = tuple(1 + dim for dim in block.reduced_dims[end])
     return reduce(edges, dims) if dims else edges
 
 
-class Spread(Function):
+class GatherAdd(Function):
     """`source[s] + target[t]` for every edge: `(networks, neurons, d)` twice to `(networks, edges, d)`."""
 
     @staticmethod
-    def forward(ctx: Any, source: Tensor, target: Tensor, arcs: Sequence[Arc]) -> Tensor:
-        ctx.arcs, ctx.neurons = arcs, source.shape[1]
-        out = source.new_empty(source.shape[0], arcs[-1].edges.stop, source.shape[2])
-        for arc in arcs:
-            torch.add(along(source, arc, "source"), along(target, arc, "target"), out=table(out, arc))
+    def forward(ctx: Any, source: Tensor, target: Tensor, blocks: Sequence[EdgeBlock]) -> Tensor:
+        ctx.blocks, ctx.neurons = blocks, source.shape[1]
+        out = source.new_empty(source.shape[0], blocks[-1].edges.stop, source.shape[2])
+        for block in blocks:
+            torch.add(along(source, block, "source"), along(target, block, "target"), out=table(out, block))
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         source = grads[0].new_zeros(grads[0].shape[0], ctx.neurons, grads[0].shape[2])
         target = torch.zeros_like(source)
-        add_up(grads[0], ctx.arcs, "source", source)
-        add_up(grads[0], ctx.arcs, "target", target)
+        add_up(grads[0], ctx.blocks, "source", source)
+        add_up(grads[0], ctx.blocks, "target", target)
         return source, target, None
 
 
-class SumTo(Function):
+class ScatterSum(Function):
     """The sum over the edges of every neuron, at their targets or (`end="source"`) at their sources."""
 
     @staticmethod
-    def forward(ctx: Any, edges: Tensor, arcs: Sequence[Arc], count: int, end: End) -> Tensor:
-        ctx.arcs, ctx.end = arcs, end
+    def forward(ctx: Any, edges: Tensor, blocks: Sequence[EdgeBlock], count: int, end: End) -> Tensor:
+        ctx.blocks, ctx.end = blocks, end
         out = edges.new_zeros(edges.shape[0], count, edges.shape[2])
-        add_up(edges, arcs, end, out)
+        add_up(edges, blocks, end, out)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        out = grads[0].new_empty(grads[0].shape[0], ctx.arcs[-1].edges.stop, grads[0].shape[2])
-        for arc in ctx.arcs:
-            table(out, arc).copy_(along(grads[0], arc, ctx.end))
+        out = grads[0].new_empty(grads[0].shape[0], ctx.blocks[-1].edges.stop, grads[0].shape[2])
+        for block in ctx.blocks:
+            table(out, block).copy_(along(grads[0], block, ctx.end))
         return out, None, None, None
 
 
-def add_up(edges: Tensor, arcs: Sequence[Arc], end: End, out: Tensor) -> None:
+def add_up(edges: Tensor, blocks: Sequence[EdgeBlock], end: End, out: Tensor) -> None:
     """Add the edges of every neuron to `out`, `(networks, neurons, d)`, at their sources or targets."""
-    for arc in arcs:
-        neurons(out, arc, end).add_(each(table(edges, arc), arc, end))
+    for block in blocks:
+        neurons(out, block, end).add_(each(table(edges, block), block, end))
 
 
-def peak(logits: Tensor, arcs: Sequence[Arc], count: int) -> Tensor:
+def peak(logits: Tensor, blocks: Sequence[EdgeBlock], count: int) -> Tensor:
     """The largest value over the edges that leave each neuron, `(networks, neurons, heads)`; 0 where none does."""
     out = logits.new_full((logits.shape[0], count, logits.shape[2]), -torch.inf)
-    for arc in arcs:
-        place = neurons(out, arc, "source")
-        torch.maximum(place, each(table(logits, arc), arc, "source", torch.amax), out=place)
+    for block in blocks:
+        place = neurons(out, block, "source")
+        torch.maximum(place, each(table(logits, block), block, "source", torch.amax), out=place)
     return out.masked_fill(out == -torch.inf, 0.0)
 
 
-class Statistics(Function):
+class ScatterStatistics(Function):
     """Mean, minimum, maximum and standard deviation of the messages into every neuron, `(networks, neurons, 4d)`.
 
     `degree` is `(neurons, 1)`; neurons without incoming edges get zeros. The deviation is `sqrt(max(E[m²] − E[m]², ε))`
@@ -105,20 +106,20 @@ class Statistics(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, messages: Tensor, arcs: Sequence[Arc], degree: Tensor) -> Tensor:
+    def forward(ctx: Any, messages: Tensor, blocks: Sequence[EdgeBlock], degree: Tensor) -> Tensor:
         shape = (messages.shape[0], degree.shape[0], messages.shape[2])
         total, square = messages.new_zeros(shape), messages.new_zeros(shape)
         low, high = messages.new_full(shape, torch.inf), messages.new_full(shape, -torch.inf)
-        for arc in arcs:
-            sent = table(messages, arc)
-            neurons(total, arc, "target").add_(each(sent, arc, "target"))
-            neurons(square, arc, "target").add_(each(sent * sent, arc, "target"))
-            least, most = neurons(low, arc, "target"), neurons(high, arc, "target")
-            torch.minimum(least, each(sent, arc, "target", torch.amin), out=least)
-            torch.maximum(most, each(sent, arc, "target", torch.amax), out=most)
+        for block in blocks:
+            sent = table(messages, block)
+            neurons(total, block, "target").add_(each(sent, block, "target"))
+            neurons(square, block, "target").add_(each(sent * sent, block, "target"))
+            least, most = neurons(low, block, "target"), neurons(high, block, "target")
+            torch.minimum(least, each(sent, block, "target", torch.amin), out=least)
+            torch.maximum(most, each(sent, block, "target", torch.amax), out=most)
         mean, deviation, low, high = summary(total, square, low, high, degree)
         ctx.save_for_backward(messages, mean, deviation, low, high)
-        ctx.arcs, ctx.degree = arcs, degree
+        ctx.blocks, ctx.degree = blocks, degree
         return torch.cat([mean, low, high, deviation], -1)
 
     @staticmethod
@@ -126,24 +127,24 @@ class Statistics(Function):
         messages, mean, deviation, low, high = ctx.saved_tensors
         constant, slope, low_grad, high_grad = slopes(grads[0], mean, deviation, ctx.degree)
         out = torch.empty_like(messages)
-        for arc in ctx.arcs:
-            grad = table(out, arc)
-            torch.mul(table(messages, arc), along(slope, arc, "target"), out=grad)
-            grad += along(constant, arc, "target")
+        for block in ctx.blocks:
+            grad = table(out, block)
+            torch.mul(table(messages, block), along(slope, block, "target"), out=grad)
+            grad += along(constant, block, "target")
         for bound, bound_grad in ((low, low_grad), (high, high_grad)):
-            _extreme_backward(out, messages, ctx.arcs, bound, bound_grad)
+            _extreme_backward(out, messages, ctx.blocks, bound, bound_grad)
         return out, None, None
 
 
-def _extreme_backward(out: Tensor, messages: Tensor, arcs: Sequence[Arc], bound: Tensor, grad: Tensor) -> None:
+def _extreme_backward(out: Tensor, messages: Tensor, blocks: Sequence[EdgeBlock], bound: Tensor, grad: Tensor) -> None:
     """Add the gradient of a minimum or maximum to the messages that reach it."""
-    reached = [table(messages, arc) == along(bound, arc, "target") for arc in arcs]
+    reached = [table(messages, block) == along(bound, block, "target") for block in blocks]
     ties = torch.zeros_like(bound)
-    for arc, at in zip(arcs, reached, strict=True):
-        neurons(ties, arc, "target").add_(each(at, arc, "target"))
+    for block, at in zip(blocks, reached, strict=True):
+        neurons(ties, block, "target").add_(each(at, block, "target"))
     share = grad / ties.clamp(min=1)
-    for arc, at in zip(arcs, reached, strict=True):
-        table(out, arc).add_(at * along(share, arc, "target"))
+    for block, at in zip(blocks, reached, strict=True):
+        table(out, block).add_(at * along(share, block, "target"))
 
 
 def summary(

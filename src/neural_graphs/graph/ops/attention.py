@@ -1,4 +1,4 @@
-"""Relational attention over the arcs of a regular batch, with its gradients written out.
+"""Relational attention over the edge blocks of a regular batch, with its gradients written out.
 
 Queries, keys and gates of the edges are three contiguous tensors into which what neurons add is broadcast in place.
 Values of the edges are never made: their weighted sum is the projection of the weighted sum of the edges.
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from neural_graphs.graph.edges import Arc
+from neural_graphs.graph.edges import EdgeBlock
 from neural_graphs.graph.ops.aggregate import add_up, along, neurons, peak, table
 
-Arcs = Sequence[Arc]
+Arcs = Sequence[EdgeBlock]
 
 
 class Attend(Function):
@@ -23,32 +23,32 @@ class Attend(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, nodes: Tensor, edges: Tensor, weight: Tensor, arcs: Arcs, heads: int, modulate: bool
+        ctx: Any, nodes: Tensor, edges: Tensor, weight: Tensor, blocks: Arcs, heads: int, modulate: bool
     ) -> Tensor:
         query, key, value = nodes.chunk(3, -1)
         width = query.shape[-1]
         to_query, to_key, to_value, *to_gate = weight.split(width)
         q, k = _project(edges, to_query), _project(edges, to_key)
-        for arc in arcs:
-            table(q, arc).add_(along(query, arc, "source"))
-            table(k, arc).add_(along(key, arc, "target"))
+        for block in blocks:
+            table(q, block).add_(along(query, block, "source"))
+            table(k, block).add_(along(key, block, "target"))
         buffer = q * k
         share = _by_head(buffer, heads).sum(-1).mul_(width**-0.5)
-        _softmax(share, arcs, nodes.shape[1])
+        _softmax(share, blocks, nodes.shape[1])
         gate = _project(edges, to_gate[0]) if modulate else None
-        _gated(value, gate, arcs, out=buffer)
+        _gated(value, gate, blocks, out=buffer)
         _by_head(buffer, heads).mul_(share[..., None])
-        gathered = _weigh(share, edges, arcs, nodes.shape[1])  # (b, n, heads, d)
+        gathered = _weigh(share, edges, blocks, nodes.shape[1])  # (b, n, heads, d)
         out = torch.einsum("bnhd,hkd->bnhk", gathered, _by_head(to_value.T, heads).movedim(0, -1)).flatten(2)
-        add_up(buffer, arcs, "source", out)
+        add_up(buffer, blocks, "source", out)
         ctx.save_for_backward(value, edges, weight, q, k, gate, share, gathered)
-        ctx.arcs, ctx.heads = arcs, heads
+        ctx.blocks, ctx.heads = blocks, heads
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         value, edges, weight, q, k, gate, share, gathered = ctx.saved_tensors
-        arcs, heads, width, count = ctx.arcs, ctx.heads, value.shape[-1], value.shape[1]
+        blocks, heads, width, count = ctx.blocks, ctx.heads, value.shape[-1], value.shape[1]
         to_query, to_key, to_value, *to_gate = weight.split(width)
         by_head = _by_head(to_value.T, heads).movedim(0, -1)  # (heads, a / heads, d)
         out_grad = _by_head(grads[0], heads)
@@ -58,30 +58,30 @@ class Attend(Function):
         weight_grad, edges_grad = torch.empty_like(weight), torch.empty_like(edges)
         # values: out = Σ share · (value ⊙ gate) + W_v Σ share · edge
         message, sent = torch.empty_like(q), torch.empty_like(q)
-        _gated(value, gate, arcs, out=sent)
-        for arc in arcs:
-            torch.mul(table(sent, arc), along(grads[0], arc, "source"), out=table(message, arc))
+        _gated(value, gate, blocks, out=sent)
+        for block in blocks:
+            torch.mul(table(sent, block), along(grads[0], block, "source"), out=table(message, block))
         share_grad = _by_head(message, heads).sum(-1)
-        for arc in arcs:
-            share_part, edge_part = _pull_back(arc, pull, share, edges)
-            table(share_grad, arc).add_(share_part)
-            table(edges_grad, arc).copy_(edge_part)
-            table(sent, arc).copy_(along(grads[0], arc, "source"))
+        for block in blocks:
+            share_part, edge_part = _pull_back(block, pull, share, edges)
+            table(share_grad, block).add_(share_part)
+            table(edges_grad, block).copy_(edge_part)
+            table(sent, block).copy_(along(grads[0], block, "source"))
         _by_head(sent, heads).mul_(share[..., None])
         if gate is not None:
             torch.mul(sent, gate, out=message)
-        add_up(sent if gate is None else message, arcs, "target", value_grad)
+        add_up(sent if gate is None else message, blocks, "target", value_grad)
         if gate is not None:
-            for arc in arcs:
-                table(sent, arc).mul_(along(value, arc, "target"))
+            for block in blocks:
+                table(sent, block).mul_(along(value, block, "target"))
             _project_back(sent, to_gate[0], edges, edges_grad, weight_grad[3 * width :])
         weight_grad[2 * width : 3 * width] = torch.einsum("bnhk,bnhd->hkd", out_grad, gathered).flatten(0, 1)
         # queries and keys
-        logit_grad = _softmax_grad(share, share_grad, arcs, count).mul_(width**-0.5)[..., None]
+        logit_grad = _softmax_grad(share, share_grad, blocks, count).mul_(width**-0.5)[..., None]
         torch.mul(_by_head(k, heads), logit_grad, out=_by_head(message, heads))
         torch.mul(_by_head(q, heads), logit_grad, out=_by_head(sent, heads))
-        add_up(message, arcs, "source", query_grad)
-        add_up(sent, arcs, "target", key_grad)
+        add_up(message, blocks, "source", query_grad)
+        add_up(sent, blocks, "target", key_grad)
         _project_back(message, to_query, edges, edges_grad, weight_grad[:width])
         _project_back(sent, to_key, edges, edges_grad, weight_grad[width : 2 * width])
         return nodes_grad, edges_grad, weight_grad, None, None, None
@@ -102,62 +102,62 @@ def _project_back(grad: Tensor, weight: Tensor, edges: Tensor, edges_grad: Tenso
     weight_grad.copy_((edges.flatten(0, 1).T @ flat).T)
 
 
-def _gated(value: Tensor, gate: Tensor | None, arcs: Arcs, out: Tensor) -> None:
+def _gated(value: Tensor, gate: Tensor | None, blocks: Arcs, out: Tensor) -> None:
     """`value[target] ⊙ gate` of every edge."""
-    for arc in arcs:
-        sent = along(value, arc, "target")
+    for block in blocks:
+        sent = along(value, block, "target")
         if gate is None:
-            table(out, arc).copy_(sent)
+            table(out, block).copy_(sent)
         else:
-            torch.mul(table(gate, arc), sent, out=table(out, arc))
+            torch.mul(table(gate, block), sent, out=table(out, block))
 
 
-def _rows(edges: Tensor, arc: Arc) -> Tensor:
-    """The edges that leave each neuron of an arc, `(b, sources, edges each, d)`."""
-    moving, still = arc.moving["source"], arc.still["source"]
-    rows = table(edges, arc).permute(0, *(1 + dim for dim in (*moving, *still)), -1)
-    return rows.reshape(edges.shape[0], prod(rows.shape[1 : 1 + len(moving)]), -1, edges.shape[-1])
+def _rows(edges: Tensor, block: EdgeBlock) -> Tensor:
+    """The edges that leave each neuron of an edge block, `(b, sources, edges each, d)`."""
+    kept_dims, reduced_dims = block.kept_dims["source"], block.reduced_dims["source"]
+    rows = table(edges, block).permute(0, *(1 + dim for dim in (*kept_dims, *reduced_dims)), -1)
+    return rows.reshape(edges.shape[0], prod(rows.shape[1 : 1 + len(kept_dims)]), -1, edges.shape[-1])
 
 
-def _unrows(rows: Tensor, arc: Arc) -> Tensor:
+def _unrows(rows: Tensor, block: EdgeBlock) -> Tensor:
     """The inverse of `_rows`: a table `(b, *sizes, d)`."""
-    dims = (*arc.moving["source"], *arc.still["source"])
+    dims = (*block.kept_dims["source"], *block.reduced_dims["source"])
     order = [dims.index(dim) for dim in range(len(dims))]
-    unflat = rows.reshape(rows.shape[0], *(arc.table.sizes[dim] for dim in dims), rows.shape[-1])
+    unflat = rows.reshape(rows.shape[0], *(block.table.sizes[dim] for dim in dims), rows.shape[-1])
     return unflat.permute(0, *(1 + dim for dim in order), -1)
 
 
-def _weigh(share: Tensor, edges: Tensor, arcs: Arcs, count: int) -> Tensor:
+def _weigh(share: Tensor, edges: Tensor, blocks: Arcs, count: int) -> Tensor:
     """`Σ share · edge` over the edges that leave each neuron, `(b, n, heads, d)`."""
     out = edges.new_zeros(edges.shape[0], count, share.shape[-1], edges.shape[-1])
-    for arc in arcs:
-        place = neurons(out, arc, "source")
-        place.add_((_rows(share, arc).mT @ _rows(edges, arc)).view(place.shape))
+    for block in blocks:
+        place = neurons(out, block, "source")
+        place.add_((_rows(share, block).mT @ _rows(edges, block)).view(place.shape))
     return out
 
 
-def _pull_back(arc: Arc, pull: Tensor, share: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradients of the shares and the edges of one arc from that of `_weigh`, as tables."""
-    asked = neurons(pull, arc, "source").reshape(pull.shape[0], -1, *pull.shape[2:])  # (b, sources, heads, d)
-    return _unrows(_rows(edges, arc) @ asked.mT, arc), _unrows(_rows(share, arc) @ asked, arc)
+def _pull_back(block: EdgeBlock, pull: Tensor, share: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of the shares and the edges of one edge block from that of `_weigh`, as tables."""
+    asked = neurons(pull, block, "source").reshape(pull.shape[0], -1, *pull.shape[2:])  # (b, sources, heads, d)
+    return _unrows(_rows(edges, block) @ asked.mT, block), _unrows(_rows(share, block) @ asked, block)
 
 
-def _softmax(logits: Tensor, arcs: Arcs, count: int) -> None:
+def _softmax(logits: Tensor, blocks: Arcs, count: int) -> None:
     """Normalise in place over the edges that leave each neuron."""
-    top = peak(logits, arcs, count)
-    for arc in arcs:
-        table(logits, arc).sub_(along(top, arc, "source"))
+    top = peak(logits, blocks, count)
+    for block in blocks:
+        table(logits, block).sub_(along(top, block, "source"))
     total = torch.zeros_like(top)
-    add_up(logits.exp_(), arcs, "source", total)
-    for arc in arcs:
-        table(logits, arc).div_(along(total, arc, "source"))
+    add_up(logits.exp_(), blocks, "source", total)
+    for block in blocks:
+        table(logits, block).div_(along(total, block, "source"))
 
 
-def _softmax_grad(share: Tensor, grad: Tensor, arcs: Arcs, count: int) -> Tensor:
+def _softmax_grad(share: Tensor, grad: Tensor, blocks: Arcs, count: int) -> Tensor:
     """The gradient of the logits from that of the shares."""
     grad = grad * share
     total = grad.new_zeros(grad.shape[0], count, grad.shape[2])
-    add_up(grad, arcs, "source", total)
-    for arc in arcs:
-        table(grad, arc).addcmul_(table(share, arc), along(total, arc, "source"), value=-1)
+    add_up(grad, blocks, "source", total)
+    for block in blocks:
+        table(grad, block).addcmul_(table(share, block), along(total, block, "source"), value=-1)
     return grad

@@ -1,13 +1,15 @@
 """NG-GNN: message passing with edge modulation and four statistics (PNA), paper section 3.1."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neural_graphs.graph import NeuralGraph, Topology
-from neural_graphs.nn.run.checkpointing import on_graph
+from neural_graphs.nn.backbones.base import Backbone
 from neural_graphs.nn.run.dropout import Dropout
-from neural_graphs.nn.run.memory import Footprint
+from neural_graphs.nn.run.memory import EdgeMemory
 
 
 class GraphNorm(nn.Module):
@@ -46,7 +48,7 @@ class Messages(nn.Module):
     def forward(self, graph: NeuralGraph) -> Tensor:
         """New node features, `(*batch, neurons, width)`."""
         scale, shift = self.modulation(graph.edges).chunk(2, -1)
-        pairs = graph.topology.spread(self.source(graph.nodes), self.target(graph.nodes))
+        pairs = graph.topology.gather_add(self.source(graph.nodes), self.target(graph.nodes))
         found = graph.topology.statistics(scale * pairs + shift)
         amplify = (graph.topology.in_degree + 1).log().to(found.dtype) / self.log_degree
         return self.update(self.combine(torch.cat([graph.nodes, found, found * amplify], -1)))
@@ -62,42 +64,49 @@ class EdgeUpdate(nn.Module):
 
     def forward(self, graph: NeuralGraph) -> Tensor:
         """New edge features, `(*batch, edges, width)`."""
-        ends = graph.topology.spread(self.source(graph.nodes), self.target(graph.nodes))
+        ends = graph.topology.gather_add(self.source(graph.nodes), self.target(graph.nodes))
         return self.out(F.silu(self.edge(graph.edges) + ends))
 
 
-class MessagePassing(nn.Module):
+@dataclass(frozen=True)
+class Round:
+    """Messages, then norm, SiLU and dropout, then new edges; the last round has messages only."""
+
+    messages: Messages
+    norm: GraphNorm | None = None
+    edge_update: EdgeUpdate | None = None
+    dropout: Dropout | None = None
+
+    def nodes(self, graph: NeuralGraph) -> Tensor:
+        """New node features, `(*batch, neurons, width)`."""
+        found: Tensor = self.messages(graph)
+        if self.norm is None or self.dropout is None:
+            return found
+        return self.dropout(F.silu(self.norm(found, graph.topology)))
+
+    def edges(self, graph: NeuralGraph) -> Tensor | None:
+        """New edge features, `(*batch, edges, width)`."""
+        return None if self.edge_update is None else self.edge_update(graph)
+
+
+class MessagePassing(Backbone):
     """The NG-GNN backbone: `depth` rounds of messages, and edge updates between them.
 
-    `log_degree` is δ, see `Family`; `dropout` follows the norm between rounds. With `outputs_only` the last round
-    updates output neurons only, and the edges it reads are the only ones updated before it: what a readout of output
-    neurons needs, at two thirds of the cost.
+    `log_degree` is δ, see `Family`; `dropout` follows the norm between rounds; `outputs_only` as for `Backbone`.
+    Neurons are updated `depth` times, edges `depth − 1` times.
     """
 
     def __init__(
         self, width: int, depth: int = 4, log_degree: float = 1.0, dropout: float = 0.0, outputs_only: bool = False
     ):
-        super().__init__()
+        super().__init__(EdgeMemory(state=width, largest=2 * width, work=5 * width, layers=depth - 1), outputs_only)
         self.messages = nn.ModuleList(Messages(width, log_degree) for _ in range(depth))
         self.norms = nn.ModuleList(GraphNorm(width) for _ in range(depth - 1))
         self.edge_updates = nn.ModuleList(EdgeUpdate(width) for _ in range(depth - 1))
-        self.dropout, self.outputs_only = Dropout(dropout), outputs_only
-        self.footprint = Footprint(state=width, largest=2 * width, work=5 * width, layers=depth - 1)
+        self.dropout = Dropout(dropout)
 
-    def forward(self, graph: NeuralGraph) -> NeuralGraph:
-        """Graph in, graph out: neurons are updated `depth` times, edges `depth − 1` times."""
-        whole = graph.topology
-        last = whole.at_outputs("target") if self.outputs_only else None
-        for index, norm in enumerate(self.norms):
-            nodes = self.dropout(F.silu(norm(on_graph(self.messages[index], graph, self.footprint.largest), whole)))
-            edges, topology = graph.edges, whole
-            if last is not None and index == len(self.norms) - 1:
-                edges, topology = last.take(edges), last.topology
-            graph = NeuralGraph(nodes, edges, topology)
-            graph = NeuralGraph(nodes, on_graph(self.edge_updates[index], graph, self.footprint.largest), topology)
-        if last is None:
-            return NeuralGraph(on_graph(self.messages[-1], graph, self.footprint.largest), graph.edges, whole)
-        if not self.norms:
-            graph = NeuralGraph(graph.nodes, last.take(graph.edges), last.topology)
-        new = on_graph(self.messages[-1], graph, self.footprint.largest)
-        return NeuralGraph(last.keep_outputs(new, graph.nodes), graph.edges, last.topology)
+    def stack(self) -> list[Round]:
+        """The rounds."""
+        *before, last = self.messages
+        parts = zip(before, self.norms, self.edge_updates, strict=True)
+        return [*(Round(*each, self.dropout) for each in parts), Round(last)]

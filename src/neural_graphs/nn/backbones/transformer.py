@@ -3,10 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neural_graphs.graph import NeuralGraph, Topology
-from neural_graphs.nn.run.checkpointing import on_graph
+from neural_graphs.graph import NeuralGraph
+from neural_graphs.nn.backbones.base import Backbone, Needs
 from neural_graphs.nn.run.dropout import Dropout
-from neural_graphs.nn.run.memory import Footprint
+from neural_graphs.nn.run.memory import EdgeMemory
 
 
 class RelationalAttention(nn.Module):
@@ -37,7 +37,7 @@ class RelationalAttention(nn.Module):
 
 
 class RelationalLayer(nn.Module):
-    """Attention, node MLP, and, with `edge_update`, new edges from themselves, their counterparts and their ends."""
+    """Attention, node MLP, and, with `edge_update`, new edges from themselves, the reversed ones and their ends."""
 
     def __init__(
         self, nodes: int, edges: int, attention: int, heads: int, hidden: tuple[int, int], modulate: bool = True,
@@ -51,14 +51,18 @@ class RelationalLayer(nn.Module):
         self.node_mlp = nn.Sequential(nn.Linear(nodes, hidden[0], False), nn.GELU(), nn.Linear(hidden[0], nodes))
         self.edge_update = RelationalEdgeUpdate(nodes, edges, hidden[1], dropout) if edge_update else None
 
-    def update_nodes(self, graph: NeuralGraph) -> Tensor:
+    def nodes(self, graph: NeuralGraph) -> Tensor:
         """New node features, `(*batch, neurons, nodes)`."""
         nodes = self.node_norms[0](graph.nodes + self.dropout(self.node_in(self.attention(graph))))
         return self.node_norms[1](nodes + self.dropout(self.node_mlp(nodes)))
 
+    def edges(self, graph: NeuralGraph) -> Tensor | None:
+        """New edge features, `(*batch, edges, ·)`."""
+        return None if self.edge_update is None else self.edge_update(graph)
+
 
 class RelationalEdgeUpdate(nn.Module):
-    """`e ← LN(e + W GELU(W_e [e; e'] + W_r x_r + W_c x_c))` with e' the counterpart of e, then an MLP of its own."""
+    """`e ← LN(e + W GELU(W_e [e; e'] + W_r x_r + W_c x_c))` with e' the reverse of e, then an MLP of its own."""
 
     def __init__(self, nodes: int, edges: int, hidden: int, dropout: float = 0.0):
         super().__init__()
@@ -69,58 +73,38 @@ class RelationalEdgeUpdate(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(edges) for _ in range(2))
         self.mlp = nn.Sequential(nn.Linear(edges, hidden, False), nn.GELU(), nn.Linear(hidden, edges))
 
-    def everywhere(self, graph: NeuralGraph) -> Tensor:
-        """New features of all edges of a graph, `(*batch, edges, ·)`."""
-        opposite = graph.topology.counterpart(self.opposite(graph.edges))
-        return self(graph.edges, opposite, graph.nodes, graph.topology)
-
-    def forward(self, edges: Tensor, opposite: Tensor, nodes: Tensor, topology: Topology) -> Tensor:
-        """New features of `edges`, those of a topology, given `opposite(counterparts)`, both `(*batch, edges, ·)`."""
-        ends = topology.spread(self.source(nodes), self.target(nodes))
-        edges = self.norms[0](edges + self.dropout(self.out(F.gelu(self.own(edges) + opposite + ends))))
+    def forward(self, graph: NeuralGraph) -> Tensor:
+        """New edge features, `(*batch, edges, ·)`. Raises LayoutError for a wiring without reversed edges."""
+        ends = graph.topology.gather_add(self.source(graph.nodes), self.target(graph.nodes))
+        hidden = F.gelu(self.own(graph.edges) + graph.reverse(self.opposite) + ends)
+        edges = self.norms[0](graph.edges + self.dropout(self.out(hidden)))
         return self.norms[1](edges + self.dropout(self.mlp(edges)))
 
 
-class RelationalTransformer(nn.Module):
+class RelationalTransformer(Backbone):
     """The NG-T backbone: `depth` relational layers.
 
     Attention runs over the edges of the wiring: `Looped()` for the weights (linear in their number, ours), `AllPairs()`
-    for the paper's model. The last layer updates edges only with `update_edges` (a readout of weights); with
-    `outputs_only` it updates output neurons only, and the edges they attend to are the only ones updated before it.
-    `widths` are those of nodes and edges, `hidden` those of their MLPs.
+    for the paper's model. The last layer updates edges only with `update_edges` (a readout of weights); `outputs_only`
+    as for `Backbone`. `widths` are those of nodes and edges, `hidden` those of their MLPs.
     """
+
+    needs = Needs(end="source", reverse_edges=True)
 
     def __init__(
         self, widths: tuple[int, int] = (64, 32), depth: int = 4, heads: int = 8, attention: int = 128,
         hidden: tuple[int, int] = (128, 64), *, modulate: bool = True, dropout: float = 0.0,
         update_edges: bool = False, outputs_only: bool = False,
     ):  # fmt: skip
-        super().__init__()
+        work = 5 * attention + 2 * max(hidden[1], widths[1])
+        super().__init__(EdgeMemory(state=widths[1], largest=attention, work=work, layers=depth), outputs_only)
         if update_edges and outputs_only:
             raise ValueError("update_edges reads weights and outputs_only reads output neurons: choose one")
-        self.outputs_only = outputs_only
-        work = 5 * attention + 2 * max(hidden[1], widths[1])
-        self.footprint = Footprint(state=widths[1], largest=attention, work=work, layers=depth)
         self.layers = nn.ModuleList(
             RelationalLayer(*widths, attention, heads, hidden, modulate, dropout, update_edges or i < depth - 1)
             for i in range(depth)
         )
 
-    def forward(self, graph: NeuralGraph) -> NeuralGraph:
-        """Graph in, graph out."""
-        nodes, edges, whole = graph.nodes, graph.edges, graph.topology
-        topology, last = whole, whole.at_outputs("source") if self.outputs_only else None
-        for index, layer in enumerate(self.layers):
-            if last is not None and index == len(self.layers) - 1:
-                edges = edges if topology is last.topology else last.take(edges)
-                new = layer.update_nodes(NeuralGraph(nodes, edges, last.topology))
-                return NeuralGraph(last.keep_outputs(new, nodes), edges, last.topology)
-            nodes = on_graph(layer.update_nodes, NeuralGraph(nodes, edges, whole), self.footprint.largest)
-            update = layer.edge_update
-            if last is not None and index == len(self.layers) - 2:
-                opposite = update.opposite(last.take_counterparts(edges, whole))
-                edges, topology = last.take(edges), last.topology
-                edges = update(edges, opposite, nodes, topology)
-            elif update is not None:
-                edges = on_graph(update.everywhere, NeuralGraph(nodes, edges, whole), self.footprint.largest)
-        return NeuralGraph(nodes, edges, whole)
+    def stack(self) -> list[RelationalLayer]:
+        """The layers."""
+        return list(self.layers)

@@ -53,9 +53,9 @@ class FlatMLP(nn.Module):
             raise LayoutError(f"this FlatMLP reads networks of {self.size} parameters; {odd} has {odd.size}")
         return networks.values if networks.regular else torch.stack(networks.vectors())
 
-    def describe(self, networks: Networks) -> Float[Tensor, "networks features"]:
+    def embed(self, networks: Networks) -> Float[Tensor, "networks features"]:
         """What the MLP sees of each network."""
         return self.standardise(self.features(networks))
 
     def forward(self, networks: Networks) -> Float[Tensor, "networks classes"]:
-        return self.mlp(self.describe(networks))
+        return self.mlp(self.embed(networks))

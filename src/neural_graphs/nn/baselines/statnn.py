@@ -62,9 +62,9 @@ class StatNN(nn.Module):
             rows[places] = F.pad(found, (0, rows.shape[1] - found.shape[1]))
         return rows
 
-    def describe(self, networks: Networks) -> Float[Tensor, "networks features"]:
+    def embed(self, networks: Networks) -> Float[Tensor, "networks features"]:
         """What the MLP sees of each network."""
         return self.standardise(self.features(networks))
 
     def forward(self, networks: Networks) -> Float[Tensor, "networks classes"]:
-        return self.mlp(self.describe(networks))
+        return self.mlp(self.embed(networks))

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from neural_graphs.graph import NeuralGraph
 from neural_graphs.nn.run.dropout import current_generator, dropout_generator
 
+T = TypeVar("T", bound="Tensor | None")
 LARGE = {"cpu": 1 << 26}  # numbers of the widest edge tensor; what is smaller is kept, which is a third faster
 LARGE_ELSEWHERE = 1 << 29  # on an accelerator
 
@@ -19,21 +20,12 @@ def is_large(numbers: int, device: torch.device) -> bool:
     return numbers > LARGE.get(device.type, LARGE_ELSEWHERE)
 
 
-def recompute(function: Callable[..., Tensor], *tensors: Tensor, numbers: int) -> Tensor:
+def checkpointed(function: Callable[..., T], *tensors: Tensor, numbers: int) -> T:
     """`function(*tensors)`, the same bit for bit, with only `tensors` kept for the backward pass where the widest
     tensor it makes, of `numbers` numbers, is large (Chen et al. 2016)."""
     if not torch.is_grad_enabled() or not is_large(numbers, tensors[0].device):
         return function(*tensors)
     return checkpoint(function, *tensors, use_reentrant=False, context_fn=_same_dropout)
-
-
-def on_graph(layer: Callable[[NeuralGraph], Tensor], graph: NeuralGraph, width: int) -> Tensor:
-    """`layer(graph)`, recomputed where `width` numbers per edge are large."""
-
-    def run(nodes: Tensor, edges: Tensor) -> Tensor:
-        return layer(NeuralGraph(nodes, edges, graph.topology))
-
-    return recompute(run, graph.nodes, graph.edges, numbers=graph.edges.shape[:-1].numel() * width)
 
 
 def _same_dropout() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

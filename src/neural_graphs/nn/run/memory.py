@@ -14,12 +14,12 @@ from neural_graphs.networks import Networks
 from neural_graphs.nn.run.checkpointing import is_large
 
 WORTH_ASKING = 1 << 29  # bytes; below, the system is not asked
-INDEX_BYTES = 100  # per edge: ends, places, counterparts
+INDEX_BYTES = 100  # per edge: ends, places, reversed edges
 SCATTERED = 1.5  # what mixed batches need for gathered ends and scattered sums
 
 
 @dataclass(frozen=True)
-class Footprint:
+class EdgeMemory:
     """What a backbone keeps per edge, in numbers, about.
 
     `state` is what passes from layer to layer, `largest` the widest tensor a layer makes, `work` all it makes; `layers`
@@ -42,22 +42,22 @@ class Footprint:
 
 def edge_count(layout: Layout, wiring: Wiring) -> int:
     """The edges of one network."""
-    return sum(arc.size for arc in wiring.arcs(layout))
+    return sum(block.size for block in wiring.edge_blocks(layout))
 
 
-def bytes_needed(networks: Networks, wiring: Wiring, footprint: Footprint) -> int:
+def bytes_needed(networks: Networks, wiring: Wiring, memory: EdgeMemory) -> int:
     """For reading these networks in one go, with their gradients where torch records them."""
     edges = sum(edge_count(layout, wiring) * times for layout, times in _counted(networks).items())
     gradients = torch.is_grad_enabled()
-    recomputed = gradients and is_large(edges * footprint.largest, networks.values.device)
+    recomputed = gradients and is_large(edges * memory.largest, networks.values.device)
     raw = networks.values.numel() * (1 if wiring.copies == 1 else 8)  # kernels read backwards carry zeros
-    per_edge = footprint.numbers(gradients, recomputed) * (1.0 if networks.regular else SCATTERED)
+    per_edge = memory.numbers(gradients, recomputed) * (1.0 if networks.regular else SCATTERED)
     return int(edges * per_edge + raw) * networks.values.element_size() + edges * INDEX_BYTES
 
 
-def require_memory(networks: Networks, wiring: Wiring, footprint: Footprint) -> None:
+def require_memory(networks: Networks, wiring: Wiring, memory: EdgeMemory) -> None:
     """Raise MemoryNeeded where a batch cannot be read in the memory there is."""
-    needed = bytes_needed(networks, wiring, footprint)
+    needed = bytes_needed(networks, wiring, memory)
     if needed < WORTH_ASKING:
         return
     device = networks.values.device

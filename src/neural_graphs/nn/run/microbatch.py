@@ -3,6 +3,7 @@
 On the CPU every piece is small enough for the cache of a core, and as many pieces run at once as torch has threads.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -23,17 +24,32 @@ BUDGET = {"cpu": 1_200_000}  # numbers of the largest edge tensor of a piece
 LARGE_BUDGET = 400_000_000  # on an accelerator
 
 
-def pieces(metanetwork: Any, networks: Networks) -> list[slice]:
-    """Cut a batch so that no piece of several networks exceeds the budget of its device, and pieces are even work.
+class Reader(nn.Module, ABC):
+    """A module that answers about networks, each by itself, so that a batch may be read in pieces.
 
-    `metanetwork.numbers(networks)` tells how many numbers its largest edge tensor holds for the largest of some
-    networks, about, and `metanetwork.read(networks)` answers in one go; `Metanetwork` does both.
+    `reader(networks)` is `read(networks)` with gradients, and read piece by piece without.
     """
+
+    def forward(self, networks: Networks) -> Any:
+        """The answers for a batch of any size."""
+        return self.read(networks) if torch.is_grad_enabled() else read(self, networks)
+
+    @abstractmethod
+    def read(self, networks: Networks) -> Any:
+        """The answers in one go: a tensor `(networks, …)`, or `Networks`."""
+
+    @abstractmethod
+    def numbers(self, networks: Networks) -> int:
+        """How many numbers the largest tensor on the way holds for the largest of these networks, about."""
+
+
+def pieces(reader: Reader, networks: Networks) -> list[slice]:
+    """Cut a batch so that no piece of several networks exceeds the budget of its device, and pieces are even work."""
     budget = BUDGET.get(networks.values.device.type, LARGE_BUDGET)
     if not networks.regular:
         each = zip(networks.vectors(), networks.layouts, strict=True)
-        return _even([metanetwork.numbers(Networks(vector[None], layout)) for vector, layout in each], budget)
-    size = max(1, budget // max(1, metanetwork.numbers(networks)))
+        return _even([reader.numbers(Networks(vector[None], layout)) for vector, layout in each], budget)
+    size = max(1, budget // max(1, reader.numbers(networks)))
     return [slice(start, start + size) for start in range(0, len(networks), size)]
 
 
@@ -48,40 +64,40 @@ def _even(numbers: Sequence[int], budget: int) -> list[slice]:
     return [slice(a, b) for a, b in pairwise([*starts, len(numbers)])]
 
 
-def read(metanetwork: Any, networks: Networks) -> Any:
+def read(reader: Reader, networks: Networks) -> Any:
     """The answer for all networks, without gradients: `(networks, classes)`, or `Networks`."""
-    cuts = pieces(metanetwork, networks)
+    cuts = pieces(reader, networks)
     if len(cuts) == 1:
-        return metanetwork.read(networks)
+        return reader.read(networks)
 
     def answer(cut: slice) -> Any:
         with torch.no_grad():
-            return metanetwork.read(networks[cut])
+            return reader.read(networks[cut])
 
-    shares = _share(cuts, lambda mine: [answer(cut) for cut in mine], _workers(metanetwork, networks))
+    shares = _share(cuts, lambda mine: [answer(cut) for cut in mine], _workers(reader, networks))
     answers = [shares[i % len(shares)][i // len(shares)] for i in range(len(cuts))]
     return Networks.cat(answers) if isinstance(answers[0], Networks) else torch.cat(answers)
 
 
-def mean_loss(metanetwork: Any, networks: Networks, targets: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
+def mean_loss(reader: Reader, networks: Networks, targets: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
     """The mean loss over a batch, ready for `backward`, and the detached outputs `(networks, …)`.
 
     `loss(outputs, targets)` must be a mean over networks. Gradients of the parameters are computed here, piece by
     piece, and handed out by `backward`: the same values as in one go up to rounding, in a fraction of the memory.
     Dropout is seeded per piece from torch's global generator, so that a run can be repeated.
     """
-    cuts = pieces(metanetwork, networks)
+    cuts = pieces(reader, networks)
     if len(cuts) == 1:
-        outputs = metanetwork.read(networks)
+        outputs = reader.read(networks)
         return loss(outputs, targets), _detach(outputs)
-    parameters = [p for p in metanetwork.parameters() if p.requires_grad]
+    parameters = [p for p in reader.parameters() if p.requires_grad]
     seeds = torch.randint(2**62, (len(cuts),)).tolist()
     work = list(zip(cuts, seeds, strict=True))
 
     def run(mine: Sequence[tuple[slice, int]]) -> tuple[list[Tensor | None], list[Tensor], list[Tensor]]:
-        return _accumulate(metanetwork, networks, targets, loss, parameters, mine)
+        return _accumulate(reader, networks, targets, loss, parameters, mine)
 
-    shares = _share(work, run, _workers(metanetwork, networks))
+    shares = _share(work, run, _workers(reader, networks))
     workers = len(shares)
     losses = [shares[i % workers][1][i // workers] for i in range(len(cuts))]
     outputs = [shares[i % workers][2][i // workers] for i in range(len(cuts))]
@@ -91,7 +107,7 @@ def mean_loss(metanetwork: Any, networks: Networks, targets: Tensor, loss: Loss)
 
 
 def _accumulate(
-    metanetwork: Any, networks: Networks, targets: Tensor, loss: Loss, parameters: list[nn.Parameter],
+    reader: Reader, networks: Networks, targets: Tensor, loss: Loss, parameters: list[nn.Parameter],
     work: Sequence[tuple[slice, int]],
 ) -> tuple[list[Tensor | None], list[Tensor], list[Tensor]]:  # fmt: skip
     """Summed gradients, losses weighted by their share of the batch, and outputs of some pieces."""
@@ -101,7 +117,7 @@ def _accumulate(
         generator = torch.Generator(networks.values.device).manual_seed(seed)
         with torch.enable_grad(), dropout_generator(generator):
             part = networks[cut]
-            found = metanetwork.read(part)
+            found = reader.read(part)
             value = loss(found, targets[cut]) * (len(part) / len(networks))
             grads = torch.autograd.grad(value, parameters, allow_unused=True)
         total = [_add([a, b]) for a, b in zip(total, grads, strict=True)]
@@ -132,10 +148,10 @@ class _Separable(Function):
         return None, None, *(None if grad is None else grad * grads[0] for grad in ctx.grads)
 
 
-def _workers(metanetwork: Any, networks: Networks) -> int:
+def _workers(reader: Reader, networks: Networks) -> int:
     """Pieces that are read at once: as many as there are threads, but one where a single network fills the memory."""
     device = networks.values.device
-    alone = device.type != "cpu" or is_large(metanetwork.numbers(networks), device)
+    alone = device.type != "cpu" or is_large(reader.numbers(networks), device)
     return 1 if alone else torch.get_num_threads()
 
 

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from neural_graphs.errors import CheckpointError, ConfigError
 from neural_graphs.io.atomic import sha256, write_whole
 from neural_graphs.networks import Networks
-from neural_graphs.nn import Metanetwork
-from neural_graphs.nn.run import microbatch
+from neural_graphs.nn.run.microbatch import Reader
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.generalization.conformal import Margin
 from neural_graphs.tasks.generalization.novelty import TRAITS, Novelty, traits
@@ -32,36 +31,35 @@ FALSE_ALARMS = 0.05  # of networks like the known ones are called unlike them, b
 
 
 @runtime_checkable
-class Describes(Protocol):
+class Embeds(Protocol):
     """A metanetwork that makes a vector of every network before it answers."""
 
-    def describe(self, networks: Networks) -> Tensor:
+    def embed(self, networks: Networks) -> Tensor:
         """`(networks, d)`."""
         ...
 
 
-class Description(nn.Module):
-    """A metanetwork that answers with what its readout sees; read piece by piece, as a `Metanetwork` is."""
+class Embedding(Reader):
+    """A metanetwork that answers with its embeddings of networks."""
 
     def __init__(self, metanetwork: nn.Module) -> None:
         super().__init__()
-        if not isinstance(metanetwork, Describes):
-            raise ConfigError(f"{type(metanetwork).__name__} has no `describe`: it cannot tell what is unlike its zoo")
+        if not isinstance(metanetwork, Embeds):
+            raise ConfigError(f"{type(metanetwork).__name__} has no `embed`: it cannot tell what is unlike its zoo")
         self.metanetwork: Any = metanetwork
 
     @torch.no_grad()
     def forward(self, networks: Networks) -> Float[Tensor, "networks d"]:
-        """The descriptions."""
-        if isinstance(self.metanetwork, Metanetwork):
-            return microbatch.read(self, networks)
-        return self.read(networks)
+        """The embeddings; only of a `Reader` piece by piece."""
+        found: Tensor = super().forward(networks) if isinstance(self.metanetwork, Reader) else self.read(networks)
+        return found
 
     def read(self, networks: Networks) -> Float[Tensor, "networks d"]:
-        """The descriptions, in one go."""
-        return self.metanetwork.describe(networks)
+        """The embeddings, in one go."""
+        return self.metanetwork.embed(networks)
 
     def numbers(self, networks: Networks) -> int:
-        """As `Metanetwork.numbers`, which alone is read in pieces."""
+        """As many as the metanetwork's."""
         return self.metanetwork.numbers(networks)
 
 
@@ -77,10 +75,10 @@ class Calibration:
     embedding: Novelty
     weights: Novelty
 
-    def distances(self, networks: Networks, describe: Description) -> tuple[list[float], list[float]]:
+    def distances(self, networks: Networks, embed: Embedding) -> tuple[list[float], list[float]]:
         """Of every network by embedding and by weights, each in units of what is called unlike all known ones."""
         found = traits(networks, self.weights.known.shape[1] // TRAITS)
-        return self.embedding.distance(describe(networks)).tolist(), self.weights.distance(found).tolist()
+        return self.embedding.distance(embed(networks)).tolist(), self.weights.distance(found).tolist()
 
     def write(self, file: Path, checkpoint: str) -> None:
         """Put everything into one safetensors file, in one step; `checkpoint` is the SHA-256 of what it is of."""
@@ -130,19 +128,19 @@ def calibrate(run: Run, task: Generalization, config: dict[str, Any]) -> Calibra
     if margin is None:
         raise ConfigError(f"{place} has no networks in split 'val' to calibrate intervals on")
     tensors = max(len(layout.parameters) for layout in data.zoo.layouts)
-    views = (Description(task.metanetwork).eval(), partial(traits, tensors=tensors))
+    views = (Embedding(task.metanetwork).eval(), partial(traits, tensors=tensors))
     made = Calibration(margin, *(_novelty(data, view) for view in views))
     made.write(file, checkpoint)
     return made
 
 
-def _novelty(data: ZooData, describe: Callable[[Networks], Tensor]) -> Novelty:
+def _novelty(data: ZooData, embed: Callable[[Networks], Tensor]) -> Novelty:
     """What is near to the train split, and as far as networks of the val split rarely are."""
     known, held_out = data.zoo.split("train").spaced(KNOWN), data.zoo.split("val")
-    seen, other = (_of_all(zoo, describe, data.batch_size) for zoo in (known, held_out))
+    seen, other = (_of_all(zoo, embed, data.batch_size) for zoo in (known, held_out))
     return Novelty.of(seen, other, runs_of(held_out), 1 - FALSE_ALARMS / 2)
 
 
-def _of_all(zoo: Zoo, describe: Callable[[Networks], Tensor], batch_size: int) -> Float[Tensor, "networks d"]:
-    """The descriptions of all networks of a zoo."""
-    return torch.cat([describe(batch) for batch in zoo.batches(batch_size)])
+def _of_all(zoo: Zoo, embed: Callable[[Networks], Tensor], batch_size: int) -> Float[Tensor, "networks d"]:
+    """The embeddings of all networks of a zoo."""
+    return torch.cat([embed(batch) for batch in zoo.batches(batch_size)])

@@ -11,7 +11,7 @@ import torch
 from neural_graphs.errors import CheckpointError, ConfigError, LayoutError, ZooError
 from neural_graphs.io.network_files import read_unambiguous, with_activation
 from neural_graphs.layout import Layout
-from neural_graphs.tasks.generalization.calibration import Calibration, Description, calibrate
+from neural_graphs.tasks.generalization.calibration import Calibration, Embedding, calibrate
 from neural_graphs.tasks.generalization.measures import kendall
 from neural_graphs.tasks.generalization.task import Generalization
 from neural_graphs.tasks.runs import Run, load_task
@@ -113,13 +113,13 @@ class _Judge:
 
     def __init__(self, task: Generalization, calibration: Calibration, layouts: Sequence[Layout]) -> None:
         self.task, self.calibration, self.layouts = task.eval(), calibration, layouts
-        self.describe = Description(task.metanetwork).eval()
+        self.embed = Embedding(task.metanetwork).eval()
         self.precision = next(task.metanetwork.parameters()).dtype
 
     @torch.no_grad()
     def __call__(self, path: Path) -> Ranked:
         network = read_unambiguous(path, self.layouts).to(self.precision)
         (accuracy,) = self.task(network)[:, 0].sigmoid().double().tolist()
-        (embedding,), (weights,) = self.calibration.distances(network, self.describe)
+        (embedding,), (weights,) = self.calibration.distances(network, self.embed)
         ends = self.calibration.margin.ends(accuracy)
         return Ranked(str(path), accuracy, *ends, embedding, weights, max(embedding, weights) > 1)
