@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 import yaml
+from neural_graphs.family import Family
+from neural_graphs.zoo.cnn import WildPark, grow_cnns
+from neural_graphs.zoo.cnn.pictures import Pictures
 from torch import nn
 
-from neural_graphs.family import Family
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.tasks import ZooData, write_network
 from neural_graphs.tracing import trace
 from neural_graphs.zoo import Zoo, convert_state_dicts
-from neural_graphs.zoo.cnn import WildPark, grow_cnns
-from neural_graphs.zoo.cnn.pictures import Pictures
 from tests.former import facts
 from tests.former.modules import TRACED, Residual, filled, inputs
 
@@ -47,7 +47,8 @@ METANETWORKS = {
         f"{NN}.NGTEditor", **NGT, wiring=item("neural_graphs.wiring.AllPairs", copies=2), initial=0.1, standardised=True
     ),
     "generalization": item(
-        f"{NN}.NGT", classes=1, **NGT, wiring=item("neural_graphs.wiring.Looped"), pool=item(f"{NN}.MeanNodes"), sight=SIGHT
+        f"{NN}.NGT", classes=1, **NGT, wiring=item("neural_graphs.wiring.Looped"), pool=item(f"{NN}.MeanNodes"),
+        sight=SIGHT,
     ),
     "statistics": item(f"{NN}.baselines.StatNN", classes=1, hidden=[8]),
     "traced": item(

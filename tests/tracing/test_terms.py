@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.tracing.dims import Var, chained, fix, flat, new, plain, size, split, unify
-from neural_graphs.tracing.values import Value, broadcast, reshaped
+from neural_graphs.tracing.dims import DimVar, chained, flat, freeze, new, plain, size, split, unify
+from neural_graphs.tracing.values import TracedTensor, broadcast, reshaped
 
 FACTORS = st.lists(st.integers(2, 3), min_size=1, max_size=4)
 
@@ -33,17 +33,17 @@ def test_parts_of_a_chain_are_what_it_was_made_of(sizes: list[int], data: st.Dat
     assert [flat(part) for part in split(whole, ends)] == [flat(part) for part in parts]
     other = new(sum(sizes))
     cut = data.draw(st.integers(1, sum(sizes)))
-    pieces = split(other, sorted({cut, sum(sizes)}))
+    views = split(other, sorted({cut, sum(sizes)}))
     unify(whole, other)
-    assert sum(size(piece) for piece in pieces) == size(whole)
-    assert {var for piece in pieces for var in plain(piece)} == set(plain(whole))
+    assert sum(size(view) for view in views) == size(whole)
+    assert {var for view in views for var in plain(view)} == set(plain(whole))
 
 
 @given(FACTORS)
 def test_what_is_fixed_fixes_what_it_is_joined_to(factors: list[int]) -> None:
     free, tied = new(prod(factors)), [new(count) for count in factors]
     unify(free, [var for term in tied for var in term])
-    fix(tied[-1])
+    freeze(tied[-1])
     assert [var.fixed for var in plain(free)] == [False] * (len(factors) - 1) + [True]
 
 
@@ -59,7 +59,7 @@ def test_different_sizes_are_refused() -> None:
 
 
 def test_broadcasting_joins_from_the_end() -> None:
-    one, other = Value((new(4), new(3))), Value((new(3),))
+    one, other = TracedTensor((new(4), new(3))), TracedTensor((new(3),))
     assert broadcast([one, other]) == tuple(map(flat, one.dims))
     assert flat(other.dims[0]) == flat(one.dims[1])
 
@@ -72,4 +72,4 @@ def test_equal_parts_of_a_chain_become_places_of_a_factor() -> None:
     (owner,), (inner,) = rows, columns
     assert owner.fixed and inner.by is not None
     assert [flat(part) for part in inner.by] == [flat(half) for half in halves]
-    assert isinstance(owner, Var) and flat((inner.owner,)) == (owner,)  # type: ignore[arg-type]
+    assert isinstance(owner, DimVar) and flat((inner.owner,)) == (owner,)  # type: ignore[arg-type]

@@ -1,4 +1,24 @@
-"""From a draft to a layout: what nothing read, the order of groups, the names of axes, and how they nest."""
+"""From groups and blocks to a layout: what nothing read, the order of groups, the names of axes, and how they nest.
+
+Numbers that no operator read (an unused layer) get neurons of their own, so that every number has one owner; neurons
+that lead nowhere and hold nothing are dropped; groups are ordered so that blocks go forward; every variable becomes an
+`Atom`, named after the first group that has it, and free where nothing froze it.
+
+Example:
+    Queries of 3 heads, whose order is fixed, with 4 neurons each, which each head permutes by itself.
+
+    >>> from neural_graphs.tracing.builder import BlockAxis
+    >>> heads, each, classes = DimVar(3, fixed=True), DimVar(4), DimVar(2, fixed=True)
+    >>> answer = GroupBuilder("answer", (classes,), "linear", "output")
+    >>> query = GroupBuilder("query", (heads, each), "linear")
+    >>> builder = LayoutBuilder([answer, query])
+    >>> builder.connect(query, answer, [BlockAxis(12, source=1), BlockAxis(2, target=1)], "linear")
+    >>> groups = ordered(builder)
+    >>> [group.name for group in groups]
+    ['query', 'answer']
+    >>> [(atom.name, atom.free, atom.within) for axis in axes_of(groups, {each: [heads]}) for atom in axis.atoms()]
+    [('query:0', False, ()), ('query:1', True, ('query:0',)), ('answer', False, ())]
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,38 +30,38 @@ from neural_graphs.layout import Activation, Block, Group, Layout, Parameter
 from neural_graphs.layout.axes import Atom, Axis, Product
 from neural_graphs.layout.strides import Window
 from neural_graphs.networks import Program
-from neural_graphs.tracing.builder import Draft, Link
-from neural_graphs.tracing.dims import Term, Var
+from neural_graphs.tracing.builder import BlockBuilder, LayoutBuilder
+from neural_graphs.tracing.dims import Dim, DimVar
 from neural_graphs.tracing.lower import plant
-from neural_graphs.tracing.sources import Neurons, Stored
-from neural_graphs.tracing.views import Pieces, pieces_of
+from neural_graphs.tracing.sources import GroupBuilder, ParamRef
+from neural_graphs.tracing.views import Views, views_of
 
-Dims = Mapping[str, tuple[Term, ...]]
+Dims = Mapping[str, tuple[Dim, ...]]
 
 
-def finish(
-    draft: Draft, outputs: Iterable[Pieces], parameters: Sequence[Parameter], stored: Mapping[str, Stored], dims: Dims,
-    within: Mapping[Var, frozenset[Var]], program: Program,
+def build(
+    builder: LayoutBuilder, outputs: Iterable[Views], parameters: Sequence[Parameter], stored: Mapping[str, ParamRef],
+    dims: Dims, within: Mapping[DimVar, frozenset[DimVar]], program: Program,
 ) -> Layout:  # fmt: skip
-    """The layout of a draft; `stored` and `dims` are the tensors of the state dict by name."""
-    for pieces in outputs:
-        for piece in pieces:
-            if isinstance(piece.source, Neurons):
-                piece.source.role = "output"
-    carried = {name for name, tensor in stored.items() if _own_rest(draft, tensor, dims[name])}
-    prune(draft)
-    groups = ordered(draft)
+    """The layout of a builder; `stored` and `dims` are the tensors of the state dict by name."""
+    for views in outputs:
+        for view in views:
+            if isinstance(view.source, GroupBuilder):
+                view.source.role = "output"
+    carried = {name for name, tensor in stored.items() if _own_rest(builder, tensor, dims[name])}
+    prune(builder)
+    groups = ordered(builder)
     axes = axes_of(groups, nested(groups, within, stored, dims))
     number = {neurons: place for place, neurons in enumerate(groups)}
     names = unique(neurons.name for neurons in groups)
     made = [group_of(*each) for each in zip(groups, names, axes, strict=True)]
-    links = sorted(draft.links, key=lambda link: number[link.target])
-    blocks = [block_of(link, number) for link in links]
+    forward = sorted(builder.blocks, key=lambda block: number[block.target])
+    blocks = [block_of(block, number) for block in forward]
     kept = [replace(p, dtype="float") if p.name in carried else p for p in parameters]
     return Layout(tuple(made), tuple(blocks), tuple(kept), program)
 
 
-def group_of(neurons: Neurons, name: str, axis: Axis) -> Group:
+def group_of(neurons: GroupBuilder, name: str, axis: Axis) -> Group:
     """A group as a value."""
     kind = Activation(neurons.activation)
     if neurons.bias is None:
@@ -51,70 +71,70 @@ def group_of(neurons: Neurons, name: str, axis: Axis) -> Group:
     return Group(name, axis, neurons.role, tensor.name, kind, window=part, kind=neurons.kind, shared=shared)
 
 
-def block_of(link: Link, number: Mapping[Neurons, int]) -> Block:
+def block_of(block: BlockBuilder, number: Mapping[GroupBuilder, int]) -> Block:
     """A block as a value."""
-    source, target = number[link.source], number[link.target]
-    kind = link.kind or "tie"
-    if link.stored is None or link.window is None:
-        return Block(source, target, None, joins=link.joins, kind=kind)
-    part = None if link.stored.is_all(link.window) else link.window
+    source, target = number[block.source], number[block.target]
+    kind = block.kind or "tie"
+    if block.stored is None or block.window is None:
+        return Block(source, target, None, joins=block.joins, kind=kind)
+    part = None if block.stored.is_all(block.window) else block.window
     return Block(
-        source, target, link.stored.name, link.kernel, joins=link.joins, window=part, kind=kind, shared=link.shared
+        source, target, block.stored.name, block.kernel, joins=block.joins, window=part, kind=kind, shared=block.shared
     )
 
 
 # -- numbers that nothing read ----------------------------------------------------------------------------------------
 
 
-def _own_rest(draft: Draft, tensor: Stored, dims: tuple[Term, ...]) -> bool:
+def _own_rest(builder: LayoutBuilder, tensor: ParamRef, dims: tuple[Dim, ...]) -> bool:
     """Give numbers that nothing read to neurons of their own; True for a buffer that is carried along instead."""
     if tensor.owned.all():
         return False
-    pieces = pieces_of(tensor, dims)
-    if tensor.buffer and not tensor.owned.any() and all(leg.var.fixed for piece in pieces for leg in piece.legs):
+    views = views_of(tensor, dims)
+    if tensor.buffer and not tensor.owned.any() and all(axis.var.fixed for view in views for axis in view.axes):
         return True
-    draft.name = f"unused {tensor.name}"
-    for piece in pieces:
-        free = [leg for leg in piece.legs if not leg.var.fixed]
-        fixed = [leg for leg in piece.legs if leg.var.fixed]
-        window = Window(piece.offset, tuple(leg.size for leg in piece.legs), tuple(leg.stride for leg in piece.legs))
+    builder.name = f"unused {tensor.name}"
+    for view in views:
+        free = [axis for axis in view.axes if not axis.var.fixed]
+        fixed = [axis for axis in view.axes if axis.var.fixed]
+        window = Window(view.offset, tuple(axis.size for axis in view.axes), tuple(axis.stride for axis in view.axes))
         left = ~tensor.owned[window.places]
         if left.all():
-            plant(draft, piece, free or fixed[1:], "unused")
+            plant(builder, view, free or fixed[1:], "unused")
         elif left.any():  # some places of the fixed dimensions were chosen, others were not
-            for index in product(*(range(leg.size) for leg in fixed)):
-                offset = piece.offset + sum(i * leg.stride for i, leg in zip(index, fixed, strict=True))
+            for index in product(*(range(axis.size) for axis in fixed)):
+                offset = view.offset + sum(i * axis.stride for i, axis in zip(index, fixed, strict=True))
                 if not tensor.owned[offset]:
-                    plant(draft, replace(piece, offset=offset, legs=tuple(free)), free, "unused")
+                    plant(builder, replace(view, offset=offset, axes=tuple(free)), free, "unused")
     return False
 
 
 # -- order ------------------------------------------------------------------------------------------------------------
 
 
-def prune(draft: Draft) -> None:
+def prune(builder: LayoutBuilder) -> None:
     """Drop neurons that nothing reads and that hold no numbers."""
     while True:
-        busy = {link.source for link in draft.links} | {link.target for link in draft.links if link.stored}
-        idle = {n for n in draft.groups if n not in busy and n.role != "output" and n.bias is None}
+        busy = {block.source for block in builder.blocks} | {block.target for block in builder.blocks if block.stored}
+        idle = {n for n in builder.groups if n not in busy and n.role != "output" and n.bias is None}
         if not idle:
             return
-        draft.groups = [neurons for neurons in draft.groups if neurons not in idle]
-        draft.links = [link for link in draft.links if link.target not in idle]
+        builder.groups = [neurons for neurons in builder.groups if neurons not in idle]
+        builder.blocks = [block for block in builder.blocks if block.target not in idle]
 
 
-def ordered(draft: Draft) -> list[Neurons]:
-    """Groups so that links go forward: inputs first, then as they were made."""
-    rank = {n: (n.role != "input", place) for place, n in enumerate(draft.groups)}
-    waiting = Counter(link.target for link in draft.links)
-    after: dict[Neurons, list[Neurons]] = {n: [] for n in draft.groups}
-    for link in draft.links:
-        after[link.source].append(link.target)
-    ready = [rank[n] for n in draft.groups if not waiting[n]]
+def ordered(builder: LayoutBuilder) -> list[GroupBuilder]:
+    """Groups so that blocks go forward: inputs first, then as they were made."""
+    rank = {n: (n.role != "input", place) for place, n in enumerate(builder.groups)}
+    waiting = Counter(block.target for block in builder.blocks)
+    after: dict[GroupBuilder, list[GroupBuilder]] = {n: [] for n in builder.groups}
+    for block in builder.blocks:
+        after[block.source].append(block.target)
+    ready = [rank[n] for n in builder.groups if not waiting[n]]
     heapify(ready)
-    found: list[Neurons] = []
+    found: list[GroupBuilder] = []
     while ready:
-        neurons = draft.groups[heappop(ready)[1]]
+        neurons = builder.groups[heappop(ready)[1]]
         found.append(neurons)
         for target in after[neurons]:
             waiting[target] -= 1
@@ -127,22 +147,25 @@ def ordered(draft: Draft) -> list[Neurons]:
 
 
 def nested(
-    groups: Sequence[Neurons], within: Mapping[Var, frozenset[Var]], stored: Mapping[str, Stored], dims: Dims
-) -> dict[Var, list[Var]]:
+    groups: Sequence[GroupBuilder],
+    within: Mapping[DimVar, frozenset[DimVar]],
+    stored: Mapping[str, ParamRef],
+    dims: Dims,
+) -> dict[DimVar, list[DimVar]]:
     """For every free variable those it is nested in: they are wherever it is, once, in groups as in tensors.
 
     Of two that are nested in each other the one that a group counts first is the outer one.
     """
     found = {var: set(within.get(var, ())) for neurons in groups for var in neurons.vars}
     together = [neurons.vars for neurons in groups]
-    together += [tuple(leg.var for leg in p.legs) for name in stored for p in pieces_of(stored[name], dims[name])]
+    together += [tuple(axis.var for axis in p.axes) for name in stored for p in views_of(stored[name], dims[name])]
     for present in together:
         once = {var for var, times in Counter(present).items() if times == 1}
         for var in set(present) & set(found):
             found[var] &= once
     order = {var: place for place, var in enumerate(found)}
 
-    def outer(var: Var, other: Var) -> bool:
+    def outer(var: DimVar, other: DimVar) -> bool:
         return other in order and (other.fixed or var not in found[other] or order[other] < order[var])
 
     return {
@@ -152,9 +175,9 @@ def nested(
     }
 
 
-def axes_of(groups: Sequence[Neurons], outer: Mapping[Var, Sequence[Var]]) -> list[Axis]:
+def axes_of(groups: Sequence[GroupBuilder], outer: Mapping[DimVar, Sequence[DimVar]]) -> list[Axis]:
     """The axis of every group. A variable is named after the first group that has it."""
-    labels: dict[Var, str] = {}
+    labels: dict[DimVar, str] = {}
     taken: Counter[str] = Counter()
     for neurons in groups:
         for place, var in enumerate(neurons.vars):

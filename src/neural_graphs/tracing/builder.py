@@ -1,4 +1,4 @@
-"""A layout in the making: groups and links appear while the events of a trace are emitted one after another."""
+"""A layout in the making: groups and blocks appear while the ops of a trace are emitted one after another."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field, replace
@@ -6,15 +6,15 @@ from dataclasses import astuple, dataclass, field, replace
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Role
 from neural_graphs.layout.strides import Table, Window, merged, row_major
-from neural_graphs.tracing.dims import Var
-from neural_graphs.tracing.sources import Neurons, Raw, Stored
-from neural_graphs.tracing.values import Value
-from neural_graphs.tracing.views import Leg, Piece, Pieces, frame, pieces_of, slowest_first
+from neural_graphs.tracing.dims import DimVar
+from neural_graphs.tracing.sources import GroupBuilder, ParamRef, Raw
+from neural_graphs.tracing.values import TracedTensor
+from neural_graphs.tracing.views import StridedView, ViewAxis, Views, frame, slowest_first, views_of
 
 
 @dataclass(frozen=True)
-class Strand:
-    """One dimension of a link: its size, and its strides in the source, the target, and the stored tensor."""
+class BlockAxis:
+    """One dimension of a block: its size, and its strides in the source, the target, and the stored tensor."""
 
     size: int
     source: int = 0
@@ -23,72 +23,74 @@ class Strand:
 
 
 @dataclass(frozen=True, eq=False)
-class Link:
+class BlockBuilder:
     """A block in the making."""
 
-    source: Neurons
-    target: Neurons
+    source: GroupBuilder
+    target: GroupBuilder
     joins: Table
     kind: str
-    stored: Stored | None = None
+    stored: ParamRef | None = None
     window: Window | None = None
     kernel: tuple[int, ...] = ()
     shared: bool = False
 
 
 @dataclass
-class Draft:
-    """Groups, links and the pieces of every value so far; `name` is where in the module the trace is."""
+class LayoutBuilder:
+    """Groups, blocks and the views of every value so far; `name` is where in the module the trace is."""
 
-    groups: list[Neurons] = field(default_factory=list)
-    links: list[Link] = field(default_factory=list)
-    known: dict[Value, Pieces] = field(default_factory=dict)
-    fixtures: dict[tuple[Var | str, ...], Neurons] = field(default_factory=dict)
+    groups: list[GroupBuilder] = field(default_factory=list)
+    blocks: list[BlockBuilder] = field(default_factory=list)
+    known: dict[TracedTensor, Views] = field(default_factory=dict)
+    fixtures: dict[tuple[DimVar | str, ...], GroupBuilder] = field(default_factory=dict)
     name: str = ""
 
-    def pieces(self, value: Value) -> Pieces:
-        """The pieces of a value."""
+    def views(self, value: TracedTensor) -> Views:
+        """The views of a value."""
         if value not in self.known:
             if not value.raw:
                 raise LayoutError("a value is read before anything made it")
-            return pieces_of(Raw(value.given), value.dims)
+            return views_of(Raw(value.given), value.dims)
         return self.known[value]
 
-    def group(self, legs: Iterable[Leg], kind: str, *under: Piece) -> Piece:
-        """New neurons along these legs, where the pieces `under` lie on each other."""
-        ordered = slowest_first(legs)
-        neurons = Neurons(self.name, tuple(leg.var for leg in ordered), kind)
+    def group(self, axes: Iterable[ViewAxis], kind: str, *under: StridedView) -> StridedView:
+        """New neurons along these axes, where the views `under` lie on each other."""
+        ordered = slowest_first(axes)
+        neurons = GroupBuilder(self.name, tuple(axis.var for axis in ordered), kind)
         self.groups.append(neurons)
-        strides = row_major([leg.size for leg in ordered])
-        own = tuple(replace(leg, stride=stride) for leg, stride in zip(ordered, strides, strict=True))
+        strides = row_major([axis.size for axis in ordered])
+        own = tuple(replace(axis, stride=stride) for axis, stride in zip(ordered, strides, strict=True))
         starts, cut = frame(under)
-        return Piece(neurons, starts, own, 0, cut)
+        return StridedView(neurons, starts, own, 0, cut)
 
-    def fixture(self, legs: Sequence[Leg], given: bool, what: str = "") -> tuple[Neurons, dict[Leg, int]]:
-        """Neurons that nothing leads to: inputs, or constants such as positions; and their strides along the legs."""
-        ordered = slowest_first(legs)
-        key = ("input" if given else "constant", *(leg.var for leg in ordered))
+    def fixture(
+        self, axes: Sequence[ViewAxis], given: bool, what: str = ""
+    ) -> tuple[GroupBuilder, dict[ViewAxis, int]]:
+        """Neurons that nothing leads to: inputs, or constants such as positions; and their strides along the axes."""
+        ordered = slowest_first(axes)
+        key = ("input" if given else "constant", *(axis.var for axis in ordered))
         if key not in self.fixtures:
             name = what or ("input" if given else "positions" if ordered else "one")
             role: Role = "input" if given else "hidden"
-            self.fixtures[key] = Neurons(name, tuple(leg.var for leg in ordered), name, role)
+            self.fixtures[key] = GroupBuilder(name, tuple(axis.var for axis in ordered), name, role)
             self.groups.append(self.fixtures[key])
-        strides = row_major([leg.size for leg in ordered])
+        strides = row_major([axis.size for axis in ordered])
         return self.fixtures[key], dict(zip(ordered, strides, strict=True))
 
     def connect(
-        self, source: Neurons, target: Neurons, strands: Iterable[Strand], kind: str,
-        piece: Piece | None = None, kernel: Sequence[Strand] = (), start: int = 0,
+        self, source: GroupBuilder, target: GroupBuilder, block_axes: Iterable[BlockAxis], kind: str,
+        view: StridedView | None = None, kernel: Sequence[BlockAxis] = (), start: int = 0,
     ) -> None:  # fmt: skip
-        """Weights from neuron `start` of `source` on to `target`; `piece` is the part of a stored tensor they read."""
-        order = sorted(strands, key=lambda s: (not (s.source and s.target), not s.target))  # ties, targets, sources
-        table = [Strand(*each) for each in merged(map(astuple, order))] or [Strand(1)]
+        """Weights from neuron `start` of `source` on to `target`; `view` is the part of a stored tensor they read."""
+        order = sorted(block_axes, key=lambda s: (not (s.source and s.target), not s.target))  # ties, targets, sources
+        table = [BlockAxis(*each) for each in merged(map(astuple, order))] or [BlockAxis(1)]
         joins = Table(tuple(s.size for s in table), tuple(s.source for s in table), tuple(s.target for s in table),
                       start)  # fmt: skip
-        if piece is None or not isinstance(piece.source, Stored):
-            self.links.append(Link(source, target, joins, kind))
+        if view is None or not isinstance(view.source, ParamRef):
+            self.blocks.append(BlockBuilder(source, target, joins, kind))
             return
         sizes = tuple(s.size for s in kernel)
-        window = Window(piece.offset, (*joins.sizes, *sizes), tuple(s.number for s in (*table, *kernel)))
-        shared = not piece.source.own(window)
-        self.links.append(Link(source, target, joins, kind, piece.source, window, sizes, shared))
+        window = Window(view.offset, (*joins.sizes, *sizes), tuple(s.number for s in (*table, *kernel)))
+        shared = not view.source.own(window)
+        self.blocks.append(BlockBuilder(source, target, joins, kind, view.source, window, sizes, shared))

@@ -1,8 +1,28 @@
 """What is known of tensor dimensions while a module is traced: products of variables, unified as operators join them.
 
-A dimension is a `Term`: variables whose sizes multiply, the slowest first. Reshaping refines a variable into a product,
-concatenating and splitting refine it into a chain of terms, and operators that pair two dimensions place by place unify
-their terms. What is left at the end are plain variables, either fixed or free to permute.
+A dimension is a `Dim`: variables whose sizes multiply, the slowest first. Reshaping refines a variable into a product,
+concatenating and splitting refine it into a chain of dims, and operators that pair two dimensions place by place unify
+their dims. What is left at the end are plain variables, either fixed or free to permute.
+
+Example:
+    Attention reads its 12 features as 3 heads of 4; numbering the heads freezes them, and the 4 stay free.
+
+    >>> features, heads, each = new(12), DimVar(3), DimVar(4)
+    >>> unify(features, (heads, each))
+    >>> freeze((heads,))
+    >>> flat(features)  # "!" marks what must not be relabelled
+    (3!, 4)
+
+    Two cuts of 6 rows, at 2 and at 4, that turn out to be the same rows: three parts, each free by itself.
+
+    >>> rows, others = new(6), new(6)
+    >>> split(rows, [2, 6]), split(others, [4, 6])
+    ([(2,), (4,)], [(4,), (2,)])
+    >>> unify(rows, others)
+    >>> plain(rows)
+    (2, 2, 2)
+    >>> plain(rows) == plain(others)
+    True
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,22 +32,22 @@ from typing import TypeAlias
 
 from neural_graphs.errors import LayoutError
 
-Term: TypeAlias = "tuple[Var, ...]"
+Dim: TypeAlias = "tuple[DimVar, ...]"
 
 
-class Var:
-    """One dimension or one factor of one: plain, or refined into a product, a chain of terms, or one per index.
+class DimVar:
+    """One dimension or one factor of one: plain, or refined into a product, a chain of dims, or one per index.
 
     `fixed`: its places must not be relabelled. `owner` and `by`: it is another variable at every index of its owner.
     """
 
     def __init__(self, size: int, *, fixed: bool = False):
         self.size, self.fixed = size, fixed
-        self.alias: Var | None = None
-        self.product: Term | None = None
-        self.chain: tuple[Term, ...] | None = None
-        self.owner: Var | None = None
-        self.by: tuple[Term, ...] | None = None
+        self.alias: DimVar | None = None
+        self.product: Dim | None = None
+        self.chain: tuple[Dim, ...] | None = None
+        self.owner: DimVar | None = None
+        self.by: tuple[Dim, ...] | None = None
 
     def __repr__(self) -> str:
         return f"{self.size}{'!' if self.fixed else ''}"
@@ -38,19 +58,19 @@ class Var:
         return self.alias is None and self.product is None and self.chain is None and self.by is None
 
 
-def new(size: int, *, fixed: bool = False) -> Term:
+def new(size: int, *, fixed: bool = False) -> Dim:
     """A dimension of which nothing is known; one of a single place has no variables."""
-    return () if size == 1 else (Var(size, fixed=fixed),)
+    return () if size == 1 else (DimVar(size, fixed=fixed),)
 
 
-def size(term: Iterable[Var]) -> int:
+def size(term: Iterable[DimVar]) -> int:
     """How many places a dimension has."""
     return prod(var.size for var in term)
 
 
-def flat(term: Iterable[Var]) -> Term:
+def flat(term: Iterable[DimVar]) -> Dim:
     """The same dimension without aliases and products."""
-    found: list[Var] = []
+    found: list[DimVar] = []
     for var in term:
         while var.alias is not None:
             var = var.alias
@@ -58,9 +78,9 @@ def flat(term: Iterable[Var]) -> Term:
     return tuple(found)
 
 
-def plain(term: Iterable[Var]) -> Term:
+def plain(term: Iterable[DimVar]) -> Dim:
     """All plain variables a dimension is made of, owners included, each once."""
-    found: dict[Var, None] = {}
+    found: dict[DimVar, None] = {}
     for var in flat(term):
         parts = [*(var.chain or ()), *(var.by or ())]
         for part in parts:
@@ -70,9 +90,9 @@ def plain(term: Iterable[Var]) -> Term:
     return tuple(found)
 
 
-def owners_in(term: Iterable[Var]) -> set[Var]:
+def owners_in(term: Iterable[DimVar]) -> set[DimVar]:
     """The variables at whose places others in a dimension are different ones."""
-    found: set[Var] = set()
+    found: set[DimVar] = set()
     for var in flat(term):
         if var.by is not None and var.owner is not None:
             found |= {*flat((var.owner,))}
@@ -81,15 +101,15 @@ def owners_in(term: Iterable[Var]) -> set[Var]:
     return found
 
 
-def fix(term: Iterable[Var]) -> None:
+def freeze(term: Iterable[DimVar]) -> None:
     """Forbid relabelling any place of a dimension."""
     for var in flat(term):
         var.fixed = True
         for part in (*(var.chain or ()), *(var.by or ())):
-            fix(part)
+            freeze(part)
 
 
-def unify(first: Iterable[Var], second: Iterable[Var]) -> None:
+def unify(first: Iterable[DimVar], second: Iterable[DimVar]) -> None:
     """Two dimensions are the same, place by place. Raises LayoutError for different sizes."""
     left, right = list(flat(first)), list(flat(second))
     if size(left) != size(right):
@@ -103,32 +123,32 @@ def unify(first: Iterable[Var], second: Iterable[Var]) -> None:
         elif b.size > a.size and _divide(b, a):
             right[:0] = flat((b,))[1:]
         else:  # nothing lines up: everything stays where it is
-            fix([a, b, *left, *right])
+            freeze([a, b, *left, *right])
             return
 
 
-def _divide(whole: Var, factor: Var) -> bool:
+def _divide(whole: DimVar, factor: DimVar) -> bool:
     """Refine a variable into `factor` times the rest, where that is possible."""
     if whole.chain is not None and all(size(part) * factor.size == whole.size for part in whole.chain):
-        fix((factor,))  # as many parts as the factor has places: another variable at each of them
-        rest = Var(whole.size // factor.size)
+        freeze((factor,))  # as many parts as the factor has places: another variable at each of them
+        rest = DimVar(whole.size // factor.size)
         rest.owner, rest.by = factor, whole.chain
         whole.chain, whole.product = None, (factor, rest)
         return True
     if whole.size % factor.size or not whole.plain:
         return False
     if whole.fixed:
-        fix((factor,))
-    whole.product = (factor, Var(whole.size // factor.size, fixed=whole.fixed))
+        freeze((factor,))
+    whole.product = (factor, DimVar(whole.size // factor.size, fixed=whole.fixed))
     return True
 
 
-def _join(a: Var, b: Var) -> None:
+def _join(a: DimVar, b: DimVar) -> None:
     """Two variables of one size are the same."""
     if a is b:
         return
     if a.fixed or b.fixed:
-        fix((a, b))
+        freeze((a, b))
     if a.plain:
         a, b = b, a
     if b.plain:
@@ -143,14 +163,14 @@ def _join(a: Var, b: Var) -> None:
             unify(one, other)
         b.by, b.owner, b.alias = None, None, a
     else:
-        fix((a, b))
+        freeze((a, b))
 
 
-def _cuts(chain: Sequence[Term]) -> list[int]:
+def _cuts(chain: Sequence[Dim]) -> list[int]:
     return list(accumulate(size(part) for part in chain))
 
 
-def split(term: Iterable[Var], ends: Sequence[int]) -> list[Term]:
+def split(term: Iterable[DimVar], ends: Sequence[int]) -> list[Dim]:
     """A dimension in consecutive parts that end at the given places, the last one at its own end."""
     whole = flat(term)
     starts = (0, *ends[:-1])
@@ -163,16 +183,16 @@ def split(term: Iterable[Var], ends: Sequence[int]) -> list[Term]:
     if all(end % rest == 0 for end in ends):
         heads = split(whole[:1], [end // rest for end in ends])
         return [(*head, *whole[1:]) for head in heads]
-    fix(whole)
+    freeze(whole)
     return [new(end - start, fixed=True) for start, end in zip(starts, ends, strict=True)]
 
 
-def _chain(var: Var, ends: Sequence[int]) -> None:
+def _chain(var: DimVar, ends: Sequence[int]) -> None:
     """Refine a variable so that it is a chain with cuts at `ends`."""
     if var.plain:
         var.chain = tuple(new(b - a, fixed=var.fixed) for a, b in pairwise((0, *ends)))
     elif var.chain is not None:
-        parts: list[Term] = []
+        parts: list[Dim] = []
         for part, end in zip(var.chain, _cuts(var.chain), strict=True):
             start = end - size(part)
             inside = [cut - start for cut in ends if start < cut < end]
@@ -182,14 +202,14 @@ def _chain(var: Var, ends: Sequence[int]) -> None:
         rows = [split(part, ends) for part in var.by]
         parts = []
         for place, (a, b) in enumerate(pairwise((0, *ends))):
-            piece = Var(b - a)
-            piece.owner, piece.by = var.owner, tuple(row[place] for row in rows)
-            parts.append((piece,))
+            view = DimVar(b - a)
+            view.owner, view.by = var.owner, tuple(row[place] for row in rows)
+            parts.append((view,))
         var.owner, var.by, var.chain = None, None, tuple(parts)
 
 
-def _gather(chain: Sequence[Term], starts: Sequence[int], ends: Sequence[int]) -> list[Term]:
-    """The parts of a chain that lie between starts and ends, each a term: a chain again where they are several."""
+def _gather(chain: Sequence[Dim], starts: Sequence[int], ends: Sequence[int]) -> list[Dim]:
+    """The parts of a chain that lie between starts and ends, each a dim: a chain again where they are several."""
     found = []
     places = list(zip((0, *_cuts(chain)[:-1]), _cuts(chain), chain, strict=True))
     for start, end in zip(starts, ends, strict=True):
@@ -198,15 +218,15 @@ def _gather(chain: Sequence[Term], starts: Sequence[int], ends: Sequence[int]) -
     return found
 
 
-def chained(parts: Sequence[Term]) -> Term:
+def chained(parts: Sequence[Dim]) -> Dim:
     """Dimensions one after another."""
     if len(parts) == 1:
         return parts[0]
-    var = Var(sum(size(part) for part in parts))
+    var = DimVar(sum(size(part) for part in parts))
     var.chain = tuple(parts)
     return (var,)
 
 
-def apart(var: Var, owner: Var) -> None:
+def apart(var: DimVar, owner: DimVar) -> None:
     """A plain variable becomes another one at every index of `owner`."""
     var.owner, var.by = owner, tuple(new(var.size, fixed=var.fixed) for _ in range(owner.size))

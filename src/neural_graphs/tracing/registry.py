@@ -8,7 +8,7 @@ from neural_graphs.tracing.tape import Tape
 
 
 @dataclass(frozen=True)
-class Call:
+class OpCall:
     """One use of an operator: the tape to write on, the operator's name, and the shapes it makes."""
 
     tape: Tape
@@ -38,8 +38,9 @@ RULES: dict[str, Rule] = {}
 def rule(*operators: str) -> Callable[[Rule], Rule]:
     """Register a rule for operators, named as in `str(node.target)`: `@rule("aten.relu.default")`.
 
-    It is called with a `Call` and the operator's own arguments, tensors as `Value`s, and returns a `Value`, or a list
-    of them where the operator has several outputs. A name without an overload stands for all of them.
+    It is called with an `OpCall` and the operator's own arguments, tensors as `TracedTensor`s, and returns a
+    `TracedTensor`, or a list of them where the operator has several outputs. A name without an overload stands for all
+    of them.
     """
 
     def register(function: Rule) -> Rule:

@@ -1,4 +1,4 @@
-"""What the pieces of a traced value are pieces of: neurons of a group, numbers of a tensor, or neither."""
+"""What the views of a traced value are views of: neurons of a group, numbers of a tensor, or neither."""
 
 from dataclasses import dataclass, field
 from math import prod
@@ -9,26 +9,26 @@ import numpy as np
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Role
 from neural_graphs.layout.strides import Window
-from neural_graphs.tracing.dims import Var
+from neural_graphs.tracing.dims import DimVar
 
 
 @dataclass(eq=False)
-class Neurons:
+class GroupBuilder:
     """A group in the making; its neurons are numbered along its variables, row-major.
 
     `bias` are a tensor, the part of it, and whether those numbers have an owner already.
     """
 
     name: str
-    vars: tuple[Var, ...]
+    vars: tuple[DimVar, ...]
     kind: str
     role: Role = "hidden"
     activation: str = "none"
-    bias: "tuple[Stored, Window, bool] | None" = None
+    bias: "tuple[ParamRef, Window, bool] | None" = None
 
 
 @dataclass(eq=False)
-class Stored:
+class ParamRef:
     """A tensor of the state dict, and which of its numbers have an owner already, `(size,)`."""
 
     name: str
@@ -62,4 +62,4 @@ class Raw:
     given: bool
 
 
-Source: TypeAlias = Neurons | Stored | Raw
+Source: TypeAlias = GroupBuilder | ParamRef | Raw

@@ -1,4 +1,10 @@
-"""From a module to a layout: export it to operators, apply a rule to each, and put together what they say."""
+"""From a module to a layout: export it to operators, apply a rule to each, and put together what they say.
+
+module        ── torch.export ──▶  fx graph       operators, and the tensors of the state dict they read
+fx graph      ── Tracer, rules ─▶  Tape           ops between traced tensors; unified dims move together
+Tape          ── Op.lower ──────▶  LayoutBuilder  groups, blocks, and views: where neurons are in a tensor
+LayoutBuilder ── build ─────────▶  Layout         groups in order, axes with names, an owner of every number
+"""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -17,15 +23,15 @@ from neural_graphs.layout import Layout, Parameter
 from neural_graphs.layout.builders import from_shapes
 from neural_graphs.networks.program import Inputs, Program, as_arguments
 from neural_graphs.tracing import rules as rules
-from neural_graphs.tracing.build import finish
-from neural_graphs.tracing.builder import Draft
+from neural_graphs.tracing.build import build
+from neural_graphs.tracing.builder import LayoutBuilder
 from neural_graphs.tracing.cache import recall, remember
-from neural_graphs.tracing.dims import fix
-from neural_graphs.tracing.registry import Call, find, short
-from neural_graphs.tracing.sources import Stored
+from neural_graphs.tracing.dims import freeze
+from neural_graphs.tracing.registry import OpCall, find, short
+from neural_graphs.tracing.sources import ParamRef
 from neural_graphs.tracing.tape import Tape
-from neural_graphs.tracing.values import Value, fresh
-from neural_graphs.tracing.views import Pieces, pieces_of
+from neural_graphs.tracing.values import TracedTensor, fresh
+from neural_graphs.tracing.views import Views, views_of
 
 UNIFORM = {
     f"{new}{name}{like}" for name in ("zeros", "ones", "full") for new, like in (("", ""), ("new_", ""), ("", "_like"))
@@ -44,9 +50,9 @@ def trace(module: nn.Module, example_input: Inputs, *, output: Callable[[Any], A
     """
     program = Program(module, output)
     exported = export(program, example_input)
-    walker = Walker(program.module, exported)
-    outputs = walker.walk(exported.graph_module, walker.enter())
-    layout = walker.finish(outputs, program)
+    tracer = Tracer(program.module, exported)
+    outputs = tracer.walk(exported.graph_module, tracer.enter())
+    layout = tracer.build(outputs, program)
     if output is None:  # a chosen answer says nothing of the next module that is built alike
         remember(module, layout)
     return layout
@@ -114,7 +120,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-class Walker:
+class Tracer:
     """Goes through the operators of one module, and knows the tensors of its state dict."""
 
     def __init__(self, module: nn.Module, exported: ExportedProgram):
@@ -132,7 +138,7 @@ class Walker:
                 continue
             kind = "" if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")
             self.parameters[name] = Parameter(name, tuple(tensor.shape), name in buffers, (), kind)
-        self.values = {name: Value(fresh(p.shape)) for name, p in self.parameters.items() if not p.dtype}
+        self.values = {name: TracedTensor(fresh(p.shape)) for name, p in self.parameters.items() if not p.dtype}
 
     def enter(self) -> dict[str, Any]:
         """The values of everything the exported graph starts from, by the name of its placeholder."""
@@ -156,7 +162,7 @@ class Walker:
             self.tape.record.see(*value.dims)
         return found
 
-    def walk(self, graph: fx.GraphModule, entering: Mapping[str, Any]) -> list[Value]:
+    def walk(self, graph: fx.GraphModule, entering: Mapping[str, Any]) -> list[TracedTensor]:
         """Apply a rule to every operator; returns the values of the outputs."""
         known: dict[fx.Node, Any] = {}
         for node in graph.graph.nodes:
@@ -188,7 +194,7 @@ class Walker:
             names = [n.name for n in inner.graph.nodes if n.op == "placeholder"]
             return self.walk(inner, dict(zip(names, values, strict=True)))
         shapes = _shapes(node)
-        tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Value)]
+        tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, TracedTensor)]
         function = find(operator)
         if any(idle in operator for idle in IDLE):
             return None
@@ -204,17 +210,17 @@ class Walker:
                 f'@neural_graphs.tracing.rule("{operator}"), see neural_graphs.tracing.registry.rule'
             )
         try:
-            return function(Call(self.tape, operator, shapes), *args, **kwargs)
+            return function(OpCall(self.tape, operator, shapes), *args, **kwargs)
         except LayoutError as error:
             raise LayoutError(f"{operator} ({self.tape.name}): {error}") from error
 
-    def _untouched(self, node: fx.Node, function: Any, tensors: list[Value], args: Any, kwargs: Any) -> Any:
+    def _untouched(self, node: fx.Node, function: Any, tensors: list[TracedTensor], args: Any, kwargs: Any) -> Any:
         """What no parameter has touched: followed where there is a rule, else dimensions that stay as they are."""
         operator, shapes, given = _name(node), _shapes(node), any(value.given for value in tensors)
         try:
-            found = function(Call(self.tape, operator, shapes), *args, **kwargs) if function is not None else None
+            found = function(OpCall(self.tape, operator, shapes), *args, **kwargs) if function is not None else None
             every = found if isinstance(found, list) else [found]
-            if [value.shape for value in every if isinstance(value, Value)] == list(shapes):
+            if [value.shape for value in every if isinstance(value, TracedTensor)] == list(shapes):
                 return found
         except LayoutError:
             pass  # it may do what it likes with constants
@@ -223,7 +229,9 @@ class Walker:
         return made[0] if isinstance(node.meta.get("val"), Tensor) else made
 
     def _see(self, node: fx.Node, found: Any) -> None:
-        values = [leaf for leaf in (found if isinstance(found, list | tuple) else [found]) if isinstance(leaf, Value)]
+        values = [
+            leaf for leaf in (found if isinstance(found, list | tuple) else [found]) if isinstance(leaf, TracedTensor)
+        ]
         for value in values:
             value.sole = value.sole and (len(node.users) == 1 or len(values) > 1)
             self.tape.record.see(*value.dims)
@@ -231,23 +239,23 @@ class Walker:
         if isinstance(node.meta.get("val"), Tensor) and values and values[0].shape != expected[0]:
             raise LayoutError(f"the rule for {_name(node)} made {values[0].shape}, expected {expected[0]}")
 
-    def finish(self, outputs: list[Value], program: Program) -> Layout:
+    def build(self, outputs: list[TracedTensor], program: Program) -> Layout:
         """Put together what the rules said."""
-        answers = [value for value in outputs if isinstance(value, Value)]
+        answers = [value for value in outputs if isinstance(value, TracedTensor)]
         for value in answers:
             for term in value.dims:
-                fix(term)
-        draft = Draft()
-        stored = {name: Stored(name, p.shape, p.buffer) for name, p in self.parameters.items() if not p.dtype}
+                freeze(term)
+        builder = LayoutBuilder()
+        stored = {name: ParamRef(name, p.shape, p.buffer) for name, p in self.parameters.items() if not p.dtype}
         for name, value in self.values.items():
-            draft.known[value] = pieces_of(stored[name], value.dims)
-        for event in self.tape.events:
-            draft.name = event.name
-            draft.known[event.output] = event.emit(draft)
-        found: list[Pieces] = [draft.pieces(value) for value in answers]
+            builder.known[value] = views_of(stored[name], value.dims)
+        for op in self.tape.ops:
+            builder.name = op.name
+            builder.known[op.output] = op.lower(builder)
+        found: list[Views] = [builder.views(value) for value in answers]
         dims = {name: value.dims for name, value in self.values.items()}
         within = self.tape.record.within()
-        return finish(draft, found, list(self.parameters.values()), stored, dims, within, program)
+        return build(builder, found, list(self.parameters.values()), stored, dims, within, program)
 
 
 def _name(node: fx.Node) -> str:

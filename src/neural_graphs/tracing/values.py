@@ -1,21 +1,21 @@
-"""What flows through a traced program: shapes as terms, and the record of which dimensions were seen together."""
+"""What flows through a traced program: the dims of tensors, and the log of which were seen together."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from neural_graphs.tracing.dims import Term, Var, flat, new, plain, size, unify
+from neural_graphs.tracing.dims import Dim, DimVar, flat, new, plain, size, unify
 
 
 @dataclass(eq=False)
-class Value:
-    """A tensor of the traced program: one term per dimension.
+class TracedTensor:
+    """A tensor of the traced program: its shape is one `Dim` per dimension.
 
     `raw`: made of inputs and constants only, no parameter has touched it; `given`: made of inputs. `sole`: at most one
     operator reads it, so what that one does can be said of the neurons themselves.
     """
 
-    dims: tuple[Term, ...]
+    dims: tuple[Dim, ...]
     raw: bool = False
     given: bool = False
     sole: bool = False
@@ -31,16 +31,16 @@ class Value:
 
 
 @dataclass
-class Record:
-    """All tensors met so far, as the terms of their dimensions: what was always seen together may vary together."""
+class DimLog:
+    """All tensors met so far, one tuple of dims each: what was always seen together may vary together."""
 
-    tensors: list[tuple[Term, ...]] = field(default_factory=list)
+    tensors: list[tuple[Dim, ...]] = field(default_factory=list)
 
-    def see(self, *dims: Iterable[Var]) -> None:
+    def see(self, *dims: Iterable[DimVar]) -> None:
         """A tensor, or a result inside an operator, has these dimensions."""
         self.tensors.append(tuple(tuple(dim) for dim in dims))
 
-    def varies(self, var: Var, owner: Var) -> bool:
+    def varies(self, var: DimVar, owner: DimVar) -> bool:
         """Whether every tensor that has `var` has `owner` too, so far."""
         for dims in self.tensors:
             present = {each for dim in dims for each in plain(dim)}
@@ -48,9 +48,9 @@ class Record:
                 return False
         return True
 
-    def within(self) -> dict[Var, frozenset[Var]]:
+    def within(self) -> dict[DimVar, frozenset[DimVar]]:
         """For every plain variable those that were present, exactly once, wherever it was."""
-        found: dict[Var, frozenset[Var]] = {}
+        found: dict[DimVar, frozenset[DimVar]] = {}
         for dims in self.tensors:
             often = Counter(each for dim in dims for each in plain(dim))
             once = frozenset(var for var, times in often.items() if times == 1)
@@ -59,15 +59,15 @@ class Record:
         return {var: others - {var} for var, others in found.items()}
 
 
-def fresh(shape: Sequence[int], *, fixed: bool = False) -> tuple[Term, ...]:
+def fresh(shape: Sequence[int], *, fixed: bool = False) -> tuple[Dim, ...]:
     """Dimensions of which nothing is known, or nothing may move."""
     return tuple(new(int(count), fixed=fixed) for count in shape)
 
 
-def broadcast(values: Sequence[Value]) -> tuple[Term, ...]:
+def broadcast(values: Sequence[TracedTensor]) -> tuple[Dim, ...]:
     """The dimensions of tensors combined element by element, as torch broadcasts them."""
     rank = max(len(value.dims) for value in values)
-    out: list[Term] = []
+    out: list[Dim] = []
     for place in range(-rank, 0):
         terms = [value.dims[place] for value in values if len(value.dims) >= -place and size(value.dims[place]) > 1]
         for term in terms[1:]:
@@ -76,7 +76,7 @@ def broadcast(values: Sequence[Value]) -> tuple[Term, ...]:
     return tuple(out)
 
 
-def reshaped(dims: Sequence[Term], shape: Sequence[int]) -> tuple[Term, ...]:
+def reshaped(dims: Sequence[Dim], shape: Sequence[int]) -> tuple[Dim, ...]:
     """The same numbers, row by row, under another shape."""
     found = fresh(shape)
     unify([var for dim in dims for var in flat(dim)], [var for dim in found for var in dim])

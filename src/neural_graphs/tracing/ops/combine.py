@@ -1,183 +1,185 @@
-"""Events that bring values together: sums, products, concatenations; and activations."""
+"""Ops that bring values together: sums, products, concatenations; and activations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from neural_graphs.tracing.builder import Draft
-from neural_graphs.tracing.dims import Term, chained, size, unify
-from neural_graphs.tracing.lower import all_stored, complete, covers, grown, lies_on, read, settle, tie, unite
-from neural_graphs.tracing.sources import Neurons, Raw, Stored
-from neural_graphs.tracing.tape import Event, Tape
-from neural_graphs.tracing.values import Value, broadcast
-from neural_graphs.tracing.views import Leg, Piece, Pieces, flattened, frame, joined, shifted
+from neural_graphs.tracing.builder import LayoutBuilder
+from neural_graphs.tracing.dims import Dim, chained, size, unify
+from neural_graphs.tracing.lower import all_params, complete, covers, grown, lies_on, read, settle, tie, unite
+from neural_graphs.tracing.sources import GroupBuilder, ParamRef, Raw
+from neural_graphs.tracing.tape import Op, Tape
+from neural_graphs.tracing.values import TracedTensor, broadcast
+from neural_graphs.tracing.views import StridedView, ViewAxis, Views, flattened, frame, joined, shifted
 
 
-def aligned(draft: Draft, value: Value, rank: int, onto: Sequence[int] | None = None) -> Pieces:
-    """The pieces of a value as part of one with `rank` dimensions: the last ones, or those listed in `onto`."""
+def aligned(builder: LayoutBuilder, value: TracedTensor, rank: int, onto: Sequence[int] | None = None) -> Views:
+    """The views of a value as part of one with `rank` dimensions: the last ones, or those listed in `onto`."""
     dims = list(onto) if onto is not None else list(range(rank - len(value.dims), rank))
     found = []
-    for piece in draft.pieces(value):
+    for view in builder.views(value):
         starts = [0] * rank
         for own, dim in enumerate(dims):
-            starts[dim] = piece.starts[own]
-        legs = tuple(replace(leg, dim=dims[leg.dim]) for leg in piece.legs)
-        found.append(replace(piece, starts=tuple(starts), legs=legs, cut=frozenset(dims[dim] for dim in piece.cut)))
+            starts[dim] = view.starts[own]
+        axes = tuple(replace(axis, dim=dims[axis.dim]) for axis in view.axes)
+        found.append(replace(view, starts=tuple(starts), axes=axes, cut=frozenset(dims[dim] for dim in view.cut)))
     return found
 
 
-def alone(piece: Piece, value: Value) -> bool:
+def alone(view: StridedView, value: TracedTensor) -> bool:
     """Whether what happens next may be written down at the neurons themselves: nothing else reads them."""
-    neurons = piece.source
+    neurons = view.source
     return (
-        value.sole and complete(piece) and isinstance(neurons, Neurons)
+        value.sole and complete(view) and isinstance(neurons, GroupBuilder)
         and neurons.activation == "none" and neurons.role == "hidden"
         and neurons.kind not in ("positions", "one")  # constants serve the whole network
     )  # fmt: skip
 
 
 @dataclass(eq=False)
-class Combine(Event):
+class CombineOp(Op):
     """Values combined place by place; `kind` is `add`, `mul`, or the operator's name."""
 
     kind: str
 
-    def emit(self, draft: Draft) -> Pieces:
+    def lower(self, builder: LayoutBuilder) -> Views:
         rank = len(self.output.dims)
         values = [value for value in self.inputs if not value.raw or value.given]
-        every = [aligned(draft, value, rank) for value in values]
+        every = [aligned(builder, value, rank) for value in values]
         places = places_only(every, rank)
-        every = [flattened(pieces, self.output.shape, places) for pieces in every]
-        return [self._one(draft, list(zip(combo, values, strict=True))) for combo in joined(every)]
+        every = [flattened(views, self.output.shape, places) for views in every]
+        return [self._one(builder, list(zip(combo, values, strict=True))) for combo in joined(every)]
 
-    def _one(self, draft: Draft, combo: list[tuple[Piece, Value]]) -> Piece:
-        neurons = [(p, v) for p, v in combo if isinstance(p.source, Neurons)]
-        stored = [p for p, _ in combo if isinstance(p.source, Stored)]
-        legs = [leg for p, _ in neurons for leg in p.legs]
-        raw = [p for p, _ in combo if isinstance(p.source, Raw) and any(lies_on(leg, p) for leg in legs)]
+    def _one(self, builder: LayoutBuilder, combo: list[tuple[StridedView, TracedTensor]]) -> StridedView:
+        neurons = [(p, v) for p, v in combo if isinstance(p.source, GroupBuilder)]
+        stored = [p for p, _ in combo if isinstance(p.source, ParamRef)]
+        axes = [axis for p, _ in neurons for axis in p.axes]
+        raw = [p for p, _ in combo if isinstance(p.source, Raw) and any(lies_on(axis, p) for axis in axes)]
         if self.kind == "add" and len(neurons) == 1 and not raw and alone(*neurons[0]):
-            for piece in stored:
-                settle(draft, piece, neurons[0][0], "bias")
+            for view in stored:
+                settle(builder, view, neurons[0][0], "bias")
             return neurons[0][0]
         if not stored and not raw and len(neurons) == 1:
             return neurons[0][0]
         if not neurons and len(stored) == 1 and len(combo) == 1:
             return stored[0]
         if self.kind == "mul" and len(neurons) == 1 and len(stored) == 1 and not raw:
-            return scaled(draft, neurons[0][0], stored[0], "scale")
+            return scaled(builder, neurons[0][0], stored[0], "scale")
         if self.kind == "add" and not raw:
-            return self._sum(draft, neurons, stored)
-        return unite(draft, [p for p, _ in neurons] + stored + raw, self.kind)
+            return self._sum(builder, neurons, stored)
+        return unite(builder, [p for p, _ in neurons] + stored + raw, self.kind)
 
-    def _sum(self, draft: Draft, neurons: list[tuple[Piece, Value]], stored: list[Piece]) -> Piece:
+    def _sum(
+        self, builder: LayoutBuilder, neurons: list[tuple[StridedView, TracedTensor]], stored: list[StridedView]
+    ) -> StridedView:
         """Into the last group that nothing else reads, as a skip is; into new neurons where there is none."""
-        legs = [leg for p, _ in neurons for leg in p.legs]
-        fit = [p for p, v in neurons if alone(p, v) and covers(p, legs)]
+        axes = [axis for p, _ in neurons for axis in p.axes]
+        fit = [p for p, v in neurons if alone(p, v) and covers(p, axes)]
         if not neurons:
-            return unite(draft, stored, "add")
+            return unite(builder, stored, "add")
         if fit:
-            target = max(fit, key=lambda p: draft.groups.index(p.source))  # type: ignore[arg-type]
+            target = max(fit, key=lambda p: builder.groups.index(p.source))  # type: ignore[arg-type]
             starts, cut = frame([p for p, _ in neurons])
             target = replace(target, starts=starts, cut=cut)
         else:
-            target = unite(draft, [p for p, _ in neurons], "add")
-        for piece, _ in neurons if fit else []:
-            if piece.source is not target.source:
-                tie(draft, piece, target, "skip")
-        for piece in stored:
-            settle(draft, piece, target, "bias")
+            target = unite(builder, [p for p, _ in neurons], "add")
+        for view, _ in neurons if fit else []:
+            if view.source is not target.source:
+                tie(builder, view, target, "skip")
+        for view in stored:
+            settle(builder, view, target, "bias")
         return target
 
 
-def scaled(draft: Draft, piece: Piece, stored: Piece, kind: str) -> Piece:
-    """New neurons: those of a piece, each times its number of a stored tensor."""
-    free = [leg for leg in stored.legs if not leg.var.fixed]
-    if not covers(stored, piece.legs) or not covers(piece, free):
-        return unite(draft, [piece, stored], "mul")
-    target = draft.group(piece.legs, kind, piece, stored)
-    read(draft, piece, stored, target, kind)
+def scaled(builder: LayoutBuilder, view: StridedView, stored: StridedView, kind: str) -> StridedView:
+    """New neurons: those of a view, each times its number of a stored tensor."""
+    free = [axis for axis in stored.axes if not axis.var.fixed]
+    if not covers(stored, view.axes) or not covers(view, free):
+        return unite(builder, [view, stored], "mul")
+    target = builder.group(view.axes, kind, view, stored)
+    read(builder, view, stored, target, kind)
     return target
 
 
 @dataclass(eq=False)
-class Activate(Event):
+class ActivateOp(Op):
     """A function of every neuron by itself."""
 
     kind: str
 
-    def emit(self, draft: Draft) -> Pieces:
+    def lower(self, builder: LayoutBuilder) -> Views:
         (value,) = self.inputs
         found = []
-        for piece in draft.pieces(value):
-            if isinstance(piece.source, Raw):
-                found.append(piece)
+        for view in builder.views(value):
+            if isinstance(view.source, Raw):
+                found.append(view)
                 continue
-            piece = grown(draft, piece, "constant")
-            if not alone(piece, replace(value, sole=True) if isinstance(piece.source, Stored) else value):
-                piece = unite(draft, [piece], "activation")
-            assert isinstance(piece.source, Neurons)
-            piece.source.activation = self.kind
-            found.append(piece)
+            view = grown(builder, view, "constant")
+            if not alone(view, replace(value, sole=True) if isinstance(view.source, ParamRef) else value):
+                view = unite(builder, [view], "activation")
+            assert isinstance(view.source, GroupBuilder)
+            view.source.activation = self.kind
+            found.append(view)
         return found
 
 
 @dataclass(eq=False)
-class Concat(Event):
+class ConcatOp(Op):
     """Values one after another along a dimension."""
 
     dim: int
 
-    def emit(self, draft: Draft) -> Pieces:
+    def lower(self, builder: LayoutBuilder) -> Views:
         dim, starts = self.dim, [0]
         for value in self.inputs:
             starts.append(starts[-1] + size(value.dims[dim]))
-        every = [draft.pieces(value) for value in self.inputs]
+        every = [builder.views(value) for value in self.inputs]
         places = places_only(every, len(self.output.dims))
-        if dim not in places or all(map(all_stored, every)):
-            return [p for pieces, start in zip(every, starts, strict=False) for p in shifted(pieces, dim, start)]
+        if dim not in places or all(map(all_params, every)):
+            return [p for views, start in zip(every, starts, strict=False) for p in shifted(views, dim, start)]
         every = [flattened(p, value.shape, places) for p, value in zip(every, self.inputs, strict=True)]
         level = [
             [replace(p, starts=(*p.starts[:dim], 0, *p.starts[dim + 1 :]), cut=p.cut - {dim}) for p in ps]
             for ps in every
         ]
-        return [self._merge(draft, combo) for combo in joined(level)]
+        return [self._merge(builder, combo) for combo in joined(level)]
 
-    def _merge(self, draft: Draft, combo: Sequence[Piece]) -> Piece:
+    def _merge(self, builder: LayoutBuilder, combo: Sequence[StridedView]) -> StridedView:
         """Along places: the same neurons at more places, read from several sources."""
-        stored = [p for p in combo if isinstance(p.source, Stored)]
-        rest = [p for p in combo if not isinstance(p.source, Stored)]
-        target = unite(draft, rest, "concat")
-        for piece in stored:
-            settle(draft, piece, target, "token")
+        stored = [p for p in combo if isinstance(p.source, ParamRef)]
+        rest = [p for p in combo if not isinstance(p.source, ParamRef)]
+        target = unite(builder, rest, "concat")
+        for view in stored:
+            settle(builder, view, target, "token")
         return target
 
 
-def counts(piece: Piece, leg: Leg) -> bool:
-    """Whether neurons lie, or may have to lie, along a leg."""
-    if isinstance(piece.source, Stored):
-        return not leg.var.fixed
-    return isinstance(piece.source, Neurons)
+def counts(view: StridedView, axis: ViewAxis) -> bool:
+    """Whether neurons lie, or may have to lie, along an axis."""
+    if isinstance(view.source, ParamRef):
+        return not axis.var.fixed
+    return isinstance(view.source, GroupBuilder)
 
 
-def places_only(every: Sequence[Pieces], rank: int) -> list[int]:
+def places_only(every: Sequence[Views], rank: int) -> list[int]:
     """The dimensions along which no neurons lie in any of several values."""
-    held = {leg.dim for pieces in every for piece in pieces for leg in piece.legs if counts(piece, leg)}
+    held = {axis.dim for views in every for view in views for axis in view.axes if counts(view, axis)}
     return [dim for dim in range(rank) if dim not in held]
 
 
 # -- verbs of rules ----------------------------------------------------------------------------------------------------
 
 
-def combine(tape: Tape, kind: str, values: Sequence[Value]) -> Value:
+def combine(tape: Tape, kind: str, values: Sequence[TracedTensor]) -> TracedTensor:
     """Values combined place by place, broadcast as torch does."""
-    return tape.put(Combine, values, broadcast(values), kind)
+    return tape.put(CombineOp, values, broadcast(values), kind)
 
 
-def activate(tape: Tape, kind: str, x: Value) -> Value:
+def activate(tape: Tape, kind: str, x: TracedTensor) -> TracedTensor:
     """A function of every number by itself."""
-    return tape.put(Activate, (x,), x.dims, kind)
+    return tape.put(ActivateOp, (x,), x.dims, kind)
 
 
-def concat(tape: Tape, values: Sequence[Value], dim: int) -> Value:
+def concat(tape: Tape, values: Sequence[TracedTensor], dim: int) -> TracedTensor:
     """Values one after another along a dimension; their other dimensions are the same."""
     if len(values) == 1:
         return tape.same(values[0], values[0].dims)
@@ -186,6 +188,6 @@ def concat(tape: Tape, values: Sequence[Value], dim: int) -> Value:
         for place, (one, other) in enumerate(zip(values[0].dims, value.dims, strict=True)):
             if place != dim:
                 unify(one, other)
-    dims: list[Term] = list(values[0].dims)
+    dims: list[Dim] = list(values[0].dims)
     dims[dim] = chained([value.dims[dim] for value in values])
-    return tape.put(Concat, values, dims, dim)
+    return tape.put(ConcatOp, values, dims, dim)

@@ -1,22 +1,44 @@
-"""Contractions: Linear layers, convolutions, attention, anything that multiplies and sums along dimensions."""
+"""Contractions: Linear layers, convolutions, attention, anything that multiplies and sums along dimensions.
+
+Dimensions are paired by label, as in an einsum. A Linear layer is `n i, o i -> n o`: `i` unifies what comes in with the
+columns of the weight, and lowering reads one block of it, from the neurons along `i` to new ones along `o`; `n`, on
+which no neuron lies, is a place. In a convolution labels of the weight alone, its window, become the block's kernel.
+
+Example:
+    >>> from neural_graphs.tracing.sources import ParamRef
+    >>> from neural_graphs.tracing.values import fresh
+    >>> from neural_graphs.tracing.views import views_of
+    >>> tape, weight = Tape(name="fc"), TracedTensor(fresh((3, 2)))
+    >>> points = tape.constant((8, 2), given=True)
+    >>> hidden = contract(tape, points, weight, (("n", "i"), ("o", "i"), ("n", "o")), "linear")
+    >>> hidden.shape, hidden.dims[1] == weight.dims[0]  # the rows of the weight are the neurons that come out
+    ((8, 3), True)
+    >>> builder = LayoutBuilder(known={weight: views_of(ParamRef("fc.weight", (3, 2), buffer=False), weight.dims)})
+    >>> (view,) = tape.ops[0].lower(builder)
+    >>> [(group.name, group.vars) for group in builder.groups]  # inputs have an order: 2 is fixed
+    [('', (3,)), ('input', (2!,))]
+    >>> (block,) = builder.blocks
+    >>> block.source.name, block.target is view.source, block.stored.name, block.joins.sizes
+    ('input', True, 'fc.weight', (3, 2))
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from neural_graphs.tracing.builder import Draft
-from neural_graphs.tracing.dims import Term, unify
-from neural_graphs.tracing.lower import all_stored, enter, grown, project, read, unite
+from neural_graphs.tracing.builder import LayoutBuilder
+from neural_graphs.tracing.dims import Dim, unify
+from neural_graphs.tracing.lower import all_params, enter, grown, project, read, unite
 from neural_graphs.tracing.sources import Raw
-from neural_graphs.tracing.tape import Event, Tape
-from neural_graphs.tracing.values import Value
-from neural_graphs.tracing.views import Leg, Piece, Pieces, flattened, frame, joined, meet
+from neural_graphs.tracing.tape import Op, Tape
+from neural_graphs.tracing.values import TracedTensor
+from neural_graphs.tracing.views import StridedView, ViewAxis, Views, flattened, frame, joined, meet
 
 Labels = Sequence[str]
 
 
 @dataclass(eq=False)
-class Contract(Event):
+class ContractOp(Op):
     """`out[o] = Σ x[i] · w[j]`, dimensions paired by label as in an einsum; labels of `w` alone that are not in the
     output are its kernel (the window of a convolution)."""
 
@@ -30,101 +52,103 @@ class Contract(Event):
         """All labels, those of the output first."""
         return list(dict.fromkeys([*self.out_labels, *self.x_labels, *self.w_labels]))
 
-    def emit(self, draft: Draft) -> Pieces:
-        x, w = (draft.pieces(value) for value in self.inputs)
-        if all_stored(w):
-            x = [grown(draft, piece, "constant") for piece in x] if all_stored(x) else x
-            return self._read(draft, x, w)
-        if all_stored(x) and set(self.x_labels) <= {*self.w_labels, *self.out_labels}:
+    def lower(self, builder: LayoutBuilder) -> Views:
+        x, w = (builder.views(value) for value in self.inputs)
+        if all_params(w):
+            x = [grown(builder, view, "constant") for view in x] if all_params(x) else x
+            return self._read(builder, x, w)
+        if all_params(x) and set(self.x_labels) <= {*self.w_labels, *self.out_labels}:
             turned = replace(self, inputs=self.inputs[::-1], x_labels=self.w_labels, w_labels=self.x_labels)
-            return turned._read(draft, w, x)  # every number of `x` is read by one weight
-        return self._multiply(draft, x, w)
+            return turned._read(builder, w, x)  # every number of `x` is read by one weight
+        return self._multiply(builder, x, w)
 
     # -- by a stored tensor ------------------------------------------------------------------------------------------
 
-    def _read(self, draft: Draft, x: Pieces, w: Pieces) -> Pieces:
+    def _read(self, builder: LayoutBuilder, x: Views, w: Views) -> Views:
         """Blocks for all parts of `x` and `w` that meet, into a group for every part of the output."""
         rest = [dim for dim, label in enumerate(self.x_labels) if label not in self.w_labels]  # what `w` does not mix
-        if any(not isinstance(piece.source, Raw) and leg.dim in rest for piece in x for leg in piece.legs):
-            return self._read_shared(draft, x, w, rest)
+        if any(not isinstance(view.source, Raw) and axis.dim in rest for view in x for axis in view.axes):
+            return self._read_shared(builder, x, w, rest)
         x = flattened(x, self.inputs[0].shape, rest) if all(isinstance(p.source, Raw) for p in x) else x
         paired = [(self.x_labels.index(a), self.w_labels.index(a)) for a in self.w_labels if a in self.x_labels]
-        found: dict[tuple[int, ...], Piece] = {}
+        found: dict[tuple[int, ...], StridedView] = {}
         for weight in w:
-            for piece in x:
-                if meet(piece, weight, paired):
-                    self._block(draft, piece, weight, found)
+            for view in x:
+                if meet(view, weight, paired):
+                    self._block(builder, view, weight, found)
         return list(found.values())
 
-    def _block(self, draft: Draft, piece: Piece, weight: Piece, found: dict[tuple[int, ...], Piece]) -> None:
-        """Weights from one piece; `found` are the groups so far, by where they start in the output."""
+    def _block(
+        self, builder: LayoutBuilder, view: StridedView, weight: StridedView, found: dict[tuple[int, ...], StridedView]
+    ) -> None:
+        """Weights from one view; `found` are the groups so far, by where they start in the output."""
         space, rank = self.space, len(self.out_labels)
-        weight, piece = placed(weight, self.w_labels, space), placed(piece, self.x_labels, space)
+        weight, view = placed(weight, self.w_labels, space), placed(view, self.x_labels, space)
         level = partial(_first, rank=rank)
-        starts = frame([level(weight), level(piece)])[0]
+        starts = frame([level(weight), level(view)])[0]
         if starts not in found:
-            found[starts] = draft.group(
-                [leg for leg in weight.legs if leg.dim < rank], self.kind, *map(level, (weight, piece))
+            found[starts] = builder.group(
+                [axis for axis in weight.axes if axis.dim < rank], self.kind, *map(level, (weight, view))
             )
         target = replace(found[starts], starts=(*starts, *(0,) * (len(space) - rank)))
-        if isinstance(piece.source, Raw):
-            shared = [leg for leg in weight.legs if space[leg.dim] in self.x_labels]
-            piece = enter(draft, piece, shared)
-        read(draft, grown(draft, piece, "constant"), weight, target, self.kind)
+        if isinstance(view.source, Raw):
+            shared = [axis for axis in weight.axes if space[axis.dim] in self.x_labels]
+            view = enter(builder, view, shared)
+        read(builder, grown(builder, view, "constant"), weight, target, self.kind)
 
-    def _read_shared(self, draft: Draft, x: Pieces, w: Pieces, rest: Sequence[int]) -> Pieces:
+    def _read_shared(self, builder: LayoutBuilder, x: Views, w: Views, rest: Sequence[int]) -> Views:
         """One matrix for many neurons that it does not mix (heads, or the channels of a token mixer).
 
         The matrix acts on their sum, and its result is tied to each of them.
         """
-        inner = self._read(draft, project(draft, x, rest, "pool"), w)
+        inner = self._read(builder, project(builder, x, rest, "pool"), w)
         over = [dim for dim in range(len(self.x_labels)) if dim not in rest]
-        outer = project(draft, x, over, "pool")
+        outer = project(builder, x, over, "pool")
         space = list(self.out_labels)
         own = [label if dim in rest else "" for dim, label in enumerate(self.x_labels)]
-        kept = [placed(piece, own, space) for piece in outer]
-        return [unite(draft, combo, self.kind) for combo in joined([inner, kept])]
+        kept = [placed(view, own, space) for view in outer]
+        return [unite(builder, combo, self.kind) for combo in joined([inner, kept])]
 
     # -- by something computed ---------------------------------------------------------------------------------------
 
-    def _multiply(self, draft: Draft, x: Pieces, w: Pieces) -> Pieces:
+    def _multiply(self, builder: LayoutBuilder, x: Views, w: Views) -> Views:
         """Product neurons along all dimensions, projected on those of the output."""
         space, rank = self.space, len(self.out_labels)
-        one = [placed(piece, self.x_labels, space) for piece in x]
-        other = [placed(piece, self.w_labels, space) for piece in w]
-        product = [unite(draft, combo, "product") for combo in joined([one, other])]
-        return [_first(piece, rank) for piece in project(draft, product, range(rank, len(space)), "product")]
+        one = [placed(view, self.x_labels, space) for view in x]
+        other = [placed(view, self.w_labels, space) for view in w]
+        product = [unite(builder, combo, "product") for combo in joined([one, other])]
+        return [_first(view, rank) for view in project(builder, product, range(rank, len(space)), "product")]
 
 
-def _first(piece: Piece, rank: int) -> Piece:
-    """A piece in its first dimensions alone."""
-    legs = tuple(leg for leg in piece.legs if leg.dim < rank)
-    return replace(piece, starts=piece.starts[:rank], legs=legs, cut=frozenset(d for d in piece.cut if d < rank))
+def _first(view: StridedView, rank: int) -> StridedView:
+    """A view in its first dimensions alone."""
+    axes = tuple(axis for axis in view.axes if axis.dim < rank)
+    return replace(view, starts=view.starts[:rank], axes=axes, cut=frozenset(d for d in view.cut if d < rank))
 
 
-def placed(piece: Piece, labels: Labels, space: Labels) -> Piece:
-    """A piece among the dimensions of a larger space, by label."""
+def placed(view: StridedView, labels: Labels, space: Labels) -> StridedView:
+    """A view among the dimensions of a larger space, by label."""
     starts = [0] * len(space)
     for dim, label in enumerate(labels):
         if label in space:
-            starts[space.index(label)] = piece.starts[dim]
-    legs = tuple(Leg(space.index(labels[leg.dim]), leg.var, leg.step, leg.stride) for leg in piece.legs
-                 if labels[leg.dim] in space)  # fmt: skip
-    cut = frozenset(space.index(labels[dim]) for dim in piece.cut if labels[dim] in space)
-    return replace(piece, starts=tuple(starts), legs=legs, cut=cut)
+            starts[space.index(label)] = view.starts[dim]
+    axes = tuple(ViewAxis(space.index(labels[axis.dim]), axis.var, axis.step, axis.stride) for axis in view.axes
+                 if labels[axis.dim] in space)  # fmt: skip
+    cut = frozenset(space.index(labels[dim]) for dim in view.cut if labels[dim] in space)
+    return replace(view, starts=tuple(starts), axes=axes, cut=cut)
 
 
 def contract(
-    tape: Tape, x: Value, w: Value, equation: tuple[Labels, Labels, Labels], kind: str,
-    extra: dict[str, Term] | None = None,
-) -> Value:  # fmt: skip
+    tape: Tape, x: TracedTensor, w: TracedTensor, equation: tuple[Labels, Labels, Labels], kind: str,
+    extra: dict[str, Dim] | None = None,
+) -> TracedTensor:  # fmt: skip
     """`x` times `w`, with the labels of `x`, `w` and the output; `extra` are dimensions that only the output has."""
     x_labels, w_labels, out_labels = (tuple(labels) for labels in equation)
-    found: dict[str, Term] = dict(extra or {})
+    found: dict[str, Dim] = dict(extra or {})
     for labels, value in ((x_labels, x), (w_labels, w)):
         for label, dim in zip(labels, value.dims, strict=True):
             if label in found and label not in (extra or {}):
                 unify(found[label], dim)
             else:
                 found.setdefault(label, dim)
-    return tape.put(Contract, (x, w), [found[label] for label in out_labels], x_labels, w_labels, out_labels, kind)
+    return tape.put(ContractOp, (x, w), [found[label] for label in out_labels], x_labels, w_labels, out_labels, kind)

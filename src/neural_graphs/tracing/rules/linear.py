@@ -4,23 +4,23 @@ from string import ascii_letters
 from typing import Any
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.tracing.dims import Term, fix
+from neural_graphs.tracing.dims import Dim, freeze
 from neural_graphs.tracing.ops.combine import activate, combine
 from neural_graphs.tracing.ops.contract import Labels, contract
-from neural_graphs.tracing.ops.weights import lookup
-from neural_graphs.tracing.registry import Call, rule
+from neural_graphs.tracing.ops.lookup import lookup
+from neural_graphs.tracing.registry import OpCall, rule
 from neural_graphs.tracing.tape import Tape
-from neural_graphs.tracing.values import Value, fresh
+from neural_graphs.tracing.values import TracedTensor, fresh
 
 
 @rule("aten.linear")
-def linear(call: Call, x: Value, weight: Value, bias: Value | None = None) -> Value:
+def linear(call: OpCall, x: TracedTensor, weight: TracedTensor, bias: TracedTensor | None = None) -> TracedTensor:
     lead = ascii_letters[: len(x.dims) - 1]
     found = contract(call.tape, x, weight, ((*lead, "in"), ("out", "in"), (*lead, "out")), "linear")
     return plus(call.tape, found, bias)
 
 
-def plus(tape: Tape, x: Value, bias: Value | None, trailing: int = 0) -> Value:
+def plus(tape: Tape, x: TracedTensor, bias: TracedTensor | None, trailing: int = 0) -> TracedTensor:
     """`x` with a bias along its last dimension, or along the one before `trailing` others."""
     if bias is None:
         return x
@@ -30,12 +30,12 @@ def plus(tape: Tape, x: Value, bias: Value | None, trailing: int = 0) -> Value:
 
 
 @rule("aten.addmm", "aten.baddbmm")
-def addmm(call: Call, bias: Value, x: Value, weight: Value, **_: Any) -> Value:
+def addmm(call: OpCall, bias: TracedTensor, x: TracedTensor, weight: TracedTensor, **_: Any) -> TracedTensor:
     return plus(call.tape, matmul(call, x, weight), bias)
 
 
 @rule("aten.matmul", "aten.bmm", "aten.mm", "aten.mv", "aten.dot")
-def matmul(call: Call, x: Value, w: Value) -> Value:
+def matmul(call: OpCall, x: TracedTensor, w: TracedTensor) -> TracedTensor:
     tape, rank = call.tape, max(len(x.dims), len(w.dims)) - 2
     lead = ascii_letters[: max(rank, 0)]
     x_labels = [*lead[len(lead) - max(len(x.dims) - 2, 0) :], "row", "sum"][-len(x.dims) :]
@@ -44,15 +44,19 @@ def matmul(call: Call, x: Value, w: Value) -> Value:
     return _times(tape, x, w, x_labels, w_labels, out, "linear")
 
 
-def _times(tape: Tape, x: Value, w: Value, x_labels: Labels, w_labels: Labels, out: Labels, kind: str) -> Value:
+def _times(
+    tape: Tape, x: TracedTensor, w: TracedTensor, x_labels: Labels, w_labels: Labels, out: Labels, kind: str
+) -> TracedTensor:
     """A contraction in which dimensions of one place are repeated as often as the other tensor needs."""
     x, x_labels = _without_ones(tape, x, list(x_labels), w, w_labels)
     w, w_labels = _without_ones(tape, w, list(w_labels), x, x_labels)
-    extra: dict[str, Term] = {label: () for label in out if label not in (*x_labels, *w_labels)}
+    extra: dict[str, Dim] = {label: () for label in out if label not in (*x_labels, *w_labels)}
     return contract(tape, x, w, (x_labels, w_labels, out), kind, extra)
 
 
-def _without_ones(tape: Tape, x: Value, labels: list[str], w: Value, others: Labels) -> tuple[Value, list[str]]:
+def _without_ones(
+    tape: Tape, x: TracedTensor, labels: list[str], w: TracedTensor, others: Labels
+) -> tuple[TracedTensor, list[str]]:
     """Without dimensions of one place that the other tensor has more places of."""
     wide = {label for label, count in zip(others, w.shape, strict=True) if count > 1}
     for dim in reversed(range(len(labels))):
@@ -62,7 +66,7 @@ def _without_ones(tape: Tape, x: Value, labels: list[str], w: Value, others: Lab
 
 
 @rule("aten.einsum")
-def einsum(call: Call, equation: str, tensors: list[Value], **_: Any) -> Value:
+def einsum(call: OpCall, equation: str, tensors: list[TracedTensor], **_: Any) -> TracedTensor:
     inputs, out = equation.replace(" ", "").split("->")
     labels = inputs.split(",")
     if len(tensors) != 2 or "." in equation or any(len(set(each)) < len(each) for each in labels):
@@ -77,26 +81,34 @@ def einsum(call: Call, equation: str, tensors: list[Value], **_: Any) -> Value:
 
 
 @rule("aten.conv1d", "aten.conv2d", "aten.conv3d")
-def conv(call: Call, x: Value, weight: Value, bias: Value | None = None, *args: Any) -> Value:
+def conv(
+    call: OpCall, x: TracedTensor, weight: TracedTensor, bias: TracedTensor | None = None, *args: Any
+) -> TracedTensor:
     groups = args[3] if len(args) > 3 else 1
     return _conv(call, x, weight, bias, groups, turned=False)
 
 
 @rule("aten.convolution")
-def convolution(call: Call, x: Value, weight: Value, bias: Value | None, *args: Any) -> Value:
+def convolution(
+    call: OpCall, x: TracedTensor, weight: TracedTensor, bias: TracedTensor | None, *args: Any
+) -> TracedTensor:
     return _conv(call, x, weight, bias, args[5], turned=bool(args[3]))
 
 
 @rule("aten.conv_transpose1d", "aten.conv_transpose2d", "aten.conv_transpose3d")
-def conv_transpose(call: Call, x: Value, weight: Value, bias: Value | None = None, *args: Any) -> Value:
+def conv_transpose(
+    call: OpCall, x: TracedTensor, weight: TracedTensor, bias: TracedTensor | None = None, *args: Any
+) -> TracedTensor:
     return _conv(call, x, weight, bias, args[3] if len(args) > 3 else 1, turned=True)
 
 
-def _conv(call: Call, x: Value, weight: Value, bias: Value | None, groups: int, turned: bool) -> Value:
+def _conv(
+    call: OpCall, x: TracedTensor, weight: TracedTensor, bias: TracedTensor | None, groups: int, turned: bool
+) -> TracedTensor:
     tape, places = call.tape, len(weight.dims) - 2
     x = tape.reshape(x, (1, *x.shape)) if len(x.dims) == places + 1 else x
     for term in (*weight.dims[2:], *x.dims[2:]):
-        fix(term)
+        freeze(term)
     spatial, window = [f"x{i}" for i in range(places)], [f"k{i}" for i in range(places)]
     after = [f"y{i}" for i in range(places)]
     extra = dict(zip(after, fresh(call.shape[-places:], fixed=True), strict=True))
@@ -119,16 +131,16 @@ def _conv(call: Call, x: Value, weight: Value, bias: Value | None, groups: int, 
 
 @rule("aten.scaled_dot_product_attention")
 def attention(
-    call: Call, query: Value, key: Value, value: Value, mask: Value | None = None, _: float = 0.0,
-    causal: bool = False, *, is_causal: bool = False, enable_gqa: bool = False, **__: Any,
-) -> Value:  # fmt: skip
+    call: OpCall, query: TracedTensor, key: TracedTensor, value: TracedTensor, mask: TracedTensor | None = None,
+    _: float = 0.0, causal: bool = False, *, is_causal: bool = False, enable_gqa: bool = False, **__: Any,
+) -> TracedTensor:  # fmt: skip
     tape = call.tape
     if enable_gqa and query.shape[-3] != key.shape[-3]:
         query, key, value = _grouped(tape, query, key, value)
     lead = list(ascii_letters[: len(query.dims) - 2])
     scores = _times(tape, query, key, (*lead, "q", "d"), (*lead, "k", "d"), (*lead, "q", "k"), "product")
     if causal or is_causal:
-        fix((*scores.dims[-2], *scores.dims[-1]))
+        freeze((*scores.dims[-2], *scores.dims[-1]))
     if mask is not None:
         scores = combine(tape, "where", [scores, mask]) if mask.raw else combine(tape, "add", [scores, mask])
     share = activate(tape, "softmax", scores)
@@ -136,12 +148,14 @@ def attention(
     return found if found.shape == call.shape else tape.reshape(found, call.shape)
 
 
-def _grouped(tape: Tape, query: Value, key: Value, value: Value) -> tuple[Value, Value, Value]:
+def _grouped(
+    tape: Tape, query: TracedTensor, key: TracedTensor, value: TracedTensor
+) -> tuple[TracedTensor, TracedTensor, TracedTensor]:
     """Query heads as key heads times how many share one of them."""
     heads, groups = query.shape[-3], key.shape[-3]
     query = tape.reshape(query, (*query.shape[:-3], groups, heads // groups, *query.shape[-2:]))
 
-    def shared(x: Value) -> Value:
+    def shared(x: TracedTensor) -> TracedTensor:
         wide = tape.insert(x, len(x.dims) - 2)
         return tape.expand(wide, (*wide.shape[:-3], heads // groups, *wide.shape[-2:]))
 
@@ -152,5 +166,5 @@ def _grouped(tape: Tape, query: Value, key: Value, value: Value) -> tuple[Value,
 
 
 @rule("aten.embedding")
-def embedding(call: Call, table: Value, index: Value, *_: Any) -> Value:
+def embedding(call: OpCall, table: TracedTensor, index: TracedTensor, *_: Any) -> TracedTensor:
     return lookup(call.tape, table, index)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from neural_graphs.tracing.dims import fix
+from neural_graphs.tracing.dims import freeze
 from neural_graphs.tracing.ops.combine import activate, combine, concat
-from neural_graphs.tracing.registry import Call, rule
-from neural_graphs.tracing.values import Value
+from neural_graphs.tracing.registry import OpCall, rule
+from neural_graphs.tracing.values import TracedTensor
 
 SILENT = (
     "contiguous clone to detach dropout alias lift_fresh_copy type_as _to_copy feature_dropout feature_alpha_dropout"
@@ -32,46 +32,46 @@ def named(names: str) -> list[str]:
 
 
 @rule(*named(SILENT))
-def silent(call: Call, x: Value, *_: Any, **__: Any) -> Value:
+def silent(call: OpCall, x: TracedTensor, *_: Any, **__: Any) -> TracedTensor:
     return call.tape.same(x, x.dims)
 
 
 @rule(*named(KINDS))
-def pointwise(call: Call, x: Value, *_: Any, **__: Any) -> Value:
+def pointwise(call: OpCall, x: TracedTensor, *_: Any, **__: Any) -> TracedTensor:
     if call.short == "neg":
         return call.tape.same(x, x.dims)
     return activate(call.tape, ALSO.get(call.short, call.short), x)
 
 
 @rule(*named(SUMS))
-def sums(call: Call, *args: Any, **_: Any) -> Value:
+def sums(call: OpCall, *args: Any, **_: Any) -> TracedTensor:
     return _several(call, "add", args)
 
 
 @rule(*named(PRODUCTS))
-def products(call: Call, *args: Any, **_: Any) -> Value:
+def products(call: OpCall, *args: Any, **_: Any) -> TracedTensor:
     return _several(call, "mul", args)
 
 
 @rule(*named(OTHERS))
-def others(call: Call, *args: Any, **_: Any) -> Value:
+def others(call: OpCall, *args: Any, **_: Any) -> TracedTensor:
     return _several(call, call.short, args)
 
 
-def _several(call: Call, kind: str, args: Any) -> Value:
-    values = [arg for arg in args if isinstance(arg, Value)]
+def _several(call: OpCall, kind: str, args: Any) -> TracedTensor:
+    values = [arg for arg in args if isinstance(arg, TracedTensor)]
     if len(values) == 1 and kind in ("add", "mul"):  # a number is added, or multiplied by
         return call.tape.same(values[0], values[0].dims)
     return activate(call.tape, kind, values[0]) if len(values) == 1 else combine(call.tape, kind, values)
 
 
 @rule("aten.addcmul", "aten.addcdiv")
-def scaled_sum(call: Call, x: Value, one: Value, other: Value, **_: Any) -> Value:
+def scaled_sum(call: OpCall, x: TracedTensor, one: TracedTensor, other: TracedTensor, **_: Any) -> TracedTensor:
     return combine(call.tape, "add", [x, combine(call.tape, "mul", [one, other])])
 
 
 @rule("aten.prelu", "aten._prelu_kernel")
-def prelu(call: Call, x: Value, weight: Value) -> Value:
+def prelu(call: OpCall, x: TracedTensor, weight: TracedTensor) -> TracedTensor:
     if len(weight.dims) == 1 and len(x.dims) > 1 and weight.shape[0] > 1:
         for _ in range(len(x.dims) - 2):
             weight = call.tape.insert(weight, -1)
@@ -79,36 +79,36 @@ def prelu(call: Call, x: Value, weight: Value) -> Value:
 
 
 @rule("aten.glu")
-def glu(call: Call, x: Value, dim: int = -1) -> Value:
+def glu(call: OpCall, x: TracedTensor, dim: int = -1) -> TracedTensor:
     half = x.shape[dim] // 2
     value, gate = call.tape.parts(x, dim, [half, 2 * half])
     return combine(call.tape, "mul", [value, activate(call.tape, "sigmoid", gate)])
 
 
 @rule("aten.softmax", "aten._softmax", "aten.log_softmax", "aten._log_softmax", "aten._safe_softmax")
-def softmax(call: Call, x: Value, dim: int, *_: Any) -> Value:
+def softmax(call: OpCall, x: TracedTensor, dim: int, *_: Any) -> TracedTensor:
     call.tape.record.see(*(term for place, term in enumerate(x.dims) if place != x.place(dim)))
     return activate(call.tape, call.short.lstrip("_"), x)
 
 
 @rule("aten.cumsum", "aten.cumprod", "aten.flip", "aten.roll", "aten.triu", "aten.tril")
-def ordered(call: Call, x: Value, dims: Any = (), *more: Any) -> Value:
+def ordered(call: OpCall, x: TracedTensor, dims: Any = (), *more: Any) -> TracedTensor:
     if call.short == "roll":
         dims = more[0] if more else range(len(x.dims))
     if call.short in ("triu", "tril"):
         dims = (-1, -2)
     for dim in [dims] if isinstance(dims, int) else dims:
-        fix(x.dims[dim])
+        freeze(x.dims[dim])
     return call.tape.same(x, x.dims)
 
 
 @rule("aten.cat", "aten.concat", "aten.concatenate")
-def cat(call: Call, tensors: list[Value], dim: int = 0) -> Value:
+def cat(call: OpCall, tensors: list[TracedTensor], dim: int = 0) -> TracedTensor:
     kept = [value for value in tensors if value.shape != (0,)]
     return concat(call.tape, kept, dim)
 
 
 @rule("aten.stack")
-def stack(call: Call, tensors: list[Value], dim: int = 0) -> Value:
+def stack(call: OpCall, tensors: list[TracedTensor], dim: int = 0) -> TracedTensor:
     dim %= len(tensors[0].dims) + 1
     return concat(call.tape, [call.tape.insert(value, dim) for value in tensors], dim)

@@ -5,10 +5,11 @@ from itertools import accumulate
 from typing import Any
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.tracing.dims import fix, size, unify
-from neural_graphs.tracing.ops.weights import lookup, pick, reduce
-from neural_graphs.tracing.registry import Call, rule
-from neural_graphs.tracing.values import Value, fresh
+from neural_graphs.tracing.dims import freeze, size, unify
+from neural_graphs.tracing.ops.lookup import lookup
+from neural_graphs.tracing.ops.reduce import pick, reduce
+from neural_graphs.tracing.registry import OpCall, rule
+from neural_graphs.tracing.values import TracedTensor, fresh
 
 
 @rule(
@@ -20,22 +21,22 @@ from neural_graphs.tracing.values import Value, fresh
     "aten.view_as",
     "aten.reshape_as",
 )
-def reshape(call: Call, x: Value, *_: Any) -> Value:
+def reshape(call: OpCall, x: TracedTensor, *_: Any) -> TracedTensor:
     return call.tape.reshape(x, call.shape)
 
 
 @rule("aten.permute")
-def permute(call: Call, x: Value, order: Sequence[int]) -> Value:
+def permute(call: OpCall, x: TracedTensor, order: Sequence[int]) -> TracedTensor:
     return call.tape.permute(x, order)
 
 
 @rule("aten.transpose", "aten.swapaxes")
-def transpose(call: Call, x: Value, one: int, other: int) -> Value:
+def transpose(call: OpCall, x: TracedTensor, one: int, other: int) -> TracedTensor:
     return call.tape.transpose(x, one, other)
 
 
 @rule("aten.movedim")
-def movedim(call: Call, x: Value, source: Any, target: Any) -> Value:
+def movedim(call: OpCall, x: TracedTensor, source: Any, target: Any) -> TracedTensor:
     sources, targets = ([d] if isinstance(d, int) else list(d) for d in (source, target))
     places = {x.place(t): x.place(s) for s, t in zip(sources, targets, strict=True)}
     rest = iter(dim for dim in range(len(x.dims)) if dim not in places.values())
@@ -43,17 +44,17 @@ def movedim(call: Call, x: Value, source: Any, target: Any) -> Value:
 
 
 @rule("aten.t", "aten.numpy_T", "aten.mT", "aten.adjoint")
-def turn(call: Call, x: Value) -> Value:
+def turn(call: OpCall, x: TracedTensor) -> TracedTensor:
     return x if len(x.dims) < 2 else call.tape.transpose(x, len(x.dims) - 2, len(x.dims) - 1)
 
 
 @rule("aten.unsqueeze")
-def unsqueeze(call: Call, x: Value, dim: int) -> Value:
+def unsqueeze(call: OpCall, x: TracedTensor, dim: int) -> TracedTensor:
     return call.tape.insert(x, dim)
 
 
 @rule("aten.squeeze")
-def squeeze(call: Call, x: Value, dims: Any = None) -> Value:
+def squeeze(call: OpCall, x: TracedTensor, dims: Any = None) -> TracedTensor:
     chosen = range(len(x.dims)) if dims is None else [dims] if isinstance(dims, int) else dims
     for dim in sorted({x.place(dim) for dim in chosen if x.shape[dim] == 1}, reverse=True):
         x = call.tape.drop(x, dim)
@@ -61,12 +62,12 @@ def squeeze(call: Call, x: Value, dims: Any = None) -> Value:
 
 
 @rule("aten.expand", "aten.expand_as", "aten.broadcast_to")
-def expand(call: Call, x: Value, *_: Any, **__: Any) -> Value:
+def expand(call: OpCall, x: TracedTensor, *_: Any, **__: Any) -> TracedTensor:
     return call.tape.expand(x, call.shape)
 
 
 @rule("aten.repeat", "aten.tile")
-def repeat(call: Call, x: Value, times: Sequence[int]) -> Value:
+def repeat(call: OpCall, x: TracedTensor, times: Sequence[int]) -> TracedTensor:
     """Copies one after another along every dimension: which copy it is, is a place."""
     while len(x.dims) < len(times):
         x = call.tape.insert(x, 0)
@@ -75,7 +76,7 @@ def repeat(call: Call, x: Value, times: Sequence[int]) -> Value:
     return x
 
 
-def _copies(call: Call, x: Value, dim: int, times: int, at: int) -> Value:
+def _copies(call: OpCall, x: TracedTensor, dim: int, times: int, at: int) -> TracedTensor:
     """A dimension `times` over; copies follow each other (`at` the dimension) or lie side by side (behind it)."""
     wide = call.tape.insert(x, at)
     wide = call.tape.expand(wide, (*wide.shape[:at], times, *wide.shape[at + 1 :]))
@@ -83,19 +84,19 @@ def _copies(call: Call, x: Value, dim: int, times: int, at: int) -> Value:
 
 
 @rule("aten.repeat_interleave.self_int")
-def repeat_interleave(call: Call, x: Value, times: int, dim: int = 0, **_: Any) -> Value:
+def repeat_interleave(call: OpCall, x: TracedTensor, times: int, dim: int = 0, **_: Any) -> TracedTensor:
     return _copies(call, x, x.place(dim), times, at=x.place(dim) + 1)
 
 
 @rule("aten.split", "aten.chunk", "aten.split_with_sizes", "aten.tensor_split")
-def split(call: Call, x: Value, _: Any, dim: int = 0) -> list[Value]:
+def split(call: OpCall, x: TracedTensor, _: Any, dim: int = 0) -> list[TracedTensor]:
     return call.tape.parts(x, dim, list(accumulate(shape[dim] for shape in call.shapes)))
 
 
 @rule("aten.slice", "aten.narrow")
 def cut(
-    call: Call, x: Value, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
-) -> Value:  # fmt: skip
+    call: OpCall, x: TracedTensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> TracedTensor:  # fmt: skip
     count = x.shape[dim]
     start = min(max(start or 0, -count) % count if (start or 0) < 0 else start or 0, count)
     if call.short == "narrow":
@@ -106,24 +107,24 @@ def cut(
 
 
 @rule("aten.select")
-def select(call: Call, x: Value, dim: int, place: int) -> Value:
+def select(call: OpCall, x: TracedTensor, dim: int, place: int) -> TracedTensor:
     return call.tape.select(x, dim, place)
 
 
 @rule("aten.unbind")
-def unbind(call: Call, x: Value, dim: int = 0) -> list[Value]:
+def unbind(call: OpCall, x: TracedTensor, dim: int = 0) -> list[TracedTensor]:
     return [call.tape.select(x, dim, place) for place in range(x.shape[dim])]
 
 
 @rule("aten.channel_shuffle")
-def channel_shuffle(call: Call, x: Value, groups: int) -> Value:
+def channel_shuffle(call: OpCall, x: TracedTensor, groups: int) -> TracedTensor:
     apart = call.tape.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
     return call.tape.reshape(call.tape.transpose(apart, 1, 2), call.shape)
 
 
 @rule("aten.mean", "aten.sum", "aten.amax", "aten.amin", "aten.var", "aten.std", "aten.norm", "aten.linalg_vector_norm",
       "aten.any", "aten.all", "aten.logsumexp", "aten.prod")  # fmt: skip
-def reduction(call: Call, x: Value, *args: Any, **_: Any) -> Value:
+def reduction(call: OpCall, x: TracedTensor, *args: Any, **_: Any) -> TracedTensor:
     dims = next((a for a in args if isinstance(a, list | tuple)), None)
     if dims is None and call.short in ("any", "all", "prod", "logsumexp"):
         dims = [a for a in args[:1] if isinstance(a, int)]
@@ -132,22 +133,22 @@ def reduction(call: Call, x: Value, *args: Any, **_: Any) -> Value:
 
 
 @rule("aten.var_mean", "aten.std_mean")
-def two_moments(call: Call, x: Value, *args: Any, **_: Any) -> list[Value]:
+def two_moments(call: OpCall, x: TracedTensor, *args: Any, **_: Any) -> list[TracedTensor]:
     return [reduction(call, x, *args), reduction(call, x, *args)]
 
 
 @rule("aten.max.dim", "aten.min.dim")
-def extreme(call: Call, x: Value, dim: int, keep: bool = False) -> list[Value]:
+def extreme(call: OpCall, x: TracedTensor, dim: int, keep: bool = False) -> list[TracedTensor]:
     return [reduce(call.tape, x, [dim], keep), call.tape.constant(call.shapes[1])]
 
 
 @rule("aten.argmax", "aten.argmin", "aten.topk", "aten.sort", "aten.argsort", "aten.nonzero")
-def choice(call: Call, x: Value, *_: Any, **__: Any) -> Any:
+def choice(call: OpCall, x: TracedTensor, *_: Any, **__: Any) -> Any:
     raise LayoutError(f"{call.operator} of neurons chooses between them by their values: that has no rule")
 
 
 @rule("aten.index.Tensor", "aten.index_select")
-def index(call: Call, x: Value, *args: Any) -> Value:
+def index(call: OpCall, x: TracedTensor, *args: Any) -> TracedTensor:
     chosen = args[-1] if call.short != "index" else args[0]
     dim = args[0] if call.short != "index" else next(i for i, v in enumerate(chosen) if v is not None)
     several = chosen if isinstance(chosen, list | tuple) else [chosen]
@@ -164,25 +165,25 @@ def index(call: Call, x: Value, *args: Any) -> Value:
 
 
 @rule("aten.gather")
-def gather(call: Call, x: Value, dim: int, chosen: Value, **_: Any) -> Value:
+def gather(call: OpCall, x: TracedTensor, dim: int, chosen: TracedTensor, **_: Any) -> TracedTensor:
     """Places of one dimension, chosen by constants: the same for all neurons that the choice does not tell apart."""
     if not chosen.raw:
         raise LayoutError(f"{call.operator} at places that parameters decide has no rule")
     dim = x.place(dim)
     for place, (one, other) in enumerate(zip(x.dims, chosen.dims, strict=True)):
         if place == dim or size(one) != size(other):
-            fix((*one, *other))
+            freeze((*one, *other))
         else:
             unify(one, other)
     return pick(call.tape, x, chosen.dims, dim)
 
 
-def _pick_places(call: Call, x: Value, chosen: Sequence[Value]) -> Value:
+def _pick_places(call: OpCall, x: TracedTensor, chosen: Sequence[TracedTensor]) -> TracedTensor:
     """Several dimensions indexed at once: only where all of them are places, and nothing else is left."""
     if len(chosen) > len(x.dims) or not all(value.raw for value in chosen):
         raise LayoutError(f"{call.operator} with {len(chosen)} indices of neurons has no rule")
     for term in x.dims[: len(chosen)]:
-        fix(term)
+        freeze(term)
     lead = fresh(call.shape[: len(call.shape) - (len(x.dims) - len(chosen))], fixed=True)
     for _ in chosen:
         x = call.tape.select(x, 0, 0)

@@ -6,9 +6,9 @@ from typing import Any
 from neural_graphs.errors import LayoutError
 from neural_graphs.tracing.dims import plain
 from neural_graphs.tracing.ops.combine import concat
-from neural_graphs.tracing.ops.weights import resize
-from neural_graphs.tracing.registry import Call, rule
-from neural_graphs.tracing.values import Value
+from neural_graphs.tracing.ops.reduce import resize
+from neural_graphs.tracing.registry import OpCall, rule
+from neural_graphs.tracing.values import TracedTensor
 
 POOLS = " ".join(
     f"{before}{kind}_pool{rank}d" for rank in (1, 2, 3) for kind in ("max", "avg") for before in ("", "adaptive_")
@@ -22,19 +22,19 @@ RESIZED = (
 
 
 @rule(*(f"aten.{name}" for name in f"{POOLS} {RESIZED}".split()))
-def resized(call: Call, x: Value, *_: Any, **__: Any) -> Any:
+def resized(call: OpCall, x: TracedTensor, *_: Any, **__: Any) -> Any:
     lead = len(call.shape) - int(next((digit for digit in "123" if f"{digit}d" in call.short), "2"))
     found = resize(call.tape, x, call.shape, lead)
     return found if len(call.shapes) == 1 else [found, *map(call.tape.constant, call.shapes[1:])]
 
 
 @rule("aten.max_pool2d_with_indices", "aten.max_pool1d_with_indices", "aten.max_pool3d_with_indices")
-def pool_with_places(call: Call, x: Value, *_: Any, **__: Any) -> Any:
+def pool_with_places(call: OpCall, x: TracedTensor, *_: Any, **__: Any) -> Any:
     return resized(call, x)
 
 
 @rule("aten.pixel_shuffle", "aten.pixel_unshuffle")
-def pixel_shuffle(call: Call, x: Value, factor: int) -> Value:
+def pixel_shuffle(call: OpCall, x: TracedTensor, factor: int) -> TracedTensor:
     tape, (n, channels, height, width) = call.tape, x.shape
     if call.short == "pixel_shuffle":
         apart = tape.reshape(x, (n, channels // factor**2, factor, factor, height, width))
@@ -44,7 +44,7 @@ def pixel_shuffle(call: Call, x: Value, factor: int) -> Value:
 
 
 @rule("aten.pad", "aten.constant_pad_nd")
-def pad(call: Call, x: Value, amounts: Sequence[int], *_: Any, **__: Any) -> Value:
+def pad(call: OpCall, x: TracedTensor, amounts: Sequence[int], *_: Any, **__: Any) -> TracedTensor:
     """Along places nothing happens to neurons; neurons that may move get constants beside them."""
     tape = call.tape
     for place, (before, after) in enumerate(zip(amounts[::2], amounts[1::2], strict=True)):
@@ -63,7 +63,7 @@ def pad(call: Call, x: Value, amounts: Sequence[int], *_: Any, **__: Any) -> Val
 
 
 @rule("aten.unfold", "aten.im2col")
-def unfold(call: Call, x: Value, *_: Any) -> Value:
+def unfold(call: OpCall, x: TracedTensor, *_: Any) -> TracedTensor:
     if call.short == "unfold" or not x.raw:
         raise LayoutError(f"{call.operator} of neurons has no rule")
     return call.tape.constant(call.shape, given=x.given)

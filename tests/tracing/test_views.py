@@ -1,4 +1,4 @@
-"""Views of neurons are views: whatever is done to a tensor, its pieces name the numbers that are there."""
+"""Views of neurons are views: whatever is done to a tensor, its views name the numbers that are there."""
 
 from math import prod
 
@@ -9,37 +9,37 @@ from hypothesis import strategies as st
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout.strides import places
-from neural_graphs.tracing import views
-from neural_graphs.tracing.dims import Term, Var, chained, new, size
-from neural_graphs.tracing.sources import Stored
+from neural_graphs.tracing import views as moves
+from neural_graphs.tracing.dims import Dim, DimVar, chained, new, size
+from neural_graphs.tracing.sources import ParamRef
 from neural_graphs.tracing.tape import Tape
-from neural_graphs.tracing.values import Value
-from neural_graphs.tracing.views import Pieces, joined, pieces_of
+from neural_graphs.tracing.values import TracedTensor
+from neural_graphs.tracing.views import Views, joined, views_of
 
 SIZES = st.integers(1, 4)
 
 
-def numbers(pieces: Pieces, shape: tuple[int, ...]) -> np.ndarray:
-    """The tensor that pieces describe: every place the number it is made of, -1 where none is."""
+def numbers(views: Views, shape: tuple[int, ...]) -> np.ndarray:
+    """The tensor that views describe: every place the number it is made of, -1 where none is."""
     found = np.full(shape, -1)
     strides = [prod(shape[dim + 1 :]) for dim in range(len(shape))]
-    for piece in pieces:
-        start = sum(s * stride for s, stride in zip(piece.starts, strides, strict=True))
-        legs = tuple(leg.size for leg in piece.legs)
-        where = start + places(legs, tuple(leg.step * strides[leg.dim] for leg in piece.legs))
-        assert (found.reshape(-1)[where] == -1).all(), "two pieces lie on each other"
-        found.reshape(-1)[where] = piece.offset + places(legs, tuple(leg.stride for leg in piece.legs))
+    for view in views:
+        start = sum(s * stride for s, stride in zip(view.starts, strides, strict=True))
+        axes = tuple(axis.size for axis in view.axes)
+        where = start + places(axes, tuple(axis.step * strides[axis.dim] for axis in view.axes))
+        assert (found.reshape(-1)[where] == -1).all(), "two views lie on each other"
+        found.reshape(-1)[where] = view.offset + places(axes, tuple(axis.stride for axis in view.axes))
     return found
 
 
-def stored(dims: tuple[Term, ...]) -> Pieces:
-    return pieces_of(Stored("w", tuple(map(size, dims)), buffer=False), dims)
+def stored(dims: tuple[Dim, ...]) -> Views:
+    return views_of(ParamRef("w", tuple(map(size, dims)), buffer=False), dims)
 
 
 PLANS = st.lists(st.lists(st.lists(SIZES, min_size=1, max_size=3), min_size=1, max_size=2), min_size=1, max_size=3)
 
 
-def built(plan: list[list[list[int]]]) -> tuple[Term, ...]:
+def built(plan: list[list[list[int]]]) -> tuple[Dim, ...]:
     """Dimensions of one or two variables each, which are concatenations where several sizes are planned."""
     return tuple(tuple(var for sizes in dim for var in chained([new(count) for count in sizes])) for dim in plan)
 
@@ -56,7 +56,7 @@ def test_a_tensor_is_all_its_pieces(plan: list[list[list[int]]]) -> None:
 def test_views_follow_numpy(plan: list[list[list[int]]], data: st.DataObject) -> None:
     """Any sequence of transposes, new and merged dimensions, slices and selections, as numpy does them."""
     tape, dims = Tape(), built(plan)
-    value = Value(dims)
+    value = TracedTensor(dims)
     found = np.arange(prod(value.shape)).reshape(value.shape)
     for _ in range(data.draw(st.integers(1, 5))):
         rank = len(value.dims)
@@ -78,10 +78,10 @@ def test_views_follow_numpy(plan: list[list[list[int]]], data: st.DataObject) ->
             place = data.draw(st.integers(0, count - 1))
             value, found = tape.select(value, dim, place), found.take(place, dim)
     assert value.shape == found.shape
-    tracked = {tape.events[0].inputs[0] if tape.events else value: stored(dims)}
+    tracked = {tape.ops[0].inputs[0] if tape.ops else value: stored(dims)}
     try:
-        for event in tape.events:
-            tracked[event.output] = event.move(tracked[event.inputs[0]])  # type: ignore[attr-defined]
+        for op in tape.ops:
+            tracked[op.output] = op.move(tracked[op.inputs[0]])  # type: ignore[attr-defined]
     except LayoutError:
         return  # neurons that cannot be followed are refused, not guessed
     assert np.array_equal(numbers(tracked[value], found.shape), found)
@@ -90,14 +90,14 @@ def test_views_follow_numpy(plan: list[list[list[int]]], data: st.DataObject) ->
 def test_packed_parts_are_told_apart() -> None:
     """Query, key and value of one packed tensor: chosen along the packed dimension, each has variables of its own."""
     tape = Tape()
-    packed = Value((new(3 * 2 * 4), new(5)))
+    packed = TracedTensor((new(3 * 2 * 4), new(5)))
     tape.record.see(*packed.dims)
     split = tape.permute(tape.reshape(packed, (3, 2, 4, 5)), (0, 2, 1, 3))
     query, key = (tape.select(split, 0, place) for place in (0, 1))
     assert query.dims[0] != key.dims[0]
     tracked = {packed: stored(packed.dims)}
-    for event in tape.events:
-        tracked[event.output] = event.move(tracked[event.inputs[0]])  # type: ignore[attr-defined]
+    for op in tape.ops:
+        tracked[op.output] = op.move(tracked[op.inputs[0]])  # type: ignore[attr-defined]
     whole = np.arange(120).reshape(3, 2, 4, 5).transpose(0, 2, 1, 3)
     assert np.array_equal(numbers(tracked[query], (4, 2, 5)), whole[0])
     assert np.array_equal(numbers(tracked[key], (4, 2, 5)), whole[1])
@@ -112,13 +112,13 @@ def test_pieces_that_lie_on_each_other_are_joined() -> None:
 def test_neurons_that_are_cut_across_are_refused() -> None:
     whole = stored((new(6), new(4)))
     with pytest.raises(LayoutError, match="cuts across"):
-        views.reshaped(whole, (6, 4), (3, 8))
+        moves.reshaped(whole, (6, 4), (3, 8))
 
 
 def test_places_make_no_pieces() -> None:
     """A table of positions that was cut for a class token is one table again where positions are places only."""
-    tokens = Var(5, fixed=True)
+    tokens = DimVar(5, fixed=True)
     tokens.chain = (new(1, fixed=True), new(4, fixed=True))
     dims = ((tokens,), new(3))
-    (whole,) = views.flattened(stored(dims), (5, 3), [0])
+    (whole,) = moves.flattened(stored(dims), (5, 3), [0])
     assert np.array_equal(numbers([whole], (5, 3)), np.arange(15).reshape(5, 3))
