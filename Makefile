@@ -11,7 +11,7 @@ WORKERS ?= 2 # of pytest
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CONSTRAINTS := $(strip $(CONSTRAINTS))
-PYTEST := $(BIN)/python -m pytest -W error -n $(strip $(WORKERS))
+PYTEST := $(BIN)/python -m pytest -n $(strip $(WORKERS))
 
 .PHONY: env demo test format lint types docs unit bench constraints clean
 

@@ -1,7 +1,11 @@
 """The house rules that a machine can check: sizes, words that stay out, paths that exist on one machine only."""
 
 import ast
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +22,7 @@ TEXTS = [
         for name in ("README.md", "CHANGELOG.md", "Makefile", "pyproject.toml", "constraints.txt", ".ci/run")
     ),
 ]
-LINES, BODY = 300, 40
+LINES, BODY = 500, 40
 PLACES = re.compile(r"(?<![\w.])/(?:home|root|tmp|Users)/\w|find-links|extra-index-url")
 LEFTOVERS = re.compile(r"\b(?:TODO|FIXME|XXX|NotImplementedError)\b")
 PICKLES = re.compile(r"(?:pickle|joblib|cloudpickle)\.dumps?\(|allow_pickle=True|weights_only=False")
@@ -69,3 +73,16 @@ def test_the_tester_finds_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert found(pattern, file)
     long = ast.parse("def f():\n    'doc'\n" + "    x = 1\n" * (BODY + 1)).body[0]
     assert isinstance(long, ast.FunctionDef) and body_lines(long) == BODY + 1
+
+
+def test_plugins_may_warn_but_tests_may_not(tmp_path: Path) -> None:
+    (tmp_path / "warner.py").write_text(
+        "import warnings\ndef pytest_configure(config):\n    warnings.warn('of a plugin')", encoding="utf-8"
+    )
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    (tmp_path / "test_it.py").write_text(
+        "import warnings\ndef test_it():\n    warnings.warn('of a test')", encoding="utf-8"
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "warner", "-p", "no:cacheprovider", "-q", "test_it.py"]
+    said = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True)
+    assert "UserWarning: of a test" in said.stdout and "1 failed" in said.stdout

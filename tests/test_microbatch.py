@@ -115,3 +115,12 @@ def test_autocast_changes_nothing() -> None:
     plain = module.read(networks)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(module.read(networks), plain)
+
+
+def test_what_predicting_made_does_not_stop_training() -> None:
+    layout = Layout.mlp((2, 7, 3))  # of no other test: its index tensors are made here, in inference mode
+    networks = Networks(torch.rand(2, layout.size), layout)
+    metanetwork = NGGNN(Family.of([layout]), classes=2, width=4, depth=2)
+    with torch.inference_mode():
+        metanetwork(networks)
+    metanetwork(networks).sum().backward()

@@ -64,6 +64,8 @@ __all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("neural_graphs.versions").version_of("neural-graphs")
     if name not in _HOME:
         raise AttributeError(f"module 'neural_graphs' has no attribute {name!r}")
     if not _HOME[name]:

@@ -157,10 +157,10 @@ def test_a_truncated_file_is_named(state: dict[str, Tensor], tmp_path: Path) -> 
 
 def test_what_is_missing_is_asked_for(state: dict[str, Tensor], tmp_path: Path) -> None:
     save_file(state, tmp_path / "net.safetensors")
-    (tmp_path / "net.bin").write_bytes(b"")
+    (tmp_path / "net.npz").write_bytes(b"")
     for path, more, said in (
         ("gone.onnx", (), "gone.onnx does not exist"),
-        ("net.bin", (), r"net.bin is of no known format: .onnx file; Hugging Face folder"),
+        ("net.npz", (), r"net.npz is of no known format: .onnx file; Hugging Face folder"),
         ("net.safetensors", (), "holds tensors and no network: give its module too"),
         ("net.safetensors", (net,), "does not say what Sequential reads: give an example input"),
     ):

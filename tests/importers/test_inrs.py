@@ -242,7 +242,7 @@ def test_a_conversion_goes_on_where_it_stopped(tmp_path):
 
 
 def test_folders_without_networks_are_refused(tmp_path):
-    with pytest.raises(ZooError, match=r"holds no \.pt or \.pth file"):
+    with pytest.raises(ZooError, match=r"holds no file of \.pt, \.pth"):
         convert(Navon(), tmp_path, tmp_path / "zoo")
     with pytest.raises(ZooError, match="is not a folder"):
         convert(Zhou(), tmp_path / "nowhere", tmp_path / "zoo")

@@ -213,7 +213,7 @@ def test_a_wrong_folder_is_told_before_files_are_read(runs, out):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"files": "nothing/*.pt"}, "No file of .safetensors, .pt, .pth is like nothing"),
+        ({"files": "nothing/*.pt"}, "is like nothing"),
         ({"column": "accuracy"}, "has no column 'accuracy'; it has file, test_accuracy, lr, note: say --column"),
         ({"key": "path"}, "The table has no column 'path'"),
         (

@@ -200,7 +200,7 @@ def test_files_that_cannot_be_used_are_told_and_the_others_kept(tmp_path, monkey
 
 
 def test_no_usable_file_at_all(tmp_path):
-    with pytest.raises(ZooError, match=r"holds no \.pt file"):
+    with pytest.raises(ZooError, match=r"holds no file of \.pt, \.pth"):
         convert_cnn_wild_park(tmp_path, tmp_path / "zoo")
     save(tmp_path / "a" / "checkpoint.pt", [1])
     with pytest.raises(ZooError, match=r"None of 1 files can be used\. a/checkpoint\.pt: it holds a list"):

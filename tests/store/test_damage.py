@@ -22,7 +22,7 @@ def test_a_damaged_manifest_is_named(tmp_path, content):
 
 def test_a_manifest_of_another_version_is_refused(zoo):
     path = zoo.path / "manifest.json"
-    path.write_text(path.read_text().replace('"version": 2', '"version": 3'))
+    path.write_text(path.read_text().replace('"version": 3', '"version": 4'))
     with pytest.raises(ZooError, match="this library reads"):
         Zoo(zoo.path)
 

@@ -38,6 +38,7 @@ def test_a_zoo_with_its_layouts_in_the_manifest_opens_and_grows(tmp_path, zoo):
     """As the library wrote zoos before it gave layouts a file of their own."""
     path = write_zoo(tmp_path / "old", stop_after=2)
     content = json.loads((path / "manifest.json").read_bytes())
+    content = {key: value for key, value in content.items() if "sha256" not in key}
     content |= {"version": 1, "layouts": json.loads((path / "layouts.json").read_bytes())}
     (path / "manifest.json").write_text(json.dumps(content, indent=1))
     (path / "layouts.json").unlink()

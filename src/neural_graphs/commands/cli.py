@@ -6,11 +6,11 @@ Nothing heavy is imported here: help and mistakes answer at once, and a command 
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from neural_graphs.commands import bench, demo, edit, graph, predict, rank, report, train, zoo
 from neural_graphs.commands.parser import Parser
 from neural_graphs.errors import NeuralGraphsError
+from neural_graphs.versions import version_of
 
 DESCRIPTION = """\
 Metanetworks: networks that read other networks as graphs.
@@ -29,7 +29,7 @@ Metanetworks: networks that read other networks as graphs.
 def build_parser() -> Parser:
     """The parser of all commands; each sets ``command``, the function that does the work and returns the exit code."""
     parser = Parser(prog="neural-graphs", description=DESCRIPTION)
-    parser.add_argument("--version", action="version", version=f"neural-graphs {version('neural-graphs')}")
+    parser.add_argument("--version", action="version", version=f"neural-graphs {version_of('neural-graphs')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for module in (demo, graph, zoo, train, predict, rank, edit, report, bench):
         module.add(commands)

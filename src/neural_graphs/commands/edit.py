@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
     """Adds ``edit`` to the subparsers."""
     parser = commands.add_parser("edit", help="change a network as a trained editor does", description=DESCRIPTION)
     parser.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of a trained editing run")
-    parser.add_argument("source", type=Path, metavar="ZOO|FILE", help="a zoo, or parameters in .safetensors or .pt")
+    parser.add_argument("source", type=Path, metavar="ZOO|FILE", help="a zoo, or parameters (.safetensors, .pt, …)")
     parser.add_argument("--index", type=int, metavar="N", help="which network of the zoo")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the edited network, .safetensors")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="default: --out with .png at its end")

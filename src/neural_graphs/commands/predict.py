@@ -7,7 +7,7 @@ from typing import Any
 from neural_graphs.commands import show
 
 DESCRIPTION = """\
-Reads networks from files of parameters (.safetensors, or .pt and .pth holding a state dict) and prints what the
+Reads networks from files of parameters (.safetensors, or .pt, .pth, .ckpt … with a state dict) and prints what the
 metanetwork of a run says about each.
 
   neural-graphs predict --run runs/digits_nggnn net1.safetensors net2.pt

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from neural_graphs.errors import CheckpointError, LayoutError
-from neural_graphs.io import read_checkpoint, read_tensors
+from neural_graphs.io import bare, read_checkpoint, read_tensors
 from neural_graphs.io.foreign import in_order
 from neural_graphs.io.formats import Tensors
 from neural_graphs.layout import Conv, Layout
@@ -103,7 +103,7 @@ def _largest_change(networks: Networks, run: Callable[[Networks], list[Tensor]],
 
 def _by_shapes(path: Path) -> Networks:
     """The network of a file with tensors only, layer by layer by the numbers in their names."""
-    tensors = read_tensors(path)
+    tensors = bare(read_tensors(path))
     shapes = {name: tuple(tensors[name].shape) for name in in_order(tensors)}
     try:
         layout = from_shapes(shapes)

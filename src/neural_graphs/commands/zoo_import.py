@@ -22,9 +22,9 @@ configuration chooses. Half of the runs is test, of the others a fifth val, in t
 it is given. Interrupted, the same command goes on where it stopped.
 """
 PARK = """\
-Converts all .pt files at or below a folder (Kofinas et al. 2024): `model`, `config` and the test accuracy in each. Only
-tensors and plain values are read from them. Networks, never their checkpoints, are split at random, unless a JSON file
-in the folder lists train, val and test.
+Converts all .pt or .ckpt files at or below a folder (Kofinas et al. 2024): `model`, `config` and the test accuracy in
+each. Only tensors and plain values are read from them. Networks, never their checkpoints, are split at random, unless a
+JSON file in the folder lists train, val and test.
 """
 STATE_DICTS = """\
 Makes a zoo of your own checkpoints and a table with a row for each:
@@ -43,7 +43,7 @@ def add_import(parser: Parser) -> None:
     formats = parser.add_subparsers(metavar="FORMAT", required=True, parser_class=Parser)
     for name, whose in (("navon", "Navon et al. 2023, dws2023"), ("zhou", "Zhou et al. 2023, nfn2023")):
         one = formats.add_parser(name, help=f"implicit networks of {whose}", description=IMPLICIT)
-        _add_folder(one, "folder of .pt or .pth files")
+        _add_folder(one, "folder of .pt, .pth or .ckpt files")
         one.set_defaults(command=convert, format=name)
     small = formats.add_parser("small-cnn-zoo", help="the Small CNN Zoo: weights.npy and its tables", description=SMALL)
     _add_folder(small, "folder of weights.npy, metrics.csv.gz and layout.csv")

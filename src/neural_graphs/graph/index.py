@@ -148,6 +148,7 @@ class Index:
 
 
 @lru_cache(maxsize=512)
+@torch.inference_mode(False)  # what is made while predicting is kept, and training may read it
 def index_of(layout: Layout, wiring: Wiring, device: torch.device, end: End | None = None) -> Index:
     """The index tensors of a layout, cached; with `end` those of the edges with an output neuron at that end."""
 

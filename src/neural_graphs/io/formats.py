@@ -9,7 +9,7 @@ from torch import nn
 
 from neural_graphs.errors import CheckpointError
 from neural_graphs.io.modules import Source, fill, make
-from neural_graphs.io.tensors import KINDS, read_tensors
+from neural_graphs.io.tensors import KINDS, PICKLED, read_tensors
 from neural_graphs.networks import Inputs
 
 
@@ -67,9 +67,9 @@ class HuggingFace(Format):
 
 
 class Tensors(Format):
-    """A state dict in `.safetensors`, its index of shards, `.pt` or `.pth`: tensors only, so a module is needed."""
+    """A state dict in `.safetensors`, its index, or a file of torch's: tensors only, so a module is needed."""
 
-    name = "state dict (.safetensors, .pt, .pth) with its module"
+    name = f"state dict (.safetensors, {', '.join(PICKLED)}) with its module"
 
     def recognises(self, path: Path) -> bool:
         return path.name.endswith(KINDS)
@@ -94,7 +94,8 @@ def read_checkpoint(path: str | Path, module: Source | None = None, example_inpu
     """Read a network that somebody else has stored; no code that comes with it is run.
 
     Args:
-        path: an `.onnx` file, a Hugging Face folder, or a `.safetensors`, `.pt` or `.pth` file with a state dict.
+        path: an `.onnx` file, a Hugging Face folder, or a state dict in a `.safetensors` file or one
+            of torch's (`.pt`, `.pth`, `.ckpt`, `.bin`, `.pth.tar`).
         module: for a state dict: the module, a function that makes one, or `package.module:function`.
         example_input: what the network reads: a tensor, a tuple of arguments, or a dict of keyword arguments; by
             default from the file's declared shapes (ONNX) or the config (Hugging Face).

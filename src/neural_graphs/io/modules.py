@@ -9,10 +9,9 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from neural_graphs.errors import CheckpointError
-from neural_graphs.io.tensors import check_finite, reason
+from neural_graphs.io.tensors import bare, check_finite, reason
 
 Source: TypeAlias = nn.Module | Callable[[], nn.Module] | str
-PREFIXES = ("module.", "_orig_mod.")  # of names saved from DataParallel and from torch.compile
 COUNTER = "num_batches_tracked"  # older checkpoints have none, and no output depends on it
 
 
@@ -67,8 +66,8 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> nn.Mod
 
     Raises CheckpointError naming the file and the tensors that are missing, unexpected, misshaped or not finite.
     """
-    tensors = _without_prefix(tensors)
     own = module.state_dict(keep_vars=True)
+    tensors = bare(tensors, own)
     present = {id(own[name]) for name in tensors if name in own}  # tied tensors are stored under one of their names
     missing = [n for n in own if n not in tensors and id(own[n]) not in present and not n.endswith(COUNTER)]
     surplus = [name for name in tensors if name not in own]
@@ -83,13 +82,6 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> nn.Mod
     check_finite(tensors, path)
     module.load_state_dict(dict(tensors), strict=False)
     return module.eval()
-
-
-def _without_prefix(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors
 
 
 def _some(names: list[str]) -> str:

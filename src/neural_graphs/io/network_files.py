@@ -7,7 +7,7 @@ from pathlib import Path
 from neural_graphs.errors import CheckpointError, ConfigError, LayoutError
 from neural_graphs.io.atomic import write_whole
 from neural_graphs.io.foreign import in_order
-from neural_graphs.io.tensors import StateDict, read_tensors
+from neural_graphs.io.tensors import StateDict, bare, read_tensors
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 
@@ -80,8 +80,10 @@ def names_in(state: StateDict, layout: Layout) -> dict[str, str]:
 
     They may have the same names in any order. Other names are taken layer by layer, by the numbers in them, weights
     before biases (`net.0.linear.weight`; safetensors keeps no order), and as they stand where there are no numbers.
+    Prefixes that all names share (`module.`) do not count.
     """
-    own = list(layout.shapes) if set(state) == set(layout.shapes) else in_order(state)
+    whole = dict(zip(bare(state, layout.shapes), state, strict=True))
+    own = [whole[name] for name in layout.shapes] if set(whole) == set(layout.shapes) else in_order(state)
     if [tuple(state[name].shape) for name in own] != list(layout.shapes.values()):
         return {}
     return dict(zip(layout.shapes, own, strict=True))

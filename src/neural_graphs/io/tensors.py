@@ -1,9 +1,13 @@
 """Named tensors from files of every kind: read without running code from them."""
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+import re
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePath
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
 from torch import Tensor
@@ -11,14 +15,34 @@ from torch import Tensor
 from neural_graphs.errors import CheckpointError
 
 StateDict = dict[str, Tensor]
-WRAPPINGS = ("state_dict", "model_state_dict", "model")  # what training scripts put a state dict into
+WRAPPINGS = ("state_dict", "model_state_dict", "model", "net")  # what training scripts put a state dict into
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # of DataParallel, torch.compile, Lightning modules
 INDEX = ".safetensors.index.json"
-KINDS = (".safetensors", ".pt", ".pth", INDEX)
+PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".pth.tar")  # what torch.save writes: read with weights_only=True
+KINDS = (".safetensors", *PICKLED, INDEX)
+FOREIGN = re.compile(r"(?:Unsupported (?:global|class)\W+(?:GLOBAL )?|Trying to (?:instantiate|call) \w+ )([\w.]+)")
+
+
+def is_pickled(path: str | Path) -> bool:
+    """Whether a file is one of torch's, by its name."""
+    return str(path).endswith(PICKLED)
+
+
+def without_kind(path: str) -> str:
+    """A path without what tells the kind of file, or without its suffix where it is of no kind that is read here.
+
+    >>> without_kind("runs/7/epoch_10.pth.tar")
+    'runs/7/epoch_10'
+    """
+    found = max((kind for kind in KINDS if path.endswith(kind)), key=len, default=PurePath(path).suffix)
+    return path.removesuffix(found) if found else path
 
 
 def read_tensors(path: Path) -> StateDict:
-    """Read the named tensors of a `.safetensors`, `.pt` or `.pth` file, or of the shards a `.safetensors.index.json`
-    lists; one level of wrapping (`state_dict`, `model`) is taken off.
+    """Read the named tensors of a file, or of the shards that a `.safetensors.index.json` lists.
+
+    Files are `.safetensors`, or those of torch (`.pt`, `.pth`, `.ckpt`, `.bin`, `.pth.tar`), where the state dict may
+    be under `state_dict`, `model_state_dict`, `model` or `net`. Names stay as they are, see `bare`.
 
     Raises CheckpointError naming the file for one that is missing, damaged, or holds anything but named tensors.
     """
@@ -26,30 +50,85 @@ def read_tensors(path: Path) -> StateDict:
         raise CheckpointError(f"{path} does not exist; give state dicts in .safetensors or .pt files")
     if path.name.endswith(INDEX):
         return _read_shards(path)
-    content = _load(path)
-    for key in WRAPPINGS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else load(path)
+    while isinstance(content, Mapping) and (inner := _wrapped(content)) is not None:
+        content = inner
     tensors = list(content.values()) if isinstance(content, Mapping) else []
     if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
         others = "" if not tensors else " with other entries than tensors"
         raise CheckpointError(
             f"{path} holds a {type(content).__name__}{others}; expected a state dict of named tensors"
         )
+    if strange := [name for name in content if not isinstance(name, str)]:
+        raise CheckpointError(f"{path} holds a tensor under {strange[0]!r}; expected names")
     return dict(content)
 
 
-def _load(path: Path) -> Any:
-    """What a file holds. Raises CheckpointError for a damaged one, or one that would run code."""
-    kind = "safetensors" if path.suffix == ".safetensors" else "PyTorch"
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+def _wrapped(content: Mapping[Any, Any]) -> Mapping[Any, Any] | None:
+    """The state dict that a dictionary holds beside other things, if it does."""
+    return next((content[key] for key in WRAPPINGS if isinstance(content.get(key), Mapping)), None)
 
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both libraries raise many kinds for damaged files, a damaged pickle can raise anything
-        raise CheckpointError(f"{path} cannot be read as a {kind} file of tensors ({reason(error)})") from error
+
+def bare(tensors: Mapping[str, Tensor], wanted: Iterable[str] = ()) -> StateDict:
+    """The same tensors without the prefixes (`module.`, `_orig_mod.`, `model.`, `net.`) that all their names share.
+
+    Prefixes are taken off one at a time, and stay once a name is one of those wanted.
+    """
+    found, wanted = dict(tensors), set(wanted)
+    while found and not wanted & set(found):
+        prefix = next((each for each in PREFIXES if all(name.startswith(each) for name in found)), None)
+        if prefix is None:
+            break
+        found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    return found
+
+
+def _read_safetensors(path: Path) -> StateDict:
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except Exception as error:  # it raises many kinds for damaged files
+        raise CheckpointError(f"{path} cannot be read as a safetensors file of tensors ({reason(error)})") from error
+
+
+def load(path: Path) -> Any:
+    """What a file of torch's holds: tensors and plain values, never code.
+
+    Raises CheckpointError naming the file for a damaged one (its parts have checksums), or one that would run code.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can raise anything
+        raise CheckpointError(f"{path} cannot be read as a PyTorch file of tensors ({_refusal(error)})") from error
+    if changed := _changed(path):
+        raise CheckpointError(f"{path} is damaged: its part {changed} does not have the checksum that was written")
+    return content
+
+
+def _refusal(error: Exception) -> str:
+    """Why torch does not read a file, without its advice to run whatever it holds."""
+    if not isinstance(error, UnpicklingError):
+        return reason(error)
+    if found := FOREIGN.search(str(error)):
+        return f"it holds {found[1]}, an object made by code, which is never run; save the state_dict() alone"
+    return "its pickle is damaged, or holds more than tensors and plain values, which is never read"
+
+
+def _changed(path: Path) -> str | None:
+    """The first part of a zip file whose bytes are not those that were written; None where all are, or no one knows."""
+    if not is_zipfile(path):  # torch's format before 1.6
+        return None
+    name = "list of parts"
+    try:
+        with ZipFile(path) as parts:
+            for part in parts.infolist():
+                name = part.filename
+                if part.CRC:  # 0 where torch was told to leave checksums out
+                    parts.read(part)
+    except (BadZipFile, zlib.error, EOFError, ValueError, RuntimeError):
+        return name
+    return None
 
 
 def reason(error: Exception) -> str:

@@ -1,9 +1,15 @@
 """Frozen dataclasses to plain JSON values and back, for manifests."""
 
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, TypeVar, get_type_hints
 
 from neural_graphs.errors import LayoutError
+
+Kind = TypeVar("Kind")
+PLAIN: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}  # hint → values
 
 
 def to_json(value: Any) -> Any:
@@ -26,10 +32,32 @@ def from_json(value: Any, kinds: tuple[type, ...]) -> Any:
     name = value.get("kind_of")
     if name not in by_name:
         raise LayoutError(f"unknown kind {name!r} in a layout description; known: {', '.join(sorted(by_name))}")
-    kind = by_name[name]
-    content = {key: from_json(item, kinds) for key, item in value.items() if key != "kind_of"}
-    known = {f.name for f in fields(kind) if f.compare}
-    required = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
-    if not required <= set(content) <= known:
-        raise LayoutError(f"{name} needs the keys {sorted(required)} and knows {sorted(known)}, got {sorted(content)}")
+    return build(by_name[name], {key: from_json(item, kinds) for key, item in value.items() if key != "kind_of"})
+
+
+def build(kind: type[Kind], content: Mapping[str, Any]) -> Kind:
+    """A dataclass from its fields by name. Raises LayoutError naming a key that is unknown, lacks, or is mistyped."""
+    known, required, plain = _fields(kind)  # type: ignore[arg-type]  # classes are hashable
+    for key in content:
+        if key not in known:
+            near = get_close_matches(str(key), known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise LayoutError(f"{kind.__name__} has no {key!r}, it has {', '.join(known)}{hint}")
+    for key in required:
+        if key not in content:
+            raise LayoutError(f"{kind.__name__} lacks {key!r}, it has {', '.join(known)}")
+    for key, kinds in plain.items():
+        value = content.get(key, kinds[0]())
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise LayoutError(f"{kind.__name__}: {key} is {value!r}, expected {kinds[-1].__name__}")
     return kind(**content)
+
+
+@cache
+def _fields(kind: Any) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, tuple[type, ...]]]:
+    """The fields of a dataclass that are written, those it needs, and the kinds of values of those that are plain."""
+    every = [each for each in fields(kind) if each.compare]
+    hints = get_type_hints(kind)
+    required = tuple(f.name for f in every if f.default is MISSING and f.default_factory is MISSING)
+    plain = {each.name: PLAIN[hints[each.name]] for each in every if hints[each.name] in PLAIN}
+    return tuple(each.name for each in every), required, plain

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from neural_graphs.plots.style import BLUE, GREY, INK, LIGHT_BLUE, PAPER, RED, SHARES, SOFT, plain
@@ -53,6 +54,7 @@ def _curve(axes: Axes, columns: Mapping[str, Sequence[float]], quantity: str) ->
         axes.plot(epochs, values, color=colour, linewidth=2, label=name, solid_capstyle="round")
     plain(axes)
     axes.set(xlabel="epoch", xlim=(1, max(2, epochs[-1])))
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))  # also where epochs are few
     axes.set_title(QUANTITIES[quantity], loc="left", color=INK, fontsize=10)
     if quantity == "accuracy":
         axes.set_ylim(0, 100)

@@ -15,7 +15,6 @@ from neural_graphs.plots import gallery
 from neural_graphs.tasks.editing import Editing
 from neural_graphs.tasks.runs import Run, load_task
 from neural_graphs.zoo import Zoo
-from neural_graphs.zoo.canvas import Canvas
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def edit(run: str | Path, source: str | Path, index: int | None = None) -> Edit:
     if not path.is_dir():
         if index is not None:
             raise ConfigError(f"--index chooses a network of a zoo, but {path} is no folder")
-        task.canvas = Canvas(**Run(run).facts["canvas"])
+        task.canvas = Run(run).canvas
         like = read_tensors(path)
         before = as_network(like, Run(run).layouts, path)
         return Edit(before, *_apply(task, before, None), like)

@@ -10,6 +10,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from neural_graphs.errors import CheckpointError, ConfigError
 from neural_graphs.io.atomic import write_whole
+from neural_graphs.io.documents import read_text, write_json
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.former import current, renamed
@@ -18,6 +19,7 @@ from neural_graphs.tasks.logging import quiet
 from neural_graphs.tasks.runs import MetanetworkOf, Run, made_with
 from neural_graphs.tasks.task import CLASSIFICATION, Task, find_task
 
+TRAINING = ("epoch", "global_step", "loops", "optimizer_states", "lr_schedulers", "callbacks")  # in last.ckpt
 # The published protocol; a configuration may say otherwise.
 DEFAULTS = {
     "max_epochs": 200,
@@ -84,18 +86,32 @@ def fit(arguments: Sequence[str], folder: str | Path, *, resume: bool = False) -
     """
     run = Run(folder)
     begun = run.last.is_file()  # a run stopped before its first epoch ended starts again from its beginning
-    if resume:
-        arguments = ["--config", str(run.known().config_file), *arguments]
+    if resume and run.config:  # which is read first, so that what is wrong with it is said
+        arguments = ["--config", str(run.config_file), *arguments]
     elif begun:
         raise ConfigError(f"{run.folder} holds a run already; add --resume to go on with it, or choose another folder")
     with quiet():
         cli = FitCLI(current(arguments), run, find_task(asked_task(arguments)))
         _begin(run, cli)
-        start: dict[str, Any] = {"ckpt_path": run.last, "weights_only": True} if begun else {}
+        start: dict[str, Any] = {"ckpt_path": resumable(run, cli.model), "weights_only": True} if begun else {}
         cli.trainer.fit(cli.model, cli.datamodule, **start)
     if not run.best.is_file():
         raise CheckpointError(f"{run.best} was not written: training stopped before its first epoch ended")
     return run
+
+
+def resumable(run: Run, task: Task) -> Path:
+    """The last checkpoint of a run. Raises CheckpointError naming what it lacks, or what is not of this task."""
+    content = run.checkpoint(run.last)
+    if lacking := [key for key in TRAINING if key not in content]:
+        raise CheckpointError(f"{run.last} lacks {', '.join(lacking)}: it is no checkpoint that training goes on from")
+    own = {name: tuple(tensor.shape) for name, tensor in task.state_dict().items()}
+    held = {name: tuple(getattr(tensor, "shape", ())) for name, tensor in content["state_dict"].items()}
+    if strange := sorted(name for name in {*own, *held} if own.get(name) != held.get(name)):
+        name = strange[0]
+        facts = f"{name} is {held.get(name, 'missing')} there, {own.get(name, 'not')} in the run's configuration"
+        raise CheckpointError(f"{run.last} is of another network: {facts}; restore it, or train into another folder")
+    return run.last
 
 
 def callbacks(run: Run, task: type[Task] = Classification) -> list[Callback]:
@@ -125,7 +141,7 @@ def asked_task(arguments: Sequence[str], resumed: str | Path | None = None) -> s
 def _plain(file: Path) -> dict[str, Any]:
     """The content of a configuration; nothing of one that cannot be read, which the parser will say better."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(file, ConfigError, "write it again, as UTF-8"))
     except yaml.YAMLError:
         return {}
     return content if isinstance(content, dict) else {}
@@ -145,4 +161,4 @@ def _begin(run: Run, cli: FitCLI) -> None:
         "recipe": data.zoo.manifest.recipe,
         "parameters": sum(p.numel() for p in cli.model.metanetwork.parameters()),
     }
-    run.write(run.facts_file, facts)
+    write_json(run.facts_file, facts)

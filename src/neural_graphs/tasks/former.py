@@ -4,6 +4,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from neural_graphs.errors import ConfigError
+from neural_graphs.io.documents import read_text
+
 FORMER = {
     "compat": "nn.released",
     "family": "nn.spec",
@@ -40,8 +43,5 @@ def _current(word: str) -> str:
     file = Path(value)
     if file.suffix not in (".yaml", ".yml", ".json") or not file.is_file():
         return renamed(word)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):  # the parser says it better
-        return word
+    text = read_text(file, ConfigError, "write it again, as UTF-8")
     return word if renamed(text) == text else f"{option}{equals}{renamed(text)}"

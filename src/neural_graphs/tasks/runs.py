@@ -1,25 +1,27 @@
 """A run on disk: its configuration, what it was made with, its checkpoints, metrics and result."""
 
-import json
-import platform
 import subprocess
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from torch import nn
 
 from neural_graphs.errors import CheckpointError, ConfigError
-from neural_graphs.io.atomic import write_whole
+from neural_graphs.io.documents import read_json, read_text, reading, within
+from neural_graphs.io.tensors import load
 from neural_graphs.layout import Layout
 from neural_graphs.nn.spec import Family
 from neural_graphs.tasks.former import renamed
 from neural_graphs.tasks.task import CLASSIFICATION, Task, find_task
+from neural_graphs.versions import versions
+from neural_graphs.zoo.canvas import Canvas
 
 MetanetworkOf = Callable[[Family], nn.Module]  # in a configuration: a class whose first argument is the family
+RETRAIN = "copy the whole run again, or train it again"
+REQUIRED = (("model", "metanetwork"), ("data", "zoo"), ("data", "batch_size"))  # of a configuration
+FACTS = ("versions", "commit", "layouts", "family", "classes", "canvas", "parameters")  # of run.json
 PREFIX = "metanetwork."  # of the metanetwork's tensors in the checkpoint of its task
 
 
@@ -53,52 +55,67 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """The resolved configuration. Raises ConfigError where the folder is no run or the file is damaged."""
+        path = self.known().config_file
+        text = renamed(read_text(path, ConfigError, RETRAIN))
         try:
-            config = yaml.safe_load(renamed(self.known().config_file.read_text(encoding="utf-8")))
+            config = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise ConfigError(f"{self.config_file} is not readable: {' '.join(str(error).split())}") from error
-        if not isinstance(config, dict) or not {"model", "data"} <= config.keys():
-            raise ConfigError(f"{self.config_file} does not hold the keys model and data; it is no run's configuration")
+            raise ConfigError(f"{path} is not readable: {' '.join(str(error).split())}") from error
+        with reading(path, ConfigError, RETRAIN):
+            if not isinstance(config, dict) or not {"model", "data"} <= config.keys():
+                raise ValueError("it does not hold the keys model and data; it is no run's configuration")
+            for keys in REQUIRED:
+                within(config, *keys)
         return config
 
     @property
     def facts(self) -> dict[str, Any]:
         """What the run was made with and of: versions, commit, layouts, number of classes."""
-        return _read_json(self.facts_file)
+        facts = read_json(self.facts_file, ConfigError, RETRAIN)
+        with reading(self.facts_file, ConfigError, RETRAIN):
+            for key in FACTS:
+                within(facts, key)
+        return facts
 
     @property
     def layouts(self) -> tuple[Layout, ...]:
         """The layouts of the networks it was trained on."""
-        return tuple(Layout.from_json(layout) for layout in self.facts["layouts"])
+        facts = self.facts["layouts"]
+        with reading(self.facts_file, ConfigError, RETRAIN):
+            return tuple(map(Layout.from_json, facts))
 
     @property
     def family(self) -> Family:
         """What its metanetwork knows of the networks it reads."""
-        return Family.from_json(self.facts["family"])
+        facts = self.facts["family"]
+        with reading(self.facts_file, ConfigError, RETRAIN):
+            return Family.from_json(facts)
+
+    @property
+    def canvas(self) -> Canvas:
+        """How the networks it was trained on draw."""
+        facts = self.facts["canvas"]
+        with reading(self.facts_file, ConfigError, RETRAIN):
+            return Canvas.from_json(facts)
 
     @property
     def result(self) -> dict[str, Any]:
         """What `test` found last."""
-        return _read_json(self.result_file)
+        return read_json(self.result_file, ConfigError, "test the run again: neural-graphs test")
 
     def results(self, views: int = 1) -> Path:
         """Where the figures of a test are kept that averaged over so many views."""
         return self.result_file if views == 1 else self.folder / f"result-views{views}.json"
-
-    def write(self, file: Path, content: dict[str, Any]) -> None:
-        """Put plain values into one of the run's JSON files, in one step."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(file, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
     def checkpoint(self, file: Path | None = None) -> dict[str, Any]:
         """Read a checkpoint, by default the best. Raises CheckpointError naming the file."""
         path = self.best if file is None else file
         if not path.is_file():
             raise CheckpointError(f"{path} is missing: the run has no checkpoint yet; let it finish an epoch")
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for damaged files
-            raise CheckpointError(f"{path} cannot be read ({type(error).__name__}); restore or retrain it") from error
+        content = load(path)
+        if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+            raise CheckpointError(f"{path} holds no state_dict; it is no checkpoint of a run")
+        return content
 
 
 def load_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -110,7 +127,7 @@ def load_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     run = Run(path)
     config = run.config
     metanetwork = build(config["model"]["metanetwork"], run.family)
-    saved = run.checkpoint().get("state_dict", {})
+    saved = run.checkpoint()["state_dict"]
     state = {name.removeprefix(PREFIX): tensor for name, tensor in saved.items() if name.startswith(PREFIX)}
     try:
         metanetwork.load_state_dict(state)
@@ -153,19 +170,9 @@ def build(description: dict[str, Any], family: Family) -> nn.Module:
 
 def made_with() -> dict[str, Any]:
     """Versions of the libraries, and the commit of the working directory where it is a checkout."""
-    libraries = {name: version(name) for name in ("neural-graphs", "torch", "lightning", "numpy")}
     try:
         answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
         commit = answer.stdout.strip() or None
     except OSError:
         commit = None
-    return {"versions": {"python": platform.python_version(), **libraries}, "commit": commit}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} is missing; was this run finished and tested?") from error
-    except ValueError as error:
-        raise ConfigError(f"{path} is damaged: {error}") from error
+    return {"versions": versions("torch", "lightning", "numpy"), "commit": commit}

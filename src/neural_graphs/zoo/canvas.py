@@ -9,6 +9,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neural_graphs.errors import ZooError
+from neural_graphs.layout.serialise import build
 from neural_graphs.networks import Networks
 
 
@@ -25,6 +27,10 @@ class Canvas:
     axes: str = "xy"
     low: float = 0.0
     high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width, self.channels) < 1 or self.axes not in ("xy", "ij") or self.low == self.high:
+            raise ZooError(f"{self} is no canvas: it needs sizes of at least 1, axes xy or ij, and a range")
 
     def coordinates(self, dtype: torch.dtype = torch.float32) -> Float[Tensor, "points 2"]:
         """Return the coordinates of all pixels, row by row."""
@@ -51,5 +57,10 @@ class Canvas:
         return pixels.detach().float().cpu().numpy().reshape(len(pixels), self.height, self.width, *channels)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as a JSON object; `Canvas(**json)` is the inverse."""
+        """Return the fields as a JSON object."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Canvas":
+        """Return the canvas that `to_json` described; raises `LayoutError` naming a key that does not fit."""
+        return build(cls, value)

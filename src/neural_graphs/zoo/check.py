@@ -56,20 +56,27 @@ def _expected_finite(zoo: Zoo) -> NDArray[np.bool_]:
     return zoo.column("ok").astype(bool) if "ok" in zoo.table.column_names else np.ones(len(zoo), bool)
 
 
+def _changed_files(zoo: Zoo) -> list[str]:
+    """Return a line for every file of a shard whose checksum is not the one of the manifest."""
+    files = (file for shard in zoo.manifest.shards for file in shard.files(zoo.path))
+    changed = (path for path, _, checksum in files if sha256(path.read_bytes()) != checksum)
+    return [f"{path}: the checksum is not the one in {MANIFEST}; the file was changed." for path in changed]
+
+
 def check_zoo(zoo: Zoo | str | Path, progress: Callable[[int, int], None] | None = None) -> None:
     """Verify a zoo to the last byte: sizes, checksums, finite values, one row of metadata per network.
 
     Raises `ZooError` with one line per problem, each naming its file. `progress` receives shards done and in all.
     """
     zoo = zoo if isinstance(zoo, Zoo) else Zoo(zoo)
-    problems = []
-    start = 0
     whole = Zoo(zoo.path, partial=True)
-    index, finite = whole.column("index"), _expected_finite(whole)
+    problems = _changed_files(whole)
+    start = 0
+    try:
+        index, finite = whole.column("index"), _expected_finite(whole)
+    except ZooError as error:
+        raise ZooError("\n".join([*problems, str(error)])) from error
     for place, shard in enumerate(whole.manifest.shards):
-        for path, _, expected in shard.files(zoo.path):
-            if sha256(path.read_bytes()) != expected:
-                problems.append(f"{path}: the checksum is not the one in {MANIFEST}; the file was changed.")
         stop = start + shard.networks
         try:
             if (rows := start + np.flatnonzero(finite[start:stop])).size:

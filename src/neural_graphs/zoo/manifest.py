@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from neural_graphs.errors import LayoutError, ZooError
-from neural_graphs.io.atomic import write_whole
+from neural_graphs.errors import ZooError
+from neural_graphs.io.atomic import sha256, write_whole
+from neural_graphs.io.documents import SEAL, json_object, reading, seal, unsealed
 from neural_graphs.layout import Layout
+from neural_graphs.layout.serialise import build
+from neural_graphs.zoo.canvas import Canvas
 
 FORMAT = "neural-graphs zoo"
-VERSION = 2  # in version 1 the manifest holds the layouts
+VERSION = 3  # version 1 has the layouts in the manifest, version 2 has no checksums of manifest and layouts
+READ = tuple((FORMAT, version) for version in range(1, VERSION + 1))
 MANIFEST = "manifest.json"
 LAYOUTS = "layouts.json"
+REPAIR = "copy the whole folder, or grow the zoo again to repair it"
 SPLITS = ("train", "val", "test")  # names in the column `split`
 
 
@@ -43,7 +48,7 @@ class Shard:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Shard":
         """Return the shard that a manifest lists."""
-        return cls(**{**value, "skipped": tuple(map(tuple, value["skipped"]))})
+        return build(cls, {**value, "skipped": tuple((str(name), str(why)) for name, why in value["skipped"])})
 
     def files(self, folder: Path) -> tuple[tuple[Path, int, str], ...]:
         """Return path, expected bytes and expected SHA-256 of the shard's two files."""
@@ -70,6 +75,7 @@ class Manifest:
     canvas: dict[str, Any] | None
     versions: dict[str, str]
     shards: tuple[Shard, ...] = ()
+    layouts_sha256: str | None = None  # of their file; older zoos do not know it
 
     @property
     def done(self) -> int:
@@ -81,51 +87,61 @@ class Manifest:
         size = self.shard_size
         return min(size, self.planned - done) if isinstance(size, int) else size[place] if place < len(size) else 0
 
-    def write_layouts(self, folder: Path) -> None:
-        """Put the layouts into a folder, in one step, before the manifest with shards of them."""
-        write_whole(folder / LAYOUTS, _lines([_json(layout.to_json()) for layout in self.layouts], "[]").encode())
+    def write_layouts(self, folder: Path) -> "Manifest":
+        """Put the layouts into a folder, in one step, before their shards; return the manifest with the checksum."""
+        data = _lines([_json(layout.to_json()) for layout in self.layouts], "[]").encode()
+        write_whole(folder / LAYOUTS, data)
+        return replace(self, layouts_sha256=sha256(data))
 
     def write(self, folder: Path) -> None:
-        """Put all but the layouts into a folder, in one step: a line per fact, a line per shard."""
+        """Put all but the layouts into a folder, in one step, sealed: a line per fact, a line per shard."""
         facts = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("layouts", "shards")}
-        lines = [f'"{key}": {_json(value)}' for key, value in {"format": FORMAT, "version": VERSION, **facts}.items()]
-        lines.append(f'"shards": {_lines([_json(vars(shard)) for shard in self.shards], "[]")}')
+        content = {"format": FORMAT, "version": VERSION, **facts, "shards": [vars(shard) for shard in self.shards]}
+        lines = [f'"{key}": {_json(value)}' for key, value in content.items() if key != "shards"]
+        lines.append(f'"shards": {_lines([_json(shard) for shard in content["shards"]], "[]")}')
+        lines.append(f'"{SEAL}": {_json(seal(content))}')
         write_whole(folder / MANIFEST, _lines(lines, "{}").encode())
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
-        """Read the manifest of a folder; raises `ZooError` where there is none or it is of another format."""
+        """Read the manifest of a folder; raises `ZooError` where there is none, or it or the layouts are damaged."""
         path = folder / MANIFEST
         if not path.is_file():
             raise ZooError(f"{folder} is not a zoo: it has no {MANIFEST}. Grow one with: neural-graphs zoo grow")
-        with _naming(path):
-            content = json.loads(path.read_bytes())
-            found = content.pop("format"), content.pop("version")
-            if found not in ((FORMAT, 1), (FORMAT, VERSION)):
-                raise ZooError(f"{path} is of format {found}; this library reads {(FORMAT, VERSION)}.")
-            size, shards = content.pop("shard_size"), tuple(map(Shard.from_json, content.pop("shards")))
+        with reading(path, ZooError, REPAIR):
+            content = json_object(path)
+            found = content["format"], content["version"]
+        if found not in READ:
+            raise ZooError(f"{path} is of format {found}; this library reads {READ[0]} to {READ[-1]}.")
+        with reading(path, ZooError, REPAIR):
+            content = {key: value for key, value in unsealed(content).items() if key not in ("format", "version")}
             inside = tuple(map(Layout.from_json, content.pop("layouts", ())))  # of version 1
-            layouts = inside or _read_layouts(folder / LAYOUTS)
-            if (last := max((shard.layout for shard in shards), default=-1)) >= len(layouts):
-                raise ZooError(f"{folder / LAYOUTS} is damaged: a shard is of layout {last}, there are {len(layouts)}.")
-            sizes = size if isinstance(size, int) else tuple(size)
-            return cls(**content, layouts=layouts, shard_size=sizes, shards=shards)
+            content |= {"shards": tuple(map(Shard.from_json, content["shards"]))}
+            content["shard_size"] = _sizes(content["shard_size"])
+            if content["canvas"] is not None:
+                Canvas.from_json(content["canvas"])
+            made = build(cls, {**content, "layouts": inside})
+        made = made if inside else replace(made, layouts=_read_layouts(folder / LAYOUTS, made.layouts_sha256))
+        if (last := max((shard.layout for shard in made.shards), default=-1)) >= len(made.layouts):
+            raise ZooError(
+                f"{folder / LAYOUTS} is damaged: a shard is of layout {last}, there are {len(made.layouts)}."
+            )
+        return made
 
 
-def _read_layouts(path: Path) -> tuple[Layout, ...]:
-    with _naming(path):
-        return tuple(map(Layout.from_json, json.loads(path.read_bytes())))
+def _sizes(value: Any) -> int | tuple[int, ...]:
+    sizes = value if isinstance(value, list) else [value]
+    if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ValueError(f"shard_size is {value!r}, expected a number of networks or a list of such numbers")
+    return tuple(value) if isinstance(value, list) else int(value)
 
 
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Name the file in what goes wrong while it is read."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise ZooError(f"{path} is missing; copy the whole folder, or grow the zoo again to repair it.") from error
-    except (ValueError, TypeError, KeyError, AttributeError, LayoutError) as error:
-        raise ZooError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
+def _read_layouts(path: Path, checksum: str | None) -> tuple[Layout, ...]:
+    with reading(path, ZooError, REPAIR):
+        data = path.read_bytes()
+        if checksum is not None and sha256(data) != checksum:
+            raise ValueError(f"its checksum is not the one in {MANIFEST}")
+        return tuple(map(Layout.from_json, json.loads(data)))
 
 
 def _json(value: Any) -> str:

@@ -68,7 +68,7 @@ class Zoo:
                 f" arguments to finish it, or read what is there with Zoo({str(path)!r}, partial=True)."
             )
         self.layouts = plan.layouts
-        self.canvas = None if plan.canvas is None else Canvas(**plan.canvas)
+        self.canvas = None if plan.canvas is None else Canvas.from_json(plan.canvas)
         self._partial = partial
         self._tensors = [_open(self.path, shard, self.layouts) for shard in plan.shards]
         counts = [shard.networks for shard in plan.shards]
@@ -253,14 +253,17 @@ def _open(folder: Path, shard: Shard, layouts: Sequence[Layout]) -> dict[str, ND
 
 def _read_tables(folder: Path, shards: Sequence[Shard]) -> pa.Table:
     """Return the metadata of all shards as one table, a row per network."""
-    tables = []
+    tables: list[pa.Table] = []
     for shard in shards:
         path = shard.files(folder)[1][0]
         try:
             table = pq.ParquetFile(path).read(use_threads=False)  # a few rows each: threads would cost more
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, ValueError, OSError) as error:
             raise ZooError(f"{path} is not a readable Parquet table ({error}).") from error
         if len(table) != shard.networks:
             raise ZooError(f"{path} has {len(table)} rows, the manifest says {shard.networks} networks.")
+        if tables and table.schema != tables[0].schema:
+            odd = sorted(set(map(str, table.schema)) ^ set(map(str, tables[0].schema)))
+            raise ZooError(f"{path} has other columns than {shards[0].name}.parquet ({', '.join(odd[:2])}).")
         tables.append(table)
     return pa.concat_tables(tables).combine_chunks() if tables else pa.table({})

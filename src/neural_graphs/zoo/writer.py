@@ -1,11 +1,9 @@
 """Writing a zoo shard by shard: what is on disk is whole, and writing again continues where it stopped."""
 
 import io
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from safetensors.numpy import save
 from neural_graphs.errors import ZooError
 from neural_graphs.io.atomic import PARTIAL, sha256, write_whole
 from neural_graphs.layout import Layout
+from neural_graphs.versions import versions
 from neural_graphs.zoo.canvas import Canvas
 from neural_graphs.zoo.manifest import LAYOUTS, MANIFEST, Manifest, Shard, locked
 
@@ -144,11 +143,11 @@ def writing(
         planned=planned,
         shard_size=shard_size if isinstance(shard_size, int) else sizes,
         canvas=None if canvas is None else canvas.to_json(),
-        versions=_versions(),
+        versions=versions("torch", "numpy", "pyarrow", "safetensors"),
     )
     with locked(folder):
         manifest = _resume(folder, fresh) if (folder / MANIFEST).exists() else fresh
-        manifest.write_layouts(folder)
+        manifest = manifest.write_layouts(folder)
         manifest.write(folder)
         yield ZooWriter(folder, manifest)
 
@@ -210,8 +209,3 @@ def _entries(value: Any, name: str = "") -> dict[str, Any]:
         return {name: value}
     prefix = f"{name}." if name else ""
     return {path: entry for key, each in value.items() for path, entry in _entries(each, f"{prefix}{key}").items()}
-
-
-def _versions() -> dict[str, str]:
-    libraries = {name: version(name) for name in ("neural-graphs", "torch", "numpy", "pyarrow", "safetensors")}
-    return {"python": platform.python_version(), **libraries}

@@ -56,7 +56,14 @@ def read_graph(path: Path) -> Graph:
     Raises CheckpointError naming the file for anything that is no network.
     """
     proto = _load(path)
-    known = {each.name: _array(each) for each in proto.graph.initializer}
+    try:
+        return _graph(proto, path)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:  # of damaged entries
+        raise CheckpointError(f"{path} cannot be read as an ONNX file ({reason(error)})") from error
+
+
+def _graph(proto: Any, path: Path) -> Graph:
+    known = {each.name: _array(each, path) for each in proto.graph.initializer}
     nodes = tuple(map(_node, proto.graph.node))
     inputs = tuple(_input(each) for each in proto.graph.input if each.name not in known)
     outputs = tuple(each.name for each in proto.graph.output)
@@ -92,10 +99,13 @@ def _load(path: Path) -> Any:
         raise CheckpointError(f"{path} cannot be read as an ONNX file ({reason(error)})") from error
 
 
-def _array(proto: Any) -> np.ndarray:
+def _array(proto: Any, path: Path) -> np.ndarray:
     from onnx import numpy_helper
 
-    values = numpy_helper.to_array(proto)
+    try:
+        values = numpy_helper.to_array(proto)
+    except Exception as error:  # data of another length than the shape says, or of an unknown type
+        raise CheckpointError(f"{path}: the tensor {proto.name} cannot be read ({reason(error)})") from error
     small = values.dtype == np.float16 or values.dtype.kind == "V" or values.dtype.name.startswith(("bfloat", "float8"))
     return values.astype(np.float32) if small else values
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from neural_graphs.errors import CheckpointError, ZooError
 from neural_graphs.io.foreign import load_tensors
+from neural_graphs.io.tensors import PICKLED, is_pickled
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.zoo.canvas import Canvas
@@ -232,10 +233,10 @@ def _files(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise ZooError(f"{folder} is not a folder.")
     files = sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*.pt*") if path.suffix in (".pt", ".pth")
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and is_pickled(path)
     )
     if not files:
-        raise ZooError(f"{folder} holds no .pt or .pth file.")
+        raise ZooError(f"{folder} holds no file of {', '.join(PICKLED)}.")
     return files
 
 

@@ -10,6 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from neural_graphs.errors import ZooError
+from neural_graphs.io.tensors import without_kind
 
 KEYS = ("file", "path", "checkpoint", "name", "run", "network", "id")  # columns that usually name the file
 TOGETHER = "one row per file is needed, which columns may name together: --key '{run}/epoch_{epoch}'"
@@ -87,7 +88,7 @@ def _match(names: Sequence[str], files: Sequence[str]) -> dict[str, str]:
 def _fitting(file: str, known: Mapping[str, str], longer: Mapping[str, str]) -> Iterator[str | None]:
     """Yield what may be the name of a file, the best first."""
     path = PurePosixPath(Path(file).as_posix())
-    ways = (path, path.with_suffix(""), path.parent)
+    ways = (path, PurePosixPath(without_kind(str(path))), path.parent)
     yield from (known.get(end) for way in ways for end in _ends(way))
     yield from (longer.get(str(way)) for way in ways)
 

@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from neural_graphs.io.tensors import without_kind
+
 STATED = re.compile(r"[_.=-]*(?:epochs?|steps?|iter|checkpoint|ckpt)[_.=-]*(\d+)", re.IGNORECASE)
 SAID_OF_ALL = re.compile(r"[_.=-]*\b(?:checkpoint|ckpt|model|weights|last|final|best|latest)$", re.IGNORECASE)
 SHARES = (0.8, 0.1, 0.1)  # of the networks: train, val, test
@@ -31,7 +33,7 @@ def run_and_epoch(file: str) -> tuple[str, int]:
     >>> run_and_epoch("runs/0007.pt")
     ('runs/0007', -1)
     """
-    parts = PurePosixPath(file).with_suffix("").parts
+    parts = PurePosixPath(without_kind(file)).parts
     epochs = [int(number) for part in parts for number in STATED.findall(part)]
     kept = [SAID_OF_ALL.sub("", STATED.sub("", part)) for part in parts]
     return "/".join(part for part in kept if part), epochs[-1] if epochs else -1

@@ -1,6 +1,6 @@
 """A user's own checkpoints, with a table of their accuracies, made a zoo."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from neural_graphs.errors import CheckpointError, LayoutError, ZooError
 from neural_graphs.io.atomic import sha256
 from neural_graphs.io.foreign import place
 from neural_graphs.io.modules import Source, fill, make
-from neural_graphs.io.tensors import KINDS, StateDict, check_finite, read_tensors
+from neural_graphs.io.tensors import KINDS, StateDict, bare, check_finite, is_pickled, read_tensors
 from neural_graphs.layout import Layout
 from neural_graphs.layout.builders import from_shapes
 from neural_graphs.networks import Networks
@@ -38,7 +38,7 @@ def convert_state_dicts(
     shard_size: int = SHARD_SIZE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Zoo:
-    """Convert `.pt`, `.pth` and `.safetensors` files to a zoo and return it.
+    """Convert `.safetensors` files and those of torch (`.pt`, `.pth`, `.ckpt`, `.bin`, `.pth.tar`) to a zoo.
 
     Args:
         files: patterns such as `runs/**/*.pt`, or paths.
@@ -57,9 +57,10 @@ def convert_state_dicts(
     """
     patterns = [files] if isinstance(files, str) else files
     paths = (path for pattern in patterns for path in files_like(pattern))
-    found = sorted({path.as_posix() for path in paths if path.name.endswith(KINDS)})
+    there = sorted({path.as_posix() for path in paths})
+    found = [path for path in there if path.endswith(KINDS)]
     if not found:
-        raise ZooError(f"No file of {', '.join(KINDS[:3])} is like {', '.join(patterns)}.")
+        raise ZooError(f"No file of {', '.join(KINDS)} is like {', '.join(patterns)}.")
     results = read_table(Path(table), key)
     if column not in results.column_names:
         raise ZooError(f"{table} has no column {column!r}; it has {', '.join(results.column_names)}: say --column.")
@@ -68,7 +69,7 @@ def convert_state_dicts(
 
     def read(file: str) -> tuple[Networks, Mapping[str, Any]]:
         if file not in rows:
-            raise CheckpointError("the table has no row for it" if file in found else "it is in the table only")
+            raise CheckpointError("the table has no row for it" if file in found else _unread(file, there))
         return tensors_of(file), _facts(file, rows[file], column, percent)
 
     recipe = {
@@ -81,6 +82,13 @@ def convert_state_dicts(
         "percent": percent,
     }
     return collect(out, recipe, [*found, *left], read, seed=seed, shard_size=shard_size, progress=progress)
+
+
+def _unread(name: str, there: Sequence[str]) -> str:
+    """Return why a name of the table is no file that was read."""
+    if any(path == name or path.endswith(f"/{name}") for path in there):
+        return f"it is of none of the kinds that are read: {', '.join(KINDS)}"
+    return "it is in the table only"
 
 
 def _facts(file: str, row: Mapping[str, Any], column: str, percent: bool) -> dict[str, Any]:
@@ -119,9 +127,9 @@ def _from_shapes(activation: str) -> Callable[[str], Networks]:
     layouts: dict[tuple[Any, ...], Layout] = {}
 
     def read(file: str) -> Networks:
-        tensors = read_tensors(Path(file))
+        tensors = bare(read_tensors(Path(file)))
         check_finite(tensors, Path(file))
-        tensors = tensors if file.endswith((".pt", ".pth")) else _in_order(tensors)
+        tensors = tensors if is_pickled(file) else _in_order(tensors)
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         build = tuple(shapes.items())
         if build not in layouts:

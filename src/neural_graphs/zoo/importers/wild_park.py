@@ -7,12 +7,11 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from neural_graphs.errors import CheckpointError, ZooError
 from neural_graphs.io.foreign import place
-from neural_graphs.io.tensors import reason
+from neural_graphs.io.tensors import PICKLED, is_pickled, load
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.networks.execution import ACTIVATIONS
@@ -36,7 +35,7 @@ def convert_cnn_wild_park(
     shard_size: int = SHARD_SIZE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Zoo:
-    """Convert all `.pt` files at or below a folder to a zoo with shards per architecture, and return it.
+    """Convert all `.pt` or `.ckpt` files at or below a folder to a zoo with shards per architecture, and return it.
 
     A file holds `model` (the state dict: convolutions, then one linear layer), `config` with `residual` (per
     convolution the earlier one whose output is added, -1 for none) and `activation` (one for all, or one each), and the
@@ -46,9 +45,10 @@ def convert_cnn_wild_park(
     `ZooError` where no file can be used, or where a network is in two splits.
     """
     folder = Path(folder)
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.pt"))
+    every = (path for path in folder.rglob("*") if path.is_file() and is_pickled(path))
+    files = sorted(path.relative_to(folder).as_posix() for path in every)
     if not files:
-        raise ZooError(f"{folder} holds no .pt file.")
+        raise ZooError(f"{folder} holds no file of {', '.join(PICKLED)}.")
     splits = _splits(folder, files)
 
     def read(file: str) -> tuple[Networks, Mapping[str, Any]]:
@@ -92,9 +92,9 @@ def read_checkpoint(path: Path) -> tuple[Networks, dict[str, Any]]:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can raise anything
-        raise CheckpointError(f"it cannot be read as a PyTorch file of plain values ({reason(error)})") from error
+        content = load(path)
+    except CheckpointError as error:  # the list of skipped files names it
+        raise CheckpointError(f"it {str(error).removeprefix(f'{path} ')}") from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"it holds a {type(content).__name__}; expected a dictionary with 'model' and 'config'")
     return content
