@@ -17,34 +17,34 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, cross_entropy
 
 from neural_graphs.graph.memory import keep_memory
-from neural_graphs.zoo.executors import Processes
+from neural_graphs.zoo.engines import Processes
 from neural_graphs.zoo.find_images import find_source
 from neural_graphs.zoo.recipes import RECIPES, CnnRecipe, SmallCnn, cnn_recipe
 from neural_graphs.zoo.recipes import batched_cnn as program
-from neural_graphs.zoo.recipes.cnn import Study
 from neural_graphs.zoo.recipes.grow_cnns import Growing
-from neural_graphs.zoo.recipes.small_cnn import Draw
+from neural_graphs.zoo.recipes.small_cnn import Hyperparameters
+from neural_graphs.zoo.recipes.training_data import TrainingData
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
-def plain_cnn(recipe: SmallCnn, study: Study, activation: str, dropout: float) -> nn.Module:
+def plain_cnn(recipe: SmallCnn, data: TrainingData, activation: str, dropout: float) -> nn.Module:
     """What one would write first: modules, one network."""
     layers: list[nn.Module] = []
-    channels = (study.image[0], *recipe.channels)
+    channels = (data.image[0], *recipe.channels)
     for inputs, outputs in pairwise(channels):
         layers += [nn.Conv2d(inputs, outputs, recipe.kernel, recipe.stride), ACTIVATIONS[activation]()]
         layers += [nn.Dropout(dropout)] if dropout else []
-    whole = nn.AvgPool2d(recipe.geometry(study).places[-1])
-    return nn.Sequential(*layers, whole, nn.Flatten(), nn.Linear(channels[-1], study.classes))
+    whole = nn.AvgPool2d(recipe.geometry(data).places[-1])
+    return nn.Sequential(*layers, whole, nn.Flatten(), nn.Linear(channels[-1], data.classes))
 
 
-def train_plainly(recipe: SmallCnn, draw: Draw, study: Study) -> None:
+def train_plainly(recipe: SmallCnn, draw: Hyperparameters, data: TrainingData) -> None:
     """Train one network as `recipe` does, with the same checkpoints, by autograd and `torch.optim`."""
-    model = plain_cnn(recipe, study, draw.activation, draw.dropout)
+    model = plain_cnn(recipe, data, draw.activation, draw.dropout)
     optimizer = OPTIMIZERS[draw.optimizer](model.parameters(), lr=draw.learning_rate, weight_decay=2 * draw.l2)
-    train, test = study.train.first(draw.train_fraction).tensors(), study.test.tensors()
+    train, test = data.train.first(draw.train_fraction).tensors(), data.test.tensors()
     batch = min(recipe.batch, len(train[1]))
     for epoch in range(recipe.checkpoints[-1] + 1):
         model.train()
@@ -65,20 +65,20 @@ def examine_plainly(model: nn.Module, pixels: Tensor, labels: Tensor) -> float:
     return (answers == labels).double().mean().item()
 
 
-def plain(recipe: SmallCnn, runs: Sequence[int], study: Study, threads: int) -> float:
+def plain(recipe: SmallCnn, runs: Sequence[int], data: TrainingData, threads: int) -> float:
     """Return the networks × epochs per second of a plain loop."""
     torch.set_num_threads(threads)
     started = time.perf_counter()
     for run in runs:
-        train_plainly(recipe, recipe.draw(run, study.seed), study)
+        train_plainly(recipe, recipe.draw(run, data.seed), data)
     return len(runs) * recipe.checkpoints[-1] / (time.perf_counter() - started)
 
 
-def grown(recipe: CnnRecipe, runs: int, study: Study, workers: int) -> float:
+def grown(recipe: CnnRecipe, runs: int, data: TrainingData, workers: int) -> float:
     """Return the networks × epochs per second of growing, the start of the processes included."""
     epochs = 0
     started = time.perf_counter()
-    for rows in Processes(workers).run(Growing(recipe, study), recipe.parts(runs, study)):
+    for rows in Processes(workers).run(Growing(recipe, data), recipe.parts(runs, data)):
         last = dict(zip(rows.columns["network"], rows.columns["epoch"], strict=True))  # of rising epochs
         epochs += sum(last.values())
     return epochs / (time.perf_counter() - started)
@@ -87,13 +87,13 @@ def grown(recipe: CnnRecipe, runs: int, study: Study, workers: int) -> float:
 class Stack:
     """The gradients of the networks of one stack on one batch, in four ways."""
 
-    def __init__(self, recipe: SmallCnn, study: Study, activation: str) -> None:
-        self.module = plain_cnn(recipe, study, activation, dropout=0)
-        self.stack = program.CnnStack(recipe.geometry(study), activation, recipe.stack, recipe.batch)
+    def __init__(self, recipe: SmallCnn, data: TrainingData, activation: str) -> None:
+        self.module = plain_cnn(recipe, data, activation, dropout=0)
+        self.stack = program.BatchedCnn(recipe.geometry(data), activation, recipe.stack, recipe.batch)
         self.stride, self.activation = recipe.stride, ACTIVATIONS[activation]()
         random = torch.Generator().manual_seed(0)
         self.values = 0.2 * torch.randn(recipe.stack, self.stack.layout.size, generator=random)
-        pixels, labels = study.train.tensors()
+        pixels, labels = data.train.tensors()
         self.pixels, self.labels = pixels[: recipe.batch], labels[: recipe.batch]
 
     def tensors(self, values: Tensor) -> list[Tensor]:
@@ -173,20 +173,20 @@ def main() -> None:
     if arguments.epochs and isinstance(recipe, SmallCnn):
         recipe = replace(recipe, checkpoints=(arguments.epochs,))
     train, test = (recipe.pictures.prepare(source.load(split), 0) for split in ("train", "test"))
-    study = Study(train, test, 0)
+    data = TrainingData(train, test, 0)
     print(f"{recipe.name}, {source.name}, {arguments.runs} networks: networks × epochs per second")
-    rates = {workers: grown(recipe, arguments.runs, study, workers) for workers in sorted({1, arguments.workers})}
+    rates = {workers: grown(recipe, arguments.runs, data, workers) for workers in sorted({1, arguments.workers})}
     for workers, rate in rates.items():
         print(f"  grown, {workers} worker{'s'[: workers > 1]:15} {rate:8.1f}", flush=True)
     if isinstance(recipe, SmallCnn):
         runs = np.linspace(0, arguments.runs - 1, arguments.plain).astype(int).tolist()
         for threads in sorted({1, cores}):
-            loop = plain(recipe, runs, study, threads)
+            loop = plain(recipe, runs, data, threads)
             ratios = ", ".join(f"{rate / loop:.1f} with {workers}" for workers, rate in rates.items())
             print(f"  plain loop, {threads} thread{'s'[: threads > 1]:10} {loop:8.1f}   ratio {ratios}", flush=True)
         for activation in recipe.activations:
             print(f"gradients of {recipe.stack} {activation} networks, one thread: per network and image")
-            Stack(recipe, study, activation).report()
+            Stack(recipe, data, activation).report()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 
 from neural_graphs.layout import Layout
 from neural_graphs.zoo import Zoo
-from neural_graphs.zoo.writer import Rows, writing
+from neural_graphs.zoo.writer import ShardData, writing
 
 NETWORKS, BATCH, REPEATS = 20_000, 64, 500
 
@@ -27,7 +27,7 @@ def write_zoo(path: Path) -> None:
             values = random.normal(size=(count, layout.size)).astype(np.float32)
             images = random.integers(0, 256, (count, 28, 28, 1)).astype(np.uint8)
             columns: dict[str, Any] = {"split": ["train"] * count, "label": random.integers(0, 10, count)}
-            writer.write(Rows(values, columns, images))
+            writer.write(ShardData(values, columns, images))
 
 
 def read(path: Path) -> str:

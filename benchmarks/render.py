@@ -22,13 +22,13 @@ from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import Metanetwork, NGGNNEditor, NGTEditor
 from neural_graphs.nn.run import microbatch
-from neural_graphs.nn.spec import Family, Statistics
+from neural_graphs.nn.spec import InputSpec, Statistics
 from neural_graphs.tasks.editing import Drawing
 from neural_graphs.zoo.canvas import Canvas
 
 LAYOUT = Layout.mlp((2, 32, 32, 1), "sine", scale=30.0, offset=0.5)
 CANVAS = Canvas(28, 28, 1)
-FAMILY = Family.of([LAYOUT], Statistics((0.0,) * 3, (0.06, 0.02, 0.12), (0.0,) * 3, (0.02, 0.01, 0.1)))
+FAMILY = InputSpec.of([LAYOUT], Statistics((0.0,) * 3, (0.06, 0.02, 0.12), (0.0,) * 3, (0.02, 0.01, 0.1)))
 EDITORS: dict[str, Callable[[], Metanetwork]] = {
     "nggnn32": lambda: NGGNNEditor(FAMILY, width=32),
     "nggnn128": lambda: NGGNNEditor(FAMILY, width=128),

@@ -31,7 +31,7 @@ from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import NGGNN, NGT, Metanetwork
 from neural_graphs.nn.run.microbatch import Loss, mean_loss
-from neural_graphs.nn.spec import Family, Statistics
+from neural_graphs.nn.spec import InputSpec, Statistics
 from neural_graphs.zoo.recipes import WildPark, cnn_recipe
 
 Layouts = Sequence[Layout]
@@ -41,14 +41,14 @@ Layouts = Sequence[Layout]
 class Case:
     """A metanetwork, the networks it reads, and how many of them make a batch."""
 
-    make: Callable[[Family], Metanetwork]
+    make: Callable[[InputSpec], Metanetwork]
     layouts: Callable[[int], Layouts]
     batch: int = 128
     classes: int = 10
 
-    def family(self, layouts: Layouts) -> Family:
+    def family(self, layouts: Layouts) -> InputSpec:
         """Of these networks; INRs with figures to standardise them by."""
-        return Family.of(layouts, INR_FIGURES if layouts[0] == INR else None)
+        return InputSpec.of(layouts, INR_FIGURES if layouts[0] == INR else None)
 
 
 INR = Layout.mlp((2, 32, 32, 1), "sine", offset=0.5)

@@ -74,7 +74,7 @@ def measure(case: str, wiring: str, width: int, depth: int) -> str:
     traced = time.perf_counter() - start
     networks = ng.Networks.from_modules([module], layout)
     shown = f"{case:10s} {wiring:8s} {layout.size:11,d} {layout.weights:11,d} {traced:8.1f}"
-    reader = NGGNN(ng.Family.of([layout]), 10, width, depth, reverse=wiring == "both", pool=MeanOutputs())
+    reader = NGGNN(ng.InputSpec.of([layout]), 10, width, depth, reverse=wiring == "both", pool=MeanOutputs())
     try:
         for _ in range(2):
             reader.zero_grad()

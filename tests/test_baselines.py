@@ -11,11 +11,11 @@ from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines import FlatMLP, StatNN
 from neural_graphs.nn.baselines.statnn import statistics
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.spec import InputSpec
 
 LAYOUT = Layout.mlp((2, 5, 4, 1), activation="sine")
 DEEPER = Layout.mlp((2, 5, 4, 3, 1), activation="sine")
-FAMILY = Family.of([LAYOUT])
+FAMILY = InputSpec.of([LAYOUT])
 
 
 def random_networks(count: int, layout: Layout = LAYOUT, seed: int = 0) -> Networks:
@@ -76,7 +76,7 @@ def test_only_the_flat_mlp_sees_the_order_of_neurons() -> None:
 
 def test_statnn_mixes_depths_without_mixing_networks() -> None:
     mixed = Networks.cat([random_networks(2), random_networks(1, DEEPER), random_networks(1, seed=1)])
-    model = StatNN(Family.of([LAYOUT, DEEPER]), 2).double()
+    model = StatNN(InputSpec.of([LAYOUT, DEEPER]), 2).double()
     alone = torch.cat([model(mixed[i]) for i in range(4)])
     torch.testing.assert_close(model(mixed), alone, rtol=1e-12, atol=1e-12)
     with pytest.raises(LayoutError, match=r"reads 6 tensors.*has 8"):

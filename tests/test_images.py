@@ -172,7 +172,7 @@ def test_folders_that_cannot_be_used_are_named(tmp_path):
 
 
 def test_downloads_go_through_datasets(nowhere, monkeypatch):
-    class Rows:
+    class ShardData:
         column_names = ("img", "label")
 
         def __getitem__(self, name):
@@ -180,7 +180,7 @@ def test_downloads_go_through_datasets(nowhere, monkeypatch):
 
     asked = []
     fake = ModuleType("datasets")
-    fake.load_dataset = lambda *names, split: asked.append((*names, split)) or Rows()
+    fake.load_dataset = lambda *names, split: asked.append((*names, split)) or ShardData()
     monkeypatch.setitem(sys.modules, "datasets", fake)
     images = load_images("cifar10", "test")
     assert asked == [("uoft-cs/cifar10", None, "test")] and isinstance(find_source("cifar10"), Hub)

@@ -75,7 +75,7 @@ def test_a_layout_survives_json_and_is_a_value(layout: Layout) -> None:
     [
         ({"kind_of": "Atom", "name": "a", "size": 2, "free": False}, "expected the description of a Layout"),
         ({"kind_of": "Module"}, "unknown kind 'Module'"),
-        ({"kind_of": "Layout", "groups": []}, "Layout needs the keys"),
+        ({"kind_of": "Layout", "groups": []}, "Layout lacks 'blocks', it has groups, blocks, parameters"),
     ],
 )
 def test_json_of_something_else_is_refused(value: dict[str, Any], message: str) -> None:

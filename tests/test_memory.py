@@ -16,14 +16,14 @@ from neural_graphs.nn import NGGNN, NGT, MeanOutputs, Metanetwork, NGGNNEditor, 
 from neural_graphs.nn.run import checkpointing as checkpointing
 from neural_graphs.nn.run import memory as memory_estimate
 from neural_graphs.nn.run import microbatch
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.spec import InputSpec
 
 CPU = torch.device("cpu")
 LAYOUTS = [
     Layout.cnn((3, 4, 6, 5), kernels=(5, 3, 1), classes=3, residual=(-1, -1, 0)),
     Layout.cnn((3, 4, 4), kernels=(3, 5), classes=3),
 ]
-FAMILY = Family.of(LAYOUTS)
+FAMILY = InputSpec.of(LAYOUTS)
 MODELS: dict[str, Callable[[], Metanetwork]] = {
     "NG-GNN": lambda: NGGNN(FAMILY, 3, width=8, depth=3, reverse=False, dropout=0.3),
     "NG-GNN both ways": lambda: NGGNN(FAMILY, 3, width=8, depth=3, dropout=0.3),
@@ -114,7 +114,7 @@ WORDS = Layout.mlp((2, 50_000, 768, 1))  # 38 million weights
 
 def test_what_cannot_fit_is_refused_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_estimate, "available", lambda device: 8_000_000_000)
-    module = NGGNN(Family(2, 2, 1), 3)
+    module = NGGNN(InputSpec(2, 2, 1), 3)
     words = Networks(torch.zeros(1, 1).expand(1, WORDS.size), WORDS)
     monkeypatch.setattr(module, "embed", lambda batch: pytest.fail("it began to read"))
     message = r"1 network of 38,500,768 weights in all needs about \d{3}\.\d GB of memory and 8.0 GB are free on cpu"

@@ -10,10 +10,10 @@ from neural_graphs.networks import Networks
 from neural_graphs.nn import NGGNN, NGT, Metanetwork, NGGNNEditor
 from neural_graphs.nn.run import microbatch
 from neural_graphs.nn.run.dropout import Dropout, dropout_generator
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.spec import InputSpec
 
 LAYOUTS = [Layout.mlp((2, 5, 1), "sine"), Layout.mlp((2, 4, 3, 1), "sine")]
-FAMILY = Family.of(LAYOUTS)
+FAMILY = InputSpec.of(LAYOUTS)
 LABELS = torch.tensor([0, 2, 1, 1, 0, 2, 2])
 
 
@@ -120,7 +120,7 @@ def test_autocast_changes_nothing() -> None:
 def test_what_predicting_made_does_not_stop_training() -> None:
     layout = Layout.mlp((2, 7, 3))  # of no other test: its index tensors are made here, in inference mode
     networks = Networks(torch.rand(2, layout.size), layout)
-    metanetwork = NGGNN(Family.of([layout]), classes=2, width=4, depth=2)
+    metanetwork = NGGNN(InputSpec.of([layout]), classes=2, width=4, depth=2)
     with torch.inference_mode():
         metanetwork(networks)
     metanetwork(networks).sum().backward()

@@ -6,7 +6,7 @@ import torch
 from neural_graphs.layout import Layout, MaxPool
 from neural_graphs.networks import Networks
 from neural_graphs.nn import NGGNN, CanonicalSigns
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.spec import InputSpec
 from neural_graphs.symmetry import SignFlip, sample_symmetry
 
 INR = Layout.mlp((2, 6, 5, 3), "sine", offset=0.5)
@@ -67,7 +67,7 @@ def test_mixed_batches_and_channels_like_regular_ones() -> None:
 def test_a_reader_with_signs_is_invariant_to_flips_and_without_is_not() -> None:
     networks = draw(INR)
     flipped = sample_symmetry(networks, torch.Generator().manual_seed(2), SignFlip).act(networks)
-    blind = NGGNN(Family.of([INR]), 3, width=8, depth=3, signs=True).double()
-    seeing = NGGNN(Family.of([INR]), 3, width=8, depth=3).double()
+    blind = NGGNN(InputSpec.of([INR]), 3, width=8, depth=3, signs=True).double()
+    seeing = NGGNN(InputSpec.of([INR]), 3, width=8, depth=3).double()
     assert torch.equal(blind(flipped), blind(networks))
     assert not torch.allclose(seeing(flipped), seeing(networks), rtol=1e-3)

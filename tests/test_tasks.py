@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from neural_graphs.errors import CheckpointError, ConfigError, ZooError
 from neural_graphs.nn.baselines import FlatMLP
 from neural_graphs.tasks import Classification, Run, ZooData, classify, fit, load_run, predict, test, validate
-from neural_graphs.tasks.data import Batches, Draws
+from neural_graphs.tasks.data import Batches, BatchSampler
 from neural_graphs.tasks.fit import callbacks
 from neural_graphs.tasks.logging import quiet
 from neural_graphs.zoo import Zoo, grow_inrs, preset
@@ -62,10 +62,10 @@ def weights(run: Run, file: Path | None = None) -> dict[str, torch.Tensor]:
 
 
 def test_an_epoch_holds_every_network_once_in_an_order_of_its_own() -> None:
-    draws = Draws(50, 16, shuffle=True, seed=3)
+    draws = BatchSampler(50, 16, shuffle=True, seed=3)
     first = list(draws)
-    assert [len(draw.places) for draw in first] == [16, 16, 16, 2]
-    assert sorted(place for draw in first for place in draw.places) == list(range(50))
+    assert [len(draw.indices) for draw in first] == [16, 16, 16, 2]
+    assert sorted(place for draw in first for place in draw.indices) == list(range(50))
     assert list(draws) == first
     draws.set_epoch(1)
     assert list(draws) != first
@@ -73,20 +73,20 @@ def test_an_epoch_holds_every_network_once_in_an_order_of_its_own() -> None:
 
 
 def test_ranks_share_an_epoch_without_overlap() -> None:
-    parts = [list(Draws(70, 8, shuffle=True, rank=rank, ranks=2)) for rank in range(2)]
+    parts = [list(BatchSampler(70, 8, shuffle=True, rank=rank, ranks=2)) for rank in range(2)]
     assert [len(part) for part in parts] == [4, 4]
-    places = [place for part in parts for draw in part for place in draw.places]
+    places = [place for part in parts for draw in part for place in draw.indices]
     assert len(set(places)) == len(places) == 64
-    in_order = [draw for rank in range(2) for draw in Draws(70, 8, shuffle=False, rank=rank, ranks=2)]
-    assert sorted(place for draw in in_order for place in draw.places) == list(range(70))
+    in_order = [draw for rank in range(2) for draw in BatchSampler(70, 8, shuffle=False, rank=rank, ranks=2)]
+    assert sorted(place for draw in in_order for place in draw.indices) == list(range(70))
 
 
 def test_batches_are_rows_of_the_zoo_augmented_by_their_own_seed(zoo) -> None:
     train = Zoo(zoo).split("train")
-    draw = next(iter(Draws(len(train), 8, shuffle=True)))
+    draw = next(iter(BatchSampler(len(train), 8, shuffle=True)))
     networks, labels = Batches(train, train.labels)[draw]
-    assert torch.equal(networks.values, train.networks(draw.places).values)
-    assert torch.equal(labels, train.labels[draw.places])
+    assert torch.equal(networks.values, train.networks(draw.indices).values)
+    assert torch.equal(labels, train.labels[draw.indices])
     noisy = Batches(train, train.labels, Noise())
     assert torch.equal(noisy[draw][0].values, noisy[draw][0].values)
     assert not torch.equal(noisy[draw][0].values, networks.values)

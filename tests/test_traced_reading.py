@@ -13,9 +13,9 @@ from neural_graphs.errors import LayoutError
 from neural_graphs.graph import Forward, Topology
 from neural_graphs.layout import Atom, Block, Concat, Group, Layout, Parameter, Product
 from neural_graphs.networks import Networks
-from neural_graphs.nn import NGGNN, NGT, MeanOutputs, Metanetwork, NGGNNEditor, Places, Pool
+from neural_graphs.nn import NGGNN, NGT, MeanOutputs, Metanetwork, NGGNNEditor, Pool, PositionEmbedding
 from neural_graphs.nn.fourier import frame_columns
-from neural_graphs.nn.spec import Family, plane
+from neural_graphs.nn.spec import InputSpec, plane
 from neural_graphs.symmetry import NeuronPermutation
 from neural_graphs.testing import assert_equivariant, assert_invariant, symmetry_error
 
@@ -74,9 +74,9 @@ def test_kernels_of_one_dimension_lie_in_the_middle_row() -> None:
 
 
 @pytest.mark.parametrize("make", [NGGNNEditor, lambda family: NGGNN(family, 3)], ids=["editor", "reader"])
-def test_networks_with_kernels_of_every_rank_are_read(make: Callable[[Family], Metanetwork]) -> None:
+def test_networks_with_kernels_of_every_rank_are_read(make: Callable[[InputSpec], Metanetwork]) -> None:
     layout = chain(*RANKS)
-    family = Family.of([layout])
+    family = InputSpec.of([layout])
     assert family.frame == (6, 4)  # (2, 3, 3) lies flat as 6 × 3, (4,) as 1 × 4
     module, networks = build(lambda: make(family)), some(layout)
     (assert_equivariant if isinstance(module, NGGNNEditor) else assert_invariant)(module, networks)
@@ -97,24 +97,24 @@ def sensitivity(module: Metanetwork, networks: Networks) -> Tensor:
 
 def test_kinds_are_kept_where_there_are_several() -> None:
     plain, kinds = chain((), ()), chain((), (), kinds=("linear", "norm"))
-    assert Family.of([plain]).weight_kinds == () and Family.of([plain]).neuron_kinds == ()
-    assert Family.of([kinds]).weight_kinds == ("linear", "norm")
-    assert Family.of([plain, kinds]).weight_kinds == ("", "linear", "norm")
-    assert Family.from_json(Family.of([kinds]).to_json()) == Family.of([kinds])
+    assert InputSpec.of([plain]).weight_kinds == () and InputSpec.of([plain]).neuron_kinds == ()
+    assert InputSpec.of([kinds]).weight_kinds == ("linear", "norm")
+    assert InputSpec.of([plain, kinds]).weight_kinds == ("", "linear", "norm")
+    assert InputSpec.from_json(InputSpec.of([kinds]).to_json()) == InputSpec.of([kinds])
 
 
 def test_families_written_before_there_were_kinds_still_load() -> None:
-    old = Family.of([chain((), ())]).to_json()
+    old = InputSpec.of([chain((), ())]).to_json()
     for name in ("weight_kinds", "neuron_kinds", "ordered"):
         del old[name]
-    assert Family.from_json(old) == Family.of([chain((), ())])
+    assert InputSpec.from_json(old) == InputSpec.of([chain((), ())])
 
 
 @pytest.mark.parametrize("make", [lambda f: NGGNN(f, 3), lambda f: NGT(f, 3)], ids=["NG-GNN", "NG-T"])
-def test_the_kind_of_weights_and_neurons_matters(make: Callable[[Family], Metanetwork]) -> None:
+def test_the_kind_of_weights_and_neurons_matters(make: Callable[[InputSpec], Metanetwork]) -> None:
     one, other = chain((), (2, 2), (), kinds=("a", "a", "b")), chain((), (2, 2), (), kinds=("a", "b", "b"))
     named = replace(one, groups=tuple(replace(g, kind="sum" if i == 1 else "") for i, g in enumerate(one.groups)))
-    module = build(lambda: make(Family.of([one, other, named])))
+    module = build(lambda: make(InputSpec.of([one, other, named])))
     numbers = some(one).values
     answers = [module(Networks(numbers, layout)) for layout in (one, other, named)]
     assert not any(torch.allclose(a, b, rtol=1e-3) for a, b in [answers[:2], answers[1:], answers[::2]])
@@ -124,11 +124,11 @@ def test_the_kind_of_weights_and_neurons_matters(make: Callable[[Family], Metane
 
 def test_unknown_kinds_are_refused_by_name() -> None:
     known = chain((), (), kinds=("a", "b"))
-    module = build(lambda: NGGNN(Family.of([known]), 3))
+    module = build(lambda: NGGNN(InputSpec.of([known]), 3))
     with pytest.raises(LayoutError, match=r"w1: kind 'c' is not among \('a', 'b'\)"):
         module(some(chain((), (), kinds=("a", "c"))))
     groups = tuple(replace(group, kind=kind) for group, kind in zip(known.groups, ("", "x", ""), strict=True))
-    module = build(lambda: NGGNN(Family.of([replace(known, groups=groups)]), 3))
+    module = build(lambda: NGGNN(InputSpec.of([replace(known, groups=groups)]), 3))
     groups = tuple(replace(group, kind=kind) for group, kind in zip(known.groups, ("", "y", ""), strict=True))
     with pytest.raises(LayoutError, match=r"g1: kind 'y' is not among \('', 'x'\)"):
         module(some(replace(known, groups=groups)))
@@ -152,11 +152,11 @@ MODELS = {"NG-GNN": lambda f: NGGNN(f, 3, depth=3), "NG-T": lambda f: NGT(f, 3),
 
 
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
-def test_fixed_hidden_places_are_told_apart(make: Callable[[Family], Metanetwork]) -> None:
+def test_fixed_hidden_places_are_told_apart(make: Callable[[InputSpec], Metanetwork]) -> None:
     fixed, free, order = with_positions(), with_positions(free=True), np.array([1, 2, 0, 3])
     swap = NeuronPermutation(free, {"positions": order})  # no symmetry of the layout whose positions are fixed
-    assert Family.of([fixed]).ordered and not Family.of([free]).ordered
-    blind, module = build(lambda: make(Family.of([free]))), build(lambda: make(Family.of([fixed])))
+    assert InputSpec.of([fixed]).ordered and not InputSpec.of([free]).ordered
+    blind, module = build(lambda: make(InputSpec.of([free]))), build(lambda: make(InputSpec.of([fixed])))
     networks = some(free)
     assert symmetry_error(blind, networks, swap) < 1e-10
 
@@ -186,7 +186,7 @@ def test_places_count_fixed_atoms_only() -> None:
     layout = Layout(groups, blocks, tuple(
         Parameter(f"w{i}", (groups[i + 1].size, groups[i].size)) for i in range(4)
     ))  # fmt: skip
-    places = Places(8).rows(layout)
+    places = PositionEmbedding(8).rows(layout)
     expected = [*[0] * 5, *[0, 1, 2] * 2, *[0, 0, 1, 2, 3], *[0, 1, 0, 1, 2, 3, 2, 3, 4, 5, 4, 5], 0, 0]
     assert places.tolist() == expected
 
@@ -197,7 +197,7 @@ def test_fifty_thousand_places_differ() -> None:
     layout = Layout(
         groups, (Block(0, 1, "a"), Block(1, 2, "b")), (Parameter("a", (50_000, 1)), Parameter("b", (1, 50_000)))
     )
-    features = Places(16).double()(Topology.of(some(layout, 1), Forward()))[1:-1]
+    features = PositionEmbedding(16).double()(Topology.of(some(layout, 1), Forward()))[1:-1]
     assert len(torch.unique(features.round(decimals=9), dim=0)) == 50_000
 
 
@@ -205,9 +205,9 @@ def test_fifty_thousand_places_differ() -> None:
 
 
 @pytest.mark.parametrize("make", [lambda f: NGGNN(f, 3, pool=mean()), lambda f: NGT(f, 3, pool=mean())])
-def test_networks_with_different_numbers_of_outputs(make: Callable[[Family], Metanetwork]) -> None:
+def test_networks_with_different_numbers_of_outputs(make: Callable[[InputSpec], Metanetwork]) -> None:
     layouts = [Layout.mlp((2, 4, 3), "sine"), Layout.mlp((2, 4, 5), "sine")]
-    module = build(lambda: make(Family.of(layouts)))
+    module = build(lambda: make(InputSpec.of(layouts)))
     alone = [some(layout, 1, seed) for seed, layout in enumerate(layouts)]
     together = module(Networks.cat(alone))
     torch.testing.assert_close(together, torch.cat([module(each) for each in alone]), rtol=1e-10, atol=1e-12)
@@ -216,7 +216,7 @@ def test_networks_with_different_numbers_of_outputs(make: Callable[[Family], Met
 
 def test_the_mean_over_outputs_is_one() -> None:
     networks = some(Layout.mlp((2, 4, 3), "sine"), 2)
-    module = build(lambda: NGGNN(Family.of([networks.layout]), 3, pool=mean()))
+    module = build(lambda: NGGNN(InputSpec.of([networks.layout]), 3, pool=mean()))
     graph = module.encode(networks)
     assert isinstance(graph.topology, type(Topology.of(networks, Forward())))
     torch.testing.assert_close(mean()(graph), graph.nodes[:, -3:].mean(1), rtol=1e-12, atol=1e-14)

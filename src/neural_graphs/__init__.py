@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from neural_graphs.nn import NGGNNEditor as NGGNNEditor
     from neural_graphs.nn import NGTEditor as NGTEditor
     from neural_graphs.nn.spec import Family as Family
+    from neural_graphs.nn.spec import InputSpec as InputSpec
     from neural_graphs.plots import plot as plot
     from neural_graphs.symmetry import NeuronPermutation as NeuronPermutation
     from neural_graphs.symmetry import PositiveScale as PositiveScale
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Family": "nn.spec",
+    "InputSpec": "nn.spec",
     "Layout": "layout",
     "Metanetwork": "nn",
     "NGGNN": "nn",

@@ -2,11 +2,10 @@
 
 import time
 
-from neural_graphs.zoo.executors import Job
+from neural_graphs.zoo.engines import Job
 from neural_graphs.zoo.find_images import find_source
 from neural_graphs.zoo.recipes import SmallCnn, WildPark
-from neural_graphs.zoo.recipes.cnn import Study
-from neural_graphs.zoo.recipes.training_data import Pictures
+from neural_graphs.zoo.recipes.training_data import Pictures, TrainingData
 
 SMALL = SmallCnn(
     "tiny-small",
@@ -35,15 +34,18 @@ PARK = WildPark(
 class Nap(Job):
     """Sleeps for so many seconds."""
 
+    def count(self, part):
+        return 1
+
     def __call__(self, part):
         time.sleep(part)
         return part
 
 
-def study(recipe, seed=0):
+def data(recipe, seed=0):
     source = find_source("digits")
     train, test = (recipe.pictures.prepare(source.load(split), seed) for split in ("train", "test"))
-    return Study(train, test, seed)
+    return TrainingData(train, test, seed)
 
 
 def files(folder):

@@ -8,7 +8,7 @@ import pytest
 
 from neural_graphs.errors import ZooError
 from neural_graphs.zoo import Zoo, grow_inrs, preset
-from neural_graphs.zoo.executors import Processes, Ray
+from neural_graphs.zoo.engines import Processes, Ray
 from neural_graphs.zoo.recipes import grow_cnns
 from tests.cnn.recipes import SMALL, Nap, files
 

@@ -8,11 +8,11 @@ import torch
 
 from neural_graphs.errors import ConfigError, ZooError
 from neural_graphs.zoo import Zoo, check_zoo, info
-from neural_graphs.zoo.executors import Processes
+from neural_graphs.zoo.engines import Processes
 from neural_graphs.zoo.images import Images, Source
 from neural_graphs.zoo.recipes import RECIPES, cnn_recipe, grow_cnns
 from neural_graphs.zoo.recipes.training_data import Pictures
-from tests.cnn.recipes import PARK, SMALL, files, study
+from tests.cnn.recipes import PARK, SMALL, data, files
 
 ALONE = Processes(1)
 COUNTS = {"small": 12, "park": 5}
@@ -27,7 +27,7 @@ def grown(request, tmp_path_factory):
 
 def test_the_table_is_true_of_the_networks(grown):
     recipe, zoo = grown
-    test = study(recipe).test
+    test = data(recipe).test
     pixels, labels = test.tensors()
     for place, record in enumerate(zoo):
         logits = record.network.run(pixels)[0]
@@ -98,7 +98,7 @@ def test_networks_learn():
     recipe = replace(SMALL, pictures=replace(SMALL.pictures, train=600), optimizers=("adam",), dropout=(0.0, 0.0))
     recipe = replace(recipe, checkpoints=(0, 12), learning_rate=(5e-3, 5e-3), l2=(1e-8, 1e-8), train_fractions=(1.0,))
     recipe = replace(recipe, initializers=("he_normal",), channels=(8, 8, 8))
-    lessons = study(recipe)
+    lessons = data(recipe)
     (part, *_) = recipe.parts(3, lessons)
     rows = recipe.grow(part, lessons).columns
     before, after = np.array(rows["test_accuracy"]).reshape(-1, 2).T
@@ -119,7 +119,7 @@ def test_runs_that_diverged_are_kept_and_marked(tmp_path):
 
 def test_a_network_that_gives_one_answer_only_is_marked_as_collapsed():
     still = replace(SMALL, initializers=("normal",), init_std=(1e-12, 1e-12), checkpoints=(0,))
-    lessons = study(still)
+    lessons = data(still)
     rows = still.grow(still.parts(4, lessons)[0], lessons)
     assert set(rows.columns["fate"]) == {"collapsed"} and all(rows.columns["ok"])
 

@@ -5,7 +5,7 @@ import torch
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
-from neural_graphs.zoo.recipes.batched_cnn import CnnStack, Dropout, Geometry, cross_entropy
+from neural_graphs.zoo.recipes.batched_cnn import BatchedCnn, BatchedDropout, Geometry, cross_entropy
 from neural_graphs.zoo.recipes.descent import RULES, Descent
 from neural_graphs.zoo.recipes.hyper import Initializer
 
@@ -31,7 +31,7 @@ def columns(images):
 
 def case(networks, activation, channels=(2, 5, 4, 3), image=(15, 16), images=6):
     geometry = Geometry(channels, 3, 2, 10, image)
-    stack = CnnStack(geometry, activation, networks, images)
+    stack = BatchedCnn(geometry, activation, networks, images)
     generator = torch.Generator().manual_seed(networks)
     values = 0.3 * torch.randn(networks, stack.layout.size, generator=generator)
     pixels = torch.randn(images, channels[0], *image, generator=generator)
@@ -59,7 +59,7 @@ def test_gradients_with_dropout_are_the_slopes_of_the_loss(activation):
     rates = torch.tensor([0.0, 0.5])
 
     def loss(at):
-        dropout = Dropout(rates, torch.Generator().manual_seed(5))  # the same activities are dropped every time
+        dropout = BatchedDropout(rates, torch.Generator().manual_seed(5))  # the same activities are dropped every time
         return cross_entropy(stack.forward(at, columns(pixels), dropout), labels)
 
     gradient = stack.backward(loss(values)[1])
@@ -69,7 +69,7 @@ def test_gradients_with_dropout_are_the_slopes_of_the_loss(activation):
 
 
 def test_dropout_keeps_the_mean_and_leaves_networks_of_rate_0_alone():
-    dropout = Dropout(torch.tensor([0.0, 0.25, 0.7]), torch.Generator().manual_seed(0))
+    dropout = BatchedDropout(torch.tensor([0.0, 0.25, 0.7]), torch.Generator().manual_seed(0))
     x = torch.ones(3, 100, 200)
     dropout.apply(x)
     torch.testing.assert_close((x * dropout.scale).mean((1, 2)), torch.ones(3), rtol=0, atol=0.03)

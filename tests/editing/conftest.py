@@ -16,7 +16,7 @@ from neural_graphs.networks import Networks
 from neural_graphs.tasks import Run, fit
 from neural_graphs.zoo import Zoo, grow_inrs, preset
 from neural_graphs.zoo.canvas import Canvas
-from neural_graphs.zoo.writer import Rows, writing
+from neural_graphs.zoo.writer import ShardData, writing
 
 Configure = Callable[..., list[str]]
 BARE = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
@@ -66,7 +66,7 @@ def soft(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("zoos") / "soft"
     values = 0.05 * torch.randn(12, layout.size, generator=torch.Generator().manual_seed(0))
     with writing(folder, {}, [layout], 12, canvas=canvas) as writer:
-        writer.write(Rows(values.numpy(), {"split": ["train", "val", "test"] * 4, "label": np.zeros(12, int)}))
+        writer.write(ShardData(values.numpy(), {"split": ["train", "val", "test"] * 4, "label": np.zeros(12, int)}))
     found = Zoo(folder)
     pictures = found.render(slice(None))
     assert pictures.min() > 0.05 and pictures.max() < 0.95 and pictures.std() > 0.02

@@ -12,7 +12,7 @@ from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import NGGNNEditor, NGTEditor
 from neural_graphs.nn.run import microbatch
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.spec import InputSpec
 from neural_graphs.tasks import Editing, ZooData
 from neural_graphs.tasks.editing import Drawing
 from neural_graphs.tasks.logging import quiet
@@ -20,7 +20,7 @@ from neural_graphs.testing import assert_same_function
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.canvas import Canvas
 from neural_graphs.zoo.styles import Dilate, Invert
-from neural_graphs.zoo.writer import Rows, writing
+from neural_graphs.zoo.writer import ShardData, writing
 
 
 def measured(task: Editing, zoo: Zoo, batch_size: int = 3) -> dict[str, float]:
@@ -55,7 +55,7 @@ def test_networks_without_images_are_restyled_as_they_draw(soft: Zoo) -> None:
 def test_networks_that_draw_nothing_are_refused(tmp_path) -> None:
     layout = Layout.mlp((2, 3, 1))
     with writing(tmp_path / "plain", {}, [layout], 2) as writer:
-        writer.write(Rows(np.zeros((2, layout.size), np.float32), {"split": ["train", "test"]}))
+        writer.write(ShardData(np.zeros((2, layout.size), np.float32), {"split": ["train", "test"]}))
     plain = Zoo(tmp_path / "plain")
     with pytest.raises(ConfigError, match="plain holds no implicit images"):
         Editing(nn.Identity(), Dilate()).targets(plain)
@@ -84,7 +84,7 @@ def test_loss_and_gradients_in_pieces_are_those_of_one_go(
 ) -> None:
     options = {"width": 6} if make is NGGNNEditor else {"widths": (6, 4), "attention": 4, "hidden": (6, 4)}
     torch.manual_seed(0)
-    editor = make(Family.of(LAYOUTS), depth=2, probes=3, initial=0.3, **options).double()
+    editor = make(InputSpec.of(LAYOUTS), depth=2, probes=3, initial=0.3, **options).double()
     drawing = Drawing(editor, canvas)
     targets = torch.rand(7, 20, 1, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
@@ -113,7 +113,7 @@ def test_loss_and_gradients_in_pieces_are_those_of_one_go(
 
 
 def test_a_picture_with_many_pixels_is_drawn_in_small_pieces() -> None:
-    editor = NGGNNEditor(Family.of(LAYOUTS), width=4, depth=2)
+    editor = NGGNNEditor(InputSpec.of(LAYOUTS), width=4, depth=2)
     networks = Networks(torch.zeros(2, LAYOUTS[0].size), LAYOUTS[0])
     assert Drawing(editor, Canvas(2, 2, 1)).numbers(networks) == editor.numbers(networks)
     assert Drawing(editor, Canvas(300, 200, 1)).numbers(networks) == 300 * 200 * 5  # the widest layer has 5 neurons
@@ -152,7 +152,7 @@ def test_errors_count_values_out_of_range_and_likeness_does_not() -> None:
     """A picture too white to be shown is wrong, and looks right."""
     task = Editing(nn.Identity(), Invert())
     task.canvas, told = Canvas(8, 8, 1), {}
-    task.tell = lambda split, networks, **quantities: told.update(quantities)
+    task.log_metrics = lambda split, networks, **quantities: told.update(quantities)
     layout = Layout.mlp((2, 3, 1), "sine")
     blank = Networks(torch.zeros(2, layout.size), layout)
     task.measure("test", torch.full((2, 64, 1), 1.5), torch.ones(2, 64, 1), blank)
@@ -164,7 +164,7 @@ def test_closed_compares_the_errors() -> None:
     found = dict.fromkeys(["test_psnr", "test_ssim", "test_unedited_psnr", "test_unedited_ssim"], 0.5)
     result = Editing(nn.Identity(), Invert()).result({"test_mse": 0.02, "test_unedited_mse": 0.08, **found}, "test")
     assert result["closed"] == 0.75
-    said = " ".join(Editing.sentences({**result, "split": "test", "published": 1.6}))
+    said = " ".join(Editing.summary({**result, "split": "test", "published": 1.6}))
     assert "MSE 2.000 · 10⁻²" in said and "8.000 · 10⁻² before" in said and "75.0%" in said and "1.6 · 10⁻²" in said
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from neural_graphs.layout import Layout
-from neural_graphs.zoo.writer import Rows, writing
+from neural_graphs.zoo.writer import ShardData, writing
 
 SMALL = Layout.cnn((1, 4, 4), kernels=(3, 3), classes=3, stride=2, padding=0)
 PARK = (
@@ -35,5 +35,5 @@ def write_zoo(folder: Path, layouts: Sequence[Layout], runs: int, checkpoints: i
                 "split": np.repeat(SPLITS, checkpoints).tolist(),
                 "test_accuracy": np.round(size, 3),
             }
-            zoo.write(Rows(values.astype(np.float32), columns, layout=layout))
+            zoo.write(ShardData(values.astype(np.float32), columns, layout=layout))
     return folder

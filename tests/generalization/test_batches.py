@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from neural_graphs.nn.run.microbatch import _even
 from neural_graphs.tasks import ZooData
-from neural_graphs.tasks.data import Draws
+from neural_graphs.tasks.data import BatchSampler
 from neural_graphs.zoo import Zoo
 
 
@@ -20,17 +20,17 @@ def heavy_tailed(count: int, seed: int = 0) -> np.ndarray:
 
 @given(st.integers(1, 300), st.integers(1, 70), st.integers(0, 9))
 def test_every_network_is_drawn_once_in_batches_of_almost_one_size(count, batch_size, epoch) -> None:
-    draws = Draws(count, batch_size, shuffle=True, work=heavy_tailed(count))
+    draws = BatchSampler(count, batch_size, shuffle=True, work=heavy_tailed(count))
     draws.set_epoch(epoch)
-    sizes = [len(draw.places) for draw in draws]
-    assert sorted(place for draw in draws for place in draw.places) == list(range(count))
+    sizes = [len(draw.indices) for draw in draws]
+    assert sorted(place for draw in draws for place in draw.indices) == list(range(count))
     assert len(sizes) == len(draws) and max(sizes) <= batch_size and max(sizes) - min(sizes) <= 1
 
 
 def test_work_is_more_even_than_by_chance() -> None:
     work = heavy_tailed(2000).clip(max=3000)
     even, chance = (
-        np.array([work[draw.places].sum() for draw in Draws(2000, 64, shuffle=True, work=told)])[:-1]
+        np.array([work[draw.indices].sum() for draw in BatchSampler(2000, 64, shuffle=True, work=told)])[:-1]
         for told in (work, None)
     )
     assert even.std() / even.mean() < 0.05 < 0.08 < chance.std() / chance.mean()
@@ -38,9 +38,9 @@ def test_work_is_more_even_than_by_chance() -> None:
 
 def test_order_and_company_change_from_epoch_to_epoch_and_repeat_with_the_seed() -> None:
     def drawn(epoch: int, seed: int = 0) -> list[list[int]]:
-        draws = Draws(100, 16, shuffle=True, seed=seed, work=heavy_tailed(100))
+        draws = BatchSampler(100, 16, shuffle=True, seed=seed, work=heavy_tailed(100))
         draws.set_epoch(epoch)
-        return [draw.places for draw in draws]
+        return [draw.indices for draw in draws]
 
     assert drawn(0) == drawn(0) != drawn(1)
     assert drawn(0) != drawn(0, seed=1)
@@ -51,8 +51,8 @@ def test_order_and_company_change_from_epoch_to_epoch_and_repeat_with_the_seed()
 
 def test_ranks_share_an_epoch_without_overlap() -> None:
     work = heavy_tailed(70)
-    parts = [list(Draws(70, 8, shuffle=True, rank=rank, ranks=2, work=work)) for rank in range(2)]
-    places = [place for part in parts for draw in part for place in draw.places]
+    parts = [list(BatchSampler(70, 8, shuffle=True, rank=rank, ranks=2, work=work)) for rank in range(2)]
+    places = [place for part in parts for draw in part for place in draw.indices]
     assert [len(part) for part in parts] == [4, 4] and len(set(places)) == len(places)
 
 
@@ -68,7 +68,7 @@ def test_mixed_zoos_are_drawn_by_their_weights(park, small) -> None:
     expected = [zoo[place].layout.weights for place in range(len(zoo))]
     assert zoo.weights.tolist() == expected
     sampler = data(park).train_dataloader().sampler
-    assert isinstance(sampler, Draws) and sampler.work is not None and sampler.work.tolist() == expected
+    assert isinstance(sampler, BatchSampler) and sampler.work is not None and sampler.work.tolist() == expected
     assert data(small).train_dataloader().sampler.work is None
     mixed = {len(set(networks.layouts)) for networks, _ in data(park).train_dataloader()}
     assert max(mixed) == 3

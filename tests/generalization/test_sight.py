@@ -6,17 +6,24 @@ import torch
 from neural_graphs.graph import AllPairs
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.nn import NGGNN, NGT, Sight
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn import NGGNN, NGT, Ablation
+from neural_graphs.nn.spec import InputSpec
 
 SKIPS = {"channels": (2, 4, 4, 4), "kernels": (3, 3, 3), "classes": 3}
 WITH = Layout.cnn(**SKIPS, residual=(-1, -1, 0))
 WITHOUT = Layout.cnn(**SKIPS)
 TANH = Layout.cnn(**SKIPS, activations="tanh")
 READERS = {
-    "NG-GNN": lambda sight: NGGNN(Family.of([WITH, TANH]), 1, width=8, depth=3, reverse=False, sight=sight),
+    "NG-GNN": lambda sight: NGGNN(InputSpec.of([WITH, TANH]), 1, width=8, depth=3, reverse=False, sight=sight),
     "NG-T": lambda sight: NGT(
-        Family.of([WITH, TANH]), 1, widths=(8, 6), attention=8, heads=2, hidden=(8, 6), wiring=AllPairs(), sight=sight
+        InputSpec.of([WITH, TANH]),
+        1,
+        widths=(8, 6),
+        attention=8,
+        heads=2,
+        hidden=(8, 6),
+        wiring=AllPairs(),
+        sight=sight,
     ),
 }
 
@@ -25,7 +32,7 @@ READERS = {
 def reader(request):
     def make(**seen):
         torch.manual_seed(0)
-        return READERS[request.param](Sight(**seen)).double()
+        return READERS[request.param](Ablation(**seen)).double()
 
     return make
 
@@ -73,5 +80,5 @@ def test_scalars_apart_have_an_encoder_of_their_own(reader) -> None:
 
 def test_the_default_changes_nothing(reader) -> None:
     networks = Networks(values(), WITH)
-    assert Sight().see(networks) is networks
-    assert Sight(skips=False).see(Networks(values(), TANH)).layout == TANH
+    assert Ablation().see(networks) is networks
+    assert Ablation(skips=False).see(Networks(values(), TANH)).layout == TANH

@@ -12,7 +12,7 @@ from neural_graphs.graph import AllPairs, Looped
 from neural_graphs.layout import Layout, MaxPool
 from neural_graphs.networks import Networks
 from neural_graphs.nn import NGGNN, NGT, Metanetwork, NGGNNEditor, NGTEditor
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.spec import InputSpec
 from tests.laws.intricate import INTRICATE
 
 
@@ -24,15 +24,15 @@ class Backbone:
     make_reader: Callable[..., Metanetwork]
     make_editor: Callable[..., Metanetwork]
 
-    def reader(self, family: Family, **options: Any) -> Metanetwork:
+    def reader(self, family: InputSpec, **options: Any) -> Metanetwork:
         """Answers three numbers for each network."""
         return self._build(self.make_reader, family, options)
 
-    def editor(self, family: Family, **options: Any) -> Metanetwork:
+    def editor(self, family: InputSpec, **options: Any) -> Metanetwork:
         """Answers a change of every parameter."""
         return self._build(self.make_editor, family, options)
 
-    def _build(self, make: Callable[..., Metanetwork], family: Family, options: dict[str, Any]) -> Metanetwork:
+    def _build(self, make: Callable[..., Metanetwork], family: InputSpec, options: dict[str, Any]) -> Metanetwork:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             return make(family, **options).double()
@@ -98,9 +98,9 @@ class Case:
         return Networks.cat([Networks(vector, layout) for vector, layout in zip(vectors, each, strict=True)])
 
     @property
-    def family(self) -> Family:
+    def family(self) -> InputSpec:
         """The smallest family that holds these networks."""
-        return Family.of(self.layouts)
+        return InputSpec.of(self.layouts)
 
     def inputs(self, place: int) -> Tensor:
         """Points or images for the network at that place."""

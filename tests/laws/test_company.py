@@ -6,18 +6,18 @@ import torch
 from neural_graphs.graph import Forward, Topology
 from neural_graphs.networks import Networks
 from neural_graphs.nn import MeanNodes
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.spec import InputSpec
 from neural_graphs.testing import assert_batch_independent
 
 
 def test_the_same_alone_among_equals_and_among_strangers(case, strangers, backbone) -> None:
-    family = Family.of([*case.layouts, *strangers.layouts])
+    family = InputSpec.of([*case.layouts, *strangers.layouts])
     assert_batch_independent(backbone.reader(family), case.networks(), strangers.networks(1))
     assert_batch_independent(backbone.editor(family), case.networks(), strangers.networks(1))
 
 
 def test_also_where_all_neurons_are_pooled(case, strangers, backbone) -> None:
-    family = Family.of([*case.layouts, *strangers.layouts])
+    family = InputSpec.of([*case.layouts, *strangers.layouts])
     reader = backbone.reader(family, pool=MeanNodes())
     assert_batch_independent(reader, case.networks(), strangers.networks(1))
 

@@ -16,7 +16,7 @@ from neural_graphs.layout import Layout, Parameter
 from neural_graphs.networks import Networks
 from neural_graphs.nn import ConcatOutputs, GraphReadout, MessagePassing, Metanetwork, Probes
 from neural_graphs.nn.models import encoder
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.spec import InputSpec
 from neural_graphs.symmetry import sample_symmetry
 from neural_graphs.testing import assert_batch_independent, assert_invariant, relative_error
 from tests.laws.conftest import NAMED, REGULAR
@@ -76,12 +76,12 @@ def test_a_small_kernel_is_read_as_if_padded_with_zeros(backbone, kernel: tuple[
     rows, columns = 3 - kernel[0], 3 - kernel[1]
     sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
     padded = [{**s, "conv0.weight": F.pad(s["conv0.weight"], sides)} for s in networks.state_dicts()]
-    reader = backbone.reader(Family.of([full]))
+    reader = backbone.reader(InputSpec.of([full]))
     with torch.no_grad():
         assert relative_error(reader(networks), reader(Networks.from_state_dicts(padded, full))) < 1e-12
 
 
-def probed(shape: tuple[int, ...], family: Family) -> Metanetwork:
+def probed(shape: tuple[int, ...], family: InputSpec) -> Metanetwork:
     """NG-GNN with probes of a shape."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -111,7 +111,7 @@ def test_probes_that_do_not_fit_are_refused(backbone) -> None:
     layout = Layout.cnn((3, 4), kernels=(3,), classes=3)
     networks = Networks(torch.zeros(2, layout.size, dtype=torch.float64), layout)
     with pytest.raises(LayoutError, match="reads 3 inputs, got a tensor"):
-        backbone.reader(Family.of([layout]), probes=4)(networks)
+        backbone.reader(InputSpec.of([layout]), probes=4)(networks)
 
 
 def test_probes_see_the_function_and_not_the_order(inr, generator: torch.Generator) -> None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from neural_graphs.graph import Looped
 from neural_graphs.networks import Networks
 from neural_graphs.nn import Metanetwork, NGGNNEditor, NGTEditor, Standardise
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.spec import InputSpec
 from neural_graphs.zoo import Zoo, grow_inrs, preset
 from neural_graphs.zoo.styles import Dilate
 
@@ -60,6 +60,6 @@ EDITORS = {
 def test_the_error_halves_within_two_hundred_steps(zoo: Zoo, name: str) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        editor = EDITORS[name](Family.of(zoo.layouts, Standardise.measure(zoo.networks())))
+        editor = EDITORS[name](InputSpec.of(zoo.layouts, Standardise.measure(zoo.networks())))
     steps = steps_to_halve(editor, zoo)
     assert steps is not None and steps > 0

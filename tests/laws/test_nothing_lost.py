@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import ConcatOutputs, MeanNodes, MeanOutputs, Pool
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.spec import InputSpec
 from neural_graphs.testing import (
     assert_learns,
     assert_learns_identity,
@@ -77,19 +77,19 @@ def neuron_wise(networks: Networks, generator: torch.Generator) -> Networks:
 
 
 def test_editors_learn_to_return_what_they_read(sixteen: Networks, backbone) -> None:
-    assert_learns_identity(backbone.editor(Family.of([LAYOUT]), sigma=0.5), sixteen)
+    assert_learns_identity(backbone.editor(InputSpec.of([LAYOUT]), sigma=0.5), sixteen)
 
 
 def test_packed_and_nested_networks_too(generator: torch.Generator) -> None:
     """Query, key and value are read and written through windows of one tensor."""
     layout = INTRICATE["attention"]
     networks = Networks(0.3 * torch.randn(3, layout.size, generator=generator, dtype=torch.float64), layout)
-    editor = next(b for b in BACKBONES if b.name == "NG-GNN both ways").editor(Family.of([layout]), sigma=0.5)
+    editor = next(b for b in BACKBONES if b.name == "NG-GNN both ways").editor(InputSpec.of([layout]), sigma=0.5)
     assert_learns_identity(editor, networks, steps=100, rate=0.02)
 
 
 def test_editors_learn_to_rescale_neuron_by_neuron(sixteen: Networks, backbone, generator: torch.Generator) -> None:
-    editor = backbone.editor(Family.of([LAYOUT]), sigma=0.5)
+    editor = backbone.editor(InputSpec.of([LAYOUT]), sigma=0.5)
     assert_learns(editor, sixteen, neuron_wise(sixteen, generator), tolerance=0.25)
 
 

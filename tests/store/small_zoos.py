@@ -5,7 +5,7 @@ import torch
 
 from neural_graphs.layout import Layout
 from neural_graphs.zoo.canvas import Canvas
-from neural_graphs.zoo.writer import Rows, writing
+from neural_graphs.zoo.writer import ShardData, writing
 
 LAYOUT = Layout.mlp((2, 3, 1), activation="sine", names="layers.{}", scale=30.0, offset=0.5)
 CANVAS = Canvas(2, 3, 1)
@@ -20,7 +20,7 @@ def rows(numbers, layout=LAYOUT, index=0, skipped=()):
         "psnr": np.linspace(10, 30, count, dtype=np.float32),
     }
     pixels = np.arange(count * 6, dtype=np.uint8).reshape(count, 2, 3, 1)
-    return Rows((first / 100 + numbers.start).numpy(), columns, images=pixels, layout=index, skipped=skipped)
+    return ShardData((first / 100 + numbers.start).numpy(), columns, images=pixels, layout=index, skipped=skipped)
 
 
 def write_zoo(path, planned=20, shard_size=8, seed=0, layouts=(LAYOUT,), stop_after=None):

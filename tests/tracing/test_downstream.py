@@ -8,17 +8,17 @@ import torch
 from neural_graphs.graph import Looped
 from neural_graphs.networks import Networks, Program
 from neural_graphs.nn import NGGNN, NGT, Metanetwork, NGGNNEditor, NGTEditor
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.spec import InputSpec
 from neural_graphs.testing import assert_batch_independent, assert_equivariant, assert_invariant
 from tests.tracing.models.everything import EXAMPLES
 from tests.tracing.traced import traced
 
 TINY = {"widths": (8, 6), "attention": 8, "heads": 2, "hidden": (8, 6), "wiring": Looped()}
-READERS: dict[str, Callable[[Family], Metanetwork]] = {
+READERS: dict[str, Callable[[InputSpec], Metanetwork]] = {
     "NG-GNN": lambda family: NGGNN(family, 3, width=8, depth=3),
     "NG-T": lambda family: NGT(family, 3, depth=3, **TINY),
 }
-EDITORS: dict[str, Callable[[Family], Metanetwork]] = {
+EDITORS: dict[str, Callable[[InputSpec], Metanetwork]] = {
     "NG-GNN": lambda family: NGGNNEditor(family, width=8, depth=3),
     "NG-T": lambda family: NGTEditor(family, depth=3, **TINY),
 }
@@ -47,10 +47,10 @@ def networks(names: list[str]) -> Networks:
     return Networks.from_modules([module for name in names for module in modules(name)], layouts)
 
 
-def built(make: Callable[[Family], Metanetwork], batch: Networks) -> Metanetwork:
+def built(make: Callable[[InputSpec], Metanetwork], batch: Networks) -> Metanetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return make(Family.of(batch.layouts)).double()
+        return make(InputSpec.of(batch.layouts)).double()
 
 
 @pytest.mark.parametrize("backbone", READERS)

@@ -130,7 +130,7 @@ def _report(result: dict[str, Any], as_json: bool) -> int:
 
     for place in (result, *result.get("elsewhere", [])):
         print(f"{place['networks']:,} networks of the {place['split']} split of {place['zoo']}:")
-        print("\n".join(f"  {sentence}" for sentence in find_task(place["task"]).sentences(place)))
+        print("\n".join(f"  {sentence}" for sentence in find_task(place["task"]).summary(place)))
     for absent in result.get("absent", []):
         print(f"{absent} is not there: not measured")
     if confusion := result.get("confusion"):

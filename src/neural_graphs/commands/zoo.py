@@ -116,7 +116,7 @@ def _add_check(parser: Parser) -> None:
 def grow_inr(arguments: Namespace) -> int:
     """Grows a zoo of implicit networks."""
     from neural_graphs.zoo import grow_inrs, preset
-    from neural_graphs.zoo.executors import ENGINES
+    from neural_graphs.zoo.engines import ENGINES
 
     _check_device(arguments.device)
     with show.bar("networks") as tick:
@@ -140,7 +140,7 @@ def grow_inr(arguments: Namespace) -> int:
 
 def grow_cnn(arguments: Namespace) -> int:
     """Grows a zoo of CNNs."""
-    from neural_graphs.zoo.executors import ENGINES
+    from neural_graphs.zoo.engines import ENGINES
     from neural_graphs.zoo.recipes import cnn_recipe, grow_cnns
 
     with show.bar("networks") as tick:

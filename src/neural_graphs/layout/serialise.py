@@ -16,7 +16,7 @@ def to_json(value: Any) -> Any:
     """Plain values: a dataclass becomes a dictionary with its class name under `kind_of`, a tuple a list."""
     if is_dataclass(value) and not isinstance(value, type):
         content = {f.name: to_json(getattr(value, f.name)) for f in fields(value) if f.compare}
-        return {"kind_of": type(value).__name__, **content}
+        return {"kind_of": written_as(type(value)), **content}
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
     return value
@@ -28,11 +28,16 @@ def from_json(value: Any, kinds: tuple[type, ...]) -> Any:
         return tuple(from_json(item, kinds) for item in value)
     if not isinstance(value, dict):
         return value
-    by_name = {kind.__name__: kind for kind in kinds}
+    by_name = {written_as(kind): kind for kind in kinds}
     name = value.get("kind_of")
     if name not in by_name:
         raise LayoutError(f"unknown kind {name!r} in a layout description; known: {', '.join(sorted(by_name))}")
     return build(by_name[name], {key: from_json(item, kinds) for key, item in value.items() if key != "kind_of"})
+
+
+def written_as(kind: type) -> str:
+    """The name of a class in files: its own, or the one it had when files were first written."""
+    return str(getattr(kind, "KIND_OF", kind.__name__))
 
 
 def build(kind: type[Kind], content: Mapping[str, Any]) -> Kind:

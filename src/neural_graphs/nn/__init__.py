@@ -1,9 +1,17 @@
 """Metanetworks and their parts."""
 
-from neural_graphs.nn.ablation import Sight
+from neural_graphs.nn.ablation import Ablation, Sight
 from neural_graphs.nn.backbones.message_passing import MessagePassing
 from neural_graphs.nn.backbones.transformer import RelationalTransformer
-from neural_graphs.nn.embeddings import ActivationKinds, NeuronKinds, Places, Position, Probes, Standardise, WeightKinds
+from neural_graphs.nn.embeddings import (
+    ActivationKinds,
+    NeuronKinds,
+    Position,
+    PositionEmbedding,
+    Probes,
+    Standardise,
+    WeightKinds,
+)
 from neural_graphs.nn.encoder import Encoder
 from neural_graphs.nn.fourier import ValueEncoder
 from neural_graphs.nn.metanetwork import Metanetwork
@@ -14,6 +22,7 @@ from neural_graphs.nn.signs import CanonicalSigns
 __all__ = [
     "NGGNN",
     "NGT",
+    "Ablation",
     "ActivationKinds",
     "CanonicalSigns",
     "ConcatOutputs",
@@ -26,9 +35,9 @@ __all__ = [
     "NGGNNEditor",
     "NGTEditor",
     "NeuronKinds",
-    "Places",
     "Pool",
     "Position",
+    "PositionEmbedding",
     "Probes",
     "RelationalTransformer",
     "Sight",

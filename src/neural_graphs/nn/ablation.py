@@ -8,7 +8,7 @@ from neural_graphs.networks import Networks
 
 
 @dataclass(frozen=True)
-class Sight:
+class Ablation:
     """What an encoder tells of a network (paper, appendix on ablations); everything by default.
 
     `position` tells input neurons, hidden groups and output neurons apart, `activations` says what hidden neurons
@@ -39,3 +39,6 @@ def _has_skips(layout: Layout) -> bool:
 def without_skips(layout: Layout) -> Layout:
     """The layout with blocks that hold weights only; it is another function, and no longer says how to run it."""
     return replace(layout, blocks=tuple(block for block in layout.blocks if block.parameter is not None))
+
+
+Sight = Ablation  # its former name

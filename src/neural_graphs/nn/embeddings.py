@@ -114,7 +114,7 @@ class WeightKinds(Kinds):
         return np.array(rows)[layout.weight_block]
 
 
-class Places(nn.Module):
+class PositionEmbedding(nn.Module):
     """Where a hidden neuron stands among the fixed places of its group, as projected sinusoids (ours).
 
     Positions and vocabularies are hidden groups whose neurons have an order: exchanging two of them changes the

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from neural_graphs.graph import NeuralGraph, Wiring
 from neural_graphs.graph.topology import Kernels, Topology
 from neural_graphs.networks import Networks
-from neural_graphs.nn.ablation import Sight
+from neural_graphs.nn.ablation import Ablation
 from neural_graphs.nn.embeddings import (
     ActivationKinds,
     NeuronKinds,
-    Places,
     Position,
+    PositionEmbedding,
     Probes,
     Standardise,
     WeightKinds,
@@ -40,8 +40,8 @@ class Encoder(nn.Module):
         scalars: ValueEncoder | None = None, position: Position | None = None,
         activations: ActivationKinds | None = None, probes: Probes | None = None,
         standardise: Standardise | None = None, signs: CanonicalSigns | None = None,
-        neuron_kinds: NeuronKinds | None = None, weight_kinds: WeightKinds | None = None, places: Places | None = None,
-        sight: Sight | None = None,
+        neuron_kinds: NeuronKinds | None = None, weight_kinds: WeightKinds | None = None,
+        places: PositionEmbedding | None = None, sight: Ablation | None = None,
     ):  # fmt: skip
         super().__init__()
         self.wiring, self.frame = wiring, frame
@@ -49,7 +49,7 @@ class Encoder(nn.Module):
         self.position, self.activations, self.probes = position, activations, probes
         self.standardise, self.signs = standardise, signs
         self.neuron_kinds, self.weight_kinds, self.places = neuron_kinds, weight_kinds, places
-        self.sight = sight or Sight()
+        self.sight = sight or Ablation()
         self.node_out = nn.Linear(biases.first.out_features, biases.first.out_features)
         self.edge_out = nn.Linear(weights.first.out_features, weights.first.out_features)
 

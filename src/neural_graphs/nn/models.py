@@ -6,21 +6,29 @@ from torch import nn
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.graph import Bidirectional, Forward, Looped, Wiring
-from neural_graphs.nn.ablation import Sight
+from neural_graphs.nn.ablation import Ablation
 from neural_graphs.nn.backbones.message_passing import MessagePassing
 from neural_graphs.nn.backbones.transformer import RelationalTransformer
-from neural_graphs.nn.embeddings import ActivationKinds, NeuronKinds, Places, Position, Probes, Standardise, WeightKinds
+from neural_graphs.nn.embeddings import (
+    ActivationKinds,
+    NeuronKinds,
+    Position,
+    PositionEmbedding,
+    Probes,
+    Standardise,
+    WeightKinds,
+)
 from neural_graphs.nn.encoder import Encoder
 from neural_graphs.nn.fourier import ValueEncoder
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, Pool, WeightReadout
 from neural_graphs.nn.signs import CanonicalSigns
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.spec import InputSpec
 
 
 def encoder(
-    family: Family, wiring: Wiring, nodes: int, edges: int, *, sigma: float | None = 3.0, probes: int = 0,
-    probe_shape: Sequence[int] | None = None, signs: bool = False, sight: Sight | None = None,
+    family: InputSpec, wiring: Wiring, nodes: int, edges: int, *, sigma: float | None = 3.0, probes: int = 0,
+    probe_shape: Sequence[int] | None = None, signs: bool = False, sight: Ablation | None = None,
 ) -> Encoder:  # fmt: skip
     """The encoder both models share, for the networks of a family.
 
@@ -28,7 +36,7 @@ def encoder(
     number of probe inputs, each of `probe_shape` (default: a point with one coordinate per input); with `signs`
     networks are read with canonical signs; `sight` says what is seen beside numbers (default: everything).
     """
-    statistics, sight = family.statistics, sight or Sight()
+    statistics, sight = family.statistics, sight or Ablation()
     parts = 1 if wiring.copies == 1 else 3
     kinds = family.activations if sight.activations and len(family.activations) > 1 else ()
     return Encoder(
@@ -44,12 +52,12 @@ def encoder(
         signs=CanonicalSigns() if signs else None,
         neuron_kinds=NeuronKinds(family.neuron_kinds, nodes) if family.neuron_kinds else None,
         weight_kinds=WeightKinds(family.weight_kinds, edges) if family.weight_kinds else None,
-        places=Places(nodes) if family.ordered else None,
+        places=PositionEmbedding(nodes) if family.ordered else None,
         sight=sight,
     )
 
 
-def edit_readout(family: Family, nodes: int, edges: int, initial: float, standardised: bool) -> WeightReadout:
+def edit_readout(family: InputSpec, nodes: int, edges: int, initial: float, standardised: bool) -> WeightReadout:
     """The readout both editors share; `nodes` and `edges` are widths, the rest as for `NGGNNEditor`.
 
     Raises ConfigError for `standardised` edits of a family whose statistics are not known.
@@ -87,9 +95,9 @@ class NGGNN(Metanetwork):
     """
 
     def __init__(
-        self, family: Family, classes: int, width: int = 32, depth: int = 4, reverse: bool = True, probes: int = 0,
+        self, family: InputSpec, classes: int, width: int = 32, depth: int = 4, reverse: bool = True, probes: int = 0,
         sigma: float | None = 3.0, dropout: float = 0.0, signs: bool = False,
-        pool: Pool | None = None, sight: Sight | None = None,
+        pool: Pool | None = None, sight: Ablation | None = None,
     ):  # fmt: skip
         wiring, pool = Bidirectional() if reverse else Forward(), pool or ConcatOutputs(family.outputs)
         super().__init__(
@@ -108,7 +116,7 @@ class NGGNNEditor(Metanetwork):
     """
 
     def __init__(
-        self, family: Family, width: int = 128, depth: int = 4, reverse: bool = True, probes: int = 0,
+        self, family: InputSpec, width: int = 128, depth: int = 4, reverse: bool = True, probes: int = 0,
         sigma: float | None = 3.0, dropout: float = 0.0, initial: float = 0.01, standardised: bool = False,
     ):  # fmt: skip
         wiring = Bidirectional() if reverse else Forward()
@@ -129,10 +137,10 @@ class NGT(Metanetwork):
     """
 
     def __init__(
-        self, family: Family, classes: int, widths: tuple[int, int] = (64, 32), attention: int = 128, heads: int = 8,
+        self, family: InputSpec, classes: int, widths: tuple[int, int] = (64, 32), attention: int = 128, heads: int = 8,
         hidden: tuple[int, int] = (128, 64), depth: int = 4, wiring: Wiring | None = None, probes: int = 0,
         sigma: float | None = 1.0, dropout: float = 0.0, signs: bool = False,
-        pool: Pool | None = None, sight: Sight | None = None,
+        pool: Pool | None = None, sight: Ablation | None = None,
     ):  # fmt: skip
         pool = pool or ConcatOutputs(family.outputs)
         backbone = RelationalTransformer(
@@ -150,7 +158,7 @@ class NGTEditor(Metanetwork):
     """NG-T that returns a change of every parameter; arguments as for `NGT` and `NGGNNEditor`."""
 
     def __init__(
-        self, family: Family, widths: tuple[int, int] = (64, 32), attention: int = 128, heads: int = 4,
+        self, family: InputSpec, widths: tuple[int, int] = (64, 32), attention: int = 128, heads: int = 4,
         hidden: tuple[int, int] = (128, 64), depth: int = 4, wiring: Wiring | None = None, probes: int = 0,
         sigma: float | None = 3.0, dropout: float = 0.0, initial: float = 0.01, standardised: bool = False,
     ):  # fmt: skip

@@ -1,9 +1,9 @@
-"""`Family`: what a metanetwork must know of the networks it will read before it sees them."""
+"""`InputSpec`: what a metanetwork must know of the networks it will read before it sees them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Statistics:
 
 
 @dataclass(frozen=True)
-class Family:
+class InputSpec:
     """Bounds that hold for all layouts of a zoo.
 
     `inputs` and `outputs` are neurons, `hidden_groups` the most any network has, `frame` the largest kernel,
@@ -46,6 +46,8 @@ class Family:
     `ordered` tells whether hidden groups have fixed places (positions, vocabularies), which must be told apart;
     `end_groups` are the most groups of inputs and outputs together.
     """
+
+    KIND_OF: ClassVar[str] = "Family"  # its name in files, from before it had this one
 
     inputs: int
     hidden_groups: int
@@ -61,7 +63,7 @@ class Family:
     end_groups: int = 2
 
     @classmethod
-    def of(cls, layouts: Iterable[Layout], statistics: Statistics | None = None) -> "Family":
+    def of(cls, layouts: Iterable[Layout], statistics: Statistics | None = None) -> "InputSpec":
         """The smallest family these layouts belong to. Raises LayoutError for none."""
         every = list(dict.fromkeys(layouts))
         if not every:
@@ -101,6 +103,9 @@ class Family:
         return to_json(self)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Family":
+    def from_json(cls, value: dict[str, Any]) -> "InputSpec":
         """The family that `to_json` described."""
         return from_json(value, (cls, Statistics))
+
+
+Family = InputSpec  # its former name

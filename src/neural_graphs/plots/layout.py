@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from neural_graphs.layout import Layout
 from neural_graphs.layout.describe import line as in_words
 from neural_graphs.plots.graph_view import Line, Mark, bands, flows, sketch, streams
-from neural_graphs.plots.ranks import Places, place
+from neural_graphs.plots.ranks import Placement, place
 from neural_graphs.plots.style import FAINT, INK, PAPER, SOFT
 from neural_graphs.plots.wrapping import Sheet, arrange
 
@@ -85,13 +85,13 @@ def curves(stops: Sequence[tuple[int, float]], sheet: Sheet) -> list[NDArray[np.
     return found
 
 
-def _route(line: Line, places: Places) -> list[tuple[int, float]]:
+def _route(line: Line, places: Placement) -> list[tuple[int, float]]:
     """The stops of a line: along its source's track, then to its target."""
     end = (int(places.ranks[line.target]), float(places.heights[line.target]))
     return [*(stop for stop in places.tracks[line.source] if stop[0] < end[0]), end]
 
 
-def _draw_lines(axes: Axes, lines: Sequence[Line], places: Places, sheet: Sheet) -> None:
+def _draw_lines(axes: Axes, lines: Sequence[Line], places: Placement, sheet: Sheet) -> None:
     """Weak lines first; every piece of a track once, as the strongest line that runs on it."""
     pieces: dict[tuple[tuple[int, float], tuple[int, float]], Line] = {}
     for line in sorted(lines, key=lambda line: (STRENGTH.index(line.kind), line.numbers)):
@@ -112,7 +112,7 @@ def _width(line: Line) -> float:
 
 
 def _draw_streams(
-    axes: Axes, marks: Sequence[Mark], lines: Sequence[Line], places: Places, sheet: Sheet, named: Sequence[str]
+    axes: Axes, marks: Sequence[Mark], lines: Sequence[Line], places: Placement, sheet: Sheet, named: Sequence[str]
 ) -> None:
     """A broad band of colour under the lines between groups that permute together, and under their marks."""
     for index, name in enumerate(named):
@@ -127,12 +127,12 @@ def _draw_streams(
 # -- marks ------------------------------------------------------------------------------------------------------------
 
 
-def _spot(number: int, places: Places, sheet: Sheet) -> tuple[float, float]:
+def _spot(number: int, places: Placement, sheet: Sheet) -> tuple[float, float]:
     rank = int(places.ranks[number])
     return sheet.point(float(rank), float(places.heights[number]), sheet.row(rank))
 
 
-def _draw_marks(axes: Axes, marks: Sequence[Mark], places: Places, sheet: Sheet) -> None:
+def _draw_marks(axes: Axes, marks: Sequence[Mark], places: Placement, sheet: Sheet) -> None:
     areas = [_area(mark, sheet) for mark in marks]
     spots = [_spot(number, places, sheet) for number in range(len(marks))]
     for free, shape in ((True, "o"), (False, "s")):

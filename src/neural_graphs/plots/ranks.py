@@ -20,7 +20,7 @@ Line = tuple[int, int]  # source and target node
 
 
 @dataclass(frozen=True)
-class Places:
+class Placement:
     """Rank and height of every node, `(nodes,)` each, and of every track: `(rank, height)` from the source on."""
 
     ranks: NDArray[np.int64]
@@ -41,7 +41,7 @@ class Grid:
         self.links[left, right] = self.links.get((left, right), 0.0) + weight
 
 
-def place(count: int, lines: Sequence[Line], level: Sequence[float] = ()) -> Places:
+def place(count: int, lines: Sequence[Line], level: Sequence[float] = ()) -> Placement:
     """Places for `count` nodes joined by `lines`, each from a node to a later one.
 
     `level` says how much the ends of every line should be on one height, 1 by default.
@@ -52,7 +52,7 @@ def place(count: int, lines: Sequence[Line], level: Sequence[float] = ()) -> Pla
     heights = _level(grid, columns)
     tracks = {source: [(grid.ranks[stop], float(heights[stop])) for stop in stops]
               for source, stops in grid.stops.items()}  # fmt: skip
-    return Places(ranks, heights[:count], tracks)
+    return Placement(ranks, heights[:count], tracks)
 
 
 def longest_paths(count: int, lines: Sequence[Line], level: Sequence[float] = ()) -> NDArray[np.int64]:

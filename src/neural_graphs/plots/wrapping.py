@@ -6,7 +6,7 @@ from math import ceil, log
 
 import numpy as np
 
-from neural_graphs.plots.ranks import Places
+from neural_graphs.plots.ranks import Placement
 
 WIDTH = 12.0  # inches of the longest row
 STEP, WIDE = 0.33, 1.35  # inches between ranks: at least, at most
@@ -43,7 +43,7 @@ class Sheet:
         return (rank - self.starts[row] + 0.75) * self.step, self.levels[row] + height * lane(self.step)
 
 
-def arrange(places: Places, modules: Sequence[int]) -> Sheet:
+def arrange(places: Placement, modules: Sequence[int]) -> Sheet:
     """The cut into rows whose picture is nearest to `SHAPE`; a row best ends before one of the ranks `modules`."""
     ranks = int(places.ranks.max()) + 1
     costs = _costs(places, ranks, modules)
@@ -64,7 +64,7 @@ def lane(step: float) -> float:
     return LANE * (2 if step > ROOMY else 1)
 
 
-def _costs(places: Places, ranks: int, modules: Sequence[int]) -> list[float]:
+def _costs(places: Placement, ranks: int, modules: Sequence[int]) -> list[float]:
     """How bad it is to begin a row at each rank: the lines that are cut, less where a module begins."""
     costs = [0.0] * ranks
     for track in places.tracks.values():
@@ -82,7 +82,7 @@ def cut(costs: Sequence[float], limit: int) -> tuple[int, ...]:
     return tuple(starts)
 
 
-def _sheet(places: Places, ranks: int, starts: Sequence[int]) -> Sheet:
+def _sheet(places: Placement, ranks: int, starts: Sequence[int]) -> Sheet:
     ends = [*starts[1:], ranks]
     longest = max(end - start for start, end in zip(starts, ends, strict=True))
     step = min(WIDE, max(STEP, WIDTH / (longest + 0.5)))

@@ -55,7 +55,7 @@ class Classification(Task):
         if split == "test":
             self.confusion.update(answers, targets)
         loss = self.loss(answers, targets)
-        self.tell(split, networks, loss=loss.detach(), accuracy=accuracy)
+        self.log_metrics(split, networks, loss=loss.detach(), accuracy=accuracy)
         return loss
 
     def result(self, found: Mapping[str, float], split: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Classification(Task):
         return figures | ({"confusion": self.confusion.compute().tolist()} if split == "test" else {})
 
     @classmethod
-    def sentences(cls, result: Mapping[str, Any]) -> list[str]:
+    def summary(cls, result: Mapping[str, Any]) -> list[str]:
         """Accuracy and loss, and the published accuracy where there is one."""
         published = [] if result["published"] is None else [f"published: {result['published']:.2f}%"]
         return [f"accuracy {result['accuracy']:.2%}, loss {result['loss']:.4f}", *published]

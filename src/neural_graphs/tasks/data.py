@@ -16,7 +16,7 @@ from neural_graphs.errors import ConfigError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import Standardise
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.spec import InputSpec
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.transforms import Transform
 
@@ -24,14 +24,14 @@ Batch = tuple[Networks, Tensor]  # with a target per network
 SAMPLE = 10_000  # networks are enough to know means and spreads
 
 
-class Draw(NamedTuple):
+class BatchIndices(NamedTuple):
     """Which networks a batch holds, and the seed of its augmentation."""
 
-    places: list[int]
+    indices: list[int]
     seed: int
 
 
-class Draws(Sampler[Draw]):
+class BatchSampler(Sampler[BatchIndices]):
     """The batches of an epoch. Order and seeds depend on (`seed`, epoch) alone, so a resumed run draws the same.
 
     Lightning tells the epoch through `set_epoch`. Of `ranks` processes each takes every `ranks`-th batch, and all take
@@ -54,7 +54,7 @@ class Draws(Sampler[Draw]):
     def __len__(self) -> int:
         return self.batches // self.ranks if self.shuffle else len(range(self.rank, self.batches, self.ranks))
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[BatchIndices]:
         random = np.random.default_rng((self.seed, self.epoch))
         order = random.permutation(self.count) if self.shuffle else np.arange(self.count)
         seeds = random.integers(2**62, size=self.batches)
@@ -63,7 +63,7 @@ class Draws(Sampler[Draw]):
         else:
             dealt = [order[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
         for batch in range(self.rank, len(self) * self.ranks if self.shuffle else self.batches, self.ranks):
-            yield Draw(dealt[batch].tolist(), int(seeds[batch]))
+            yield BatchIndices(dealt[batch].tolist(), int(seeds[batch]))
 
     @property
     def batches(self) -> int:
@@ -100,11 +100,11 @@ class Batches(Dataset[Batch]):
         self.targets = targets
         self.augmentation = augmentation
 
-    def __getitem__(self, draw: Draw) -> Batch:
-        networks = self.zoo.networks(draw.places)
+    def __getitem__(self, draw: BatchIndices) -> Batch:
+        networks = self.zoo.networks(draw.indices)
         if self.augmentation is not None:
             networks = self.augmentation(networks, torch.Generator().manual_seed(draw.seed))
-        return networks, self.targets[draw.places]
+        return networks, self.targets[draw.indices]
 
 
 class ZooData(LightningDataModule):
@@ -132,10 +132,10 @@ class ZooData(LightningDataModule):
         self.targets: Callable[[Zoo], Tensor] = _labels
 
     @cached_property
-    def family(self) -> Family:
+    def family(self) -> InputSpec:
         """What a metanetwork must know of these networks; with statistics where all share a layout of weights only."""
         alike = len(self.zoo.layouts) == 1 and is_plain(self.zoo.layout)
-        return Family.of(self.zoo.layouts, Standardise.measure(self.sample()) if alike else None)
+        return InputSpec.of(self.zoo.layouts, Standardise.measure(self.sample()) if alike else None)
 
     @property
     def classes(self) -> int | None:
@@ -164,7 +164,7 @@ class ZooData(LightningDataModule):
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return DataLoader(
             Batches(zoo, self.targets(zoo), self.augmentation if shuffle else None),
-            sampler=Draws(
+            sampler=BatchSampler(
                 len(zoo), self.batch_size, shuffle=shuffle, seed=self.seed, rank=rank, ranks=ranks, work=work
             ),
             batch_size=None,  # an item is a batch already,

@@ -105,11 +105,11 @@ class Editing(Task):
     def measure(self, split: str, answers: Tensor, targets: Tensor, networks: Networks) -> Tensor:
         """Log the squared error; in the test split what it was before the edit and how much alike the pictures are."""
         loss = self.loss(answers, targets)
-        self.tell(split, networks, mse=loss.detach())
+        self.log_metrics(split, networks, mse=loss.detach())
         if split == "test":
             with torch.no_grad():
                 before = self.required_canvas.draw(networks)
-            self.tell(
+            self.log_metrics(
                 split,
                 networks,
                 unedited_mse=self.loss(before, targets),
@@ -158,7 +158,7 @@ class Editing(Task):
         return gallery(pictures, title=f"{type(self.style).__name__} by {name}, {zoo.path.resolve().name}")
 
     @classmethod
-    def sentences(cls, result: Mapping[str, Any]) -> list[str]:
+    def summary(cls, result: Mapping[str, Any]) -> list[str]:
         """Errors in the unit of published figures, 10⁻²."""
         mse = f"MSE {100 * result['mse']:.3f} · 10⁻²"
         if result["split"] != "test":

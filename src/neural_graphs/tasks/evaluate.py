@@ -11,7 +11,6 @@ from lightning import Trainer
 from torch import Tensor, nn
 
 from neural_graphs.errors import ConfigError
-from neural_graphs.io.documents import write_json
 from neural_graphs.io.network_files import read_network
 from neural_graphs.networks import Networks
 from neural_graphs.tasks.classification import Classification
@@ -42,7 +41,7 @@ def test(run: str | Path, zoo: str | Path | None = None, views: int = 1) -> dict
         others = {other: (Path(other) / "manifest.json").is_file() for other in config.get("elsewhere", [])}
         result["elsewhere"] = [_measure(folder, task, config, o, "test") for o, there in others.items() if there]
         result["absent"] = [other for other, there in others.items() if not there]
-        write_json(folder.results(views), result, sealed=False)
+        folder.write(folder.results(views), result)
     return result
 
 

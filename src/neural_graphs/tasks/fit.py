@@ -10,7 +10,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from neural_graphs.errors import CheckpointError, ConfigError
 from neural_graphs.io.atomic import write_whole
-from neural_graphs.io.documents import read_text, write_json
+from neural_graphs.io.documents import read_text
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.former import current, renamed
@@ -161,4 +161,4 @@ def _begin(run: Run, cli: FitCLI) -> None:
         "recipe": data.zoo.manifest.recipe,
         "parameters": sum(p.numel() for p in cli.model.metanetwork.parameters()),
     }
-    write_json(run.facts_file, facts)
+    run.write(run.facts_file, facts, sealed=True)

@@ -65,7 +65,7 @@ def _figures(result: dict[str, Any] | None, facts: dict[str, Any]) -> list[tuple
     """Names and values of the table at the top."""
     rows = []
     for place in (result, *result.get("elsewhere", [])) if result else ():
-        told = "; ".join(find_task(place.get("task", CLASSIFICATION)).sentences(place))
+        told = "; ".join(find_task(place.get("task", CLASSIFICATION)).summary(place))
         rows.append((f"test, {Path(place['zoo']).name}", f"{told} ({place['networks']:,} networks)"))
     rows.append(("parameters", f"{facts['parameters']:,}"))
     rows.append(("libraries", ", ".join(f"{name} {number}" for name, number in facts["versions"].items())))

@@ -9,16 +9,16 @@ import yaml
 from torch import nn
 
 from neural_graphs.errors import CheckpointError, ConfigError
-from neural_graphs.io.documents import read_json, read_text, reading, within
+from neural_graphs.io.documents import read_json, read_text, reading, within, write_json
 from neural_graphs.io.tensors import load
 from neural_graphs.layout import Layout
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.spec import InputSpec
 from neural_graphs.tasks.former import renamed
 from neural_graphs.tasks.task import CLASSIFICATION, Task, find_task
 from neural_graphs.versions import versions
 from neural_graphs.zoo.canvas import Canvas
 
-MetanetworkOf = Callable[[Family], nn.Module]  # in a configuration: a class whose first argument is the family
+MetanetworkOf = Callable[[InputSpec], nn.Module]  # in a configuration: a class whose first argument is the family
 RETRAIN = "copy the whole run again, or train it again"
 REQUIRED = (("model", "metanetwork"), ("data", "zoo"), ("data", "batch_size"))  # of a configuration
 FACTS = ("versions", "commit", "layouts", "family", "classes", "canvas", "parameters")  # of run.json
@@ -85,11 +85,11 @@ class Run:
             return tuple(map(Layout.from_json, facts))
 
     @property
-    def family(self) -> Family:
+    def family(self) -> InputSpec:
         """What its metanetwork knows of the networks it reads."""
         facts = self.facts["family"]
         with reading(self.facts_file, ConfigError, RETRAIN):
-            return Family.from_json(facts)
+            return InputSpec.from_json(facts)
 
     @property
     def canvas(self) -> Canvas:
@@ -106,6 +106,10 @@ class Run:
     def results(self, views: int = 1) -> Path:
         """Where the figures of a test are kept that averaged over so many views."""
         return self.result_file if views == 1 else self.folder / f"result-views{views}.json"
+
+    def write(self, file: Path, content: dict[str, Any], *, sealed: bool = False) -> None:
+        """Put plain values into a JSON file of the run, in one step; a changed value of a sealed one is noticed."""
+        write_json(file, content, sealed=sealed)
 
     def checkpoint(self, file: Path | None = None) -> dict[str, Any]:
         """Read a checkpoint, by default the best. Raises CheckpointError naming the file."""
@@ -153,7 +157,7 @@ def load_task(path: str | Path) -> tuple[Task, dict[str, Any]]:
     return task(metanetwork, **made.as_dict()), config
 
 
-def build(description: dict[str, Any], family: Family) -> nn.Module:
+def build(description: dict[str, Any], family: InputSpec) -> nn.Module:
     """The metanetwork that a configuration describes by `{class_path, init_args}`, for networks of a family.
 
     Raises ConfigError saying what does not fit the signatures.

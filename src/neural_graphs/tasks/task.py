@@ -87,7 +87,7 @@ class Task(LightningModule, ABC):
 
     @classmethod
     @abstractmethod
-    def sentences(cls, result: Mapping[str, Any]) -> list[str]:
+    def summary(cls, result: Mapping[str, Any]) -> list[str]:
         """A result in words, for the terminal."""
 
     def keep_pictures(self, data: ZooData, folder: Path) -> None:
@@ -174,7 +174,7 @@ class Task(LightningModule, ABC):
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
-    def tell(self, split: str, networks: Networks, **quantities: Any) -> None:
+    def log_metrics(self, split: str, networks: Networks, **quantities: Any) -> None:
         """Log quantities of a batch; those of `best` are shown on the progress bar."""
         options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(networks)}
         for name, value in quantities.items():

@@ -1,189 +1,61 @@
-"""Growing a zoo of implicit networks on disk: which network is fitted to which image, shard by shard, resumable."""
+"""Growing a zoo on disk, whatever is in it: shard by shard, by one engine or another, resumable."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from neural_graphs.errors import ConfigError, ZooError
+from neural_graphs.layout import Layout
 from neural_graphs.zoo.canvas import Canvas
-from neural_graphs.zoo.executors import Engine, Job
-from neural_graphs.zoo.find_images import find_source
-from neural_graphs.zoo.images import Images, Source
-from neural_graphs.zoo.manifest import SPLITS
-from neural_graphs.zoo.recipes.inr import STACK, Recipe, grow
-from neural_graphs.zoo.recipes.presets import Preset
+from neural_graphs.zoo.engines import Engine, Job
 from neural_graphs.zoo.store import Progress, Zoo
-from neural_graphs.zoo.writer import SHARD_SIZE, Rows, writing
+from neural_graphs.zoo.writer import ShardData, ZooWriter, writing
+
+Part = TypeVar("Part")
+
+
+def silent(done: int, planned: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which image each network of a zoo is fitted to, arrays of shape (networks,).
+class Growth(Generic[Part]):
+    """What a zoo is grown from: what its manifest says, and the `job` that makes the data of a shard from its part.
 
-    `split` indexes `SPLITS`, `image` the images of that split's source, `copy` counts the networks of one image. Any
-    first part of a plan is the plan of a smaller zoo, so a zoo can be grown further later.
+    The zoo is to have `planned` rows, in shards of `shard_size`, of `networks` networks (which may have several
+    checkpoints each). `left` finds the parts that a zoo begun before lacks; `layout` tells the layout of a part.
     """
 
-    split: NDArray[np.int64]
-    image: NDArray[np.int64]
-    copy: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    @classmethod
-    def of(cls, train: int, test: int, *, shares: Sequence[int] | None, copies: int, seed: int) -> "Plan":
-        """Return the plan for all images of a source with `train` and `test` images, in a random order.
-
-        Validation images are taken from the training images. `shares` weighs train, val and test (default: all images,
-        a twelfth of the training images for validation); the splits keep these shares in every first part of the plan.
-        Only training images get more than one of the `copies`, and all networks of an image follow each other.
-        """
-        val = train // 12  # 5,000 of the 60,000 of MNIST, as in the published zoos
-        weights = np.array((train - val, val, test) if shares is None else shares)
-        if weights.shape != (3,) or (weights < 0).any() or not weights.any():
-            raise ZooError(
-                f"Shares of train, val and test are three weights, none below and one above 0; got {shares}."
-            )
-        if copies < 1 or seed < 0:
-            raise ZooError(f"Expected copies ≥ 1 and a seed ≥ 0; got {copies} copies and seed {seed}.")
-        random = np.random.default_rng(seed)
-        orders = {"train": random.permutation(train), "test": random.permutation(test)}
-        splits = _interleave(weights, train, test)
-        counts = np.where(splits == 0, copies, 1)
-        images = np.empty_like(splits)
-        for held_out, order in ((False, orders["train"]), (True, orders["test"])):
-            chosen = (splits == SPLITS.index("test")) == held_out
-            images[chosen] = order[: chosen.sum()]
-        copy = np.concatenate([np.arange(count) for count in counts]) if copies > 1 else np.zeros_like(splits)
-        return cls(np.repeat(splits, counts), np.repeat(images, counts), copy)
-
-    def first(self, count: int) -> "Plan":
-        """Return the plan of the first `count` networks."""
-        return Plan(self.split[:count], self.image[:count], self.copy[:count])
-
-
-def _interleave(weights: NDArray[np.int64], train: int, test: int) -> NDArray[np.int64]:
-    """Return the split of every image: always the split furthest behind its share, until one runs out of images."""
-    counts = [0, 0, 0]
-    splits: list[int] = []
-    shares, total = [int(weight) for weight in weights], int(weights.sum())
-    while True:
-        behind = [share * (len(splits) + 1) - total * count for share, count in zip(shares, counts, strict=True)]
-        chosen = behind.index(max(behind))
-        counts[chosen] += 1
-        if counts[0] + counts[1] > train or counts[2] > test:
-            return np.array(splits, dtype=np.int64)
-        splits.append(chosen)
-
-
-def grow_inrs(
-    path: str | Path,
-    source: Source | str | Path,
-    preset: Preset,
-    *,
-    count: int | None = None,
-    seed: int = 0,
-    copies: int | None = None,
-    shares: Sequence[int] | None = None,
-    hidden: Sequence[int] = (32, 32),
-    shard_size: int | None = None,
-    device: str = "cpu",
-    workers: int = 2,
-    engine: Engine | None = None,
-    progress: Progress | None = None,
-) -> Zoo:
-    """Grow a zoo of SIRENs in a folder, or go on with one, and return it.
-
-    `count` networks (default: all the plan has), `copies` of each training image (default: the preset's), `shares` of
-    train, val and test as in `Plan.of`. A kill loses at most the shard in progress; the same arguments go on from there
-    to the same bytes, and a larger `count` grows the zoo further. Without an `engine` the `workers` are threads that
-    share a shard; with one, each of its workers has a shard of its own, and a kill loses all in hand. `progress`
-    receives networks done and planned. Raises `ZooError` where the folder holds a zoo of another recipe, `ImageError`
-    where the images cannot be read.
-    """
-    source = source if isinstance(source, Source) else find_source(source)
-    train, test = source.load("train"), source.load("test")
-    if train.pixels.shape[1:] != test.pixels.shape[1:]:
-        raise ZooError(
-            f"{source.name}: train images are {train.pixels.shape[1:]}, test images {test.pixels.shape[1:]}."
-        )
-    height, width, channels = train.pixels.shape[1:]
-    recipe = Recipe(preset, (height, width, channels), tuple(hidden), seed)
-    copies = preset.copies if copies is None else copies
-    plan = Plan.of(len(train), len(test), shares=shares, copies=copies, seed=seed)
-    if count is not None and not 0 < count <= len(plan):
-        raise ZooError(f"{source.name} has images for {len(plan)} networks with these shares and copies, not {count}.")
-    plan = plan.first(len(plan) if count is None else count)
-    kind = device.partition(":")[0]
-    if kind not in STACK:
-        raise ConfigError(f"networks cannot be grown on device {device!r}; expected one of {', '.join(STACK)}.")
-    facts = {
-        **recipe.to_json(),
-        "images": source.name,
-        "images_sha256": [train.checksum(), test.checksum()],
-        "shares": shares,
-        "copies": copies,
-        "device": kind,  # the same seed gives the same bytes on the same kind of device, in stacks of the same size
-        "stack": STACK[kind],
-    }
-    canvas = Canvas(height, width, channels, preset.axes, low=preset.low, high=1.0)
-    shard_size = shard_size or max(SHARD_SIZE, STACK[kind])  # a shard fills its stacks
-    with writing(path, facts, [recipe.layout], len(plan), canvas=canvas, shard_size=shard_size) as writer:
-        tick = None if progress is None else _Tick(progress, writer.manifest.done, len(plan))
-        if tick is not None:
-            tick(0)
-        fitting = Fitting(recipe, plan, (train, test), device, workers if engine is None else 1)
-        left = writer.left()
-        for rows in (fitting(numbers, tick) for numbers in left) if engine is None else engine.run(fitting, left):
-            writer.write(rows)
-            if tick is not None and engine is not None:
-                tick(len(rows.values))
-    return Zoo(path)
-
-
-@dataclass
-class _Tick:
-    """Turns the engine's news of networks just done into totals for the caller."""
-
-    progress: Progress
-    done: int
+    facts: dict[str, Any]
+    layouts: Sequence[Layout]
     planned: int
+    shard_size: int | Sequence[int]
+    networks: int
+    job: Job[Part, ShardData]
+    left: Callable[[ZooWriter], Sequence[Part]]
+    layout: Callable[[Part], int]
+    canvas: Canvas | None = None
 
-    def __call__(self, more: int) -> None:
-        self.done += more
-        self.progress(self.done, self.planned)
 
+def grow(path: str | Path, growth: Growth[Part], engine: Engine, progress: Progress = silent) -> Zoo:
+    """Grow a zoo in a folder, or go on with one, and return it.
 
-@dataclass(frozen=True)
-class Fitting(Job[range, Rows]):
-    """Fits the networks of one shard of a zoo, given by their numbers."""
+    A kill loses the shards in hand. `progress` receives networks done and in all. Raises `ZooError` where the folder
+    holds a zoo of another recipe, or more networks.
+    """
+    plan = growth.planned
+    with writing(
+        path, growth.facts, growth.layouts, plan, canvas=growth.canvas, shard_size=growth.shard_size
+    ) as writer:
+        left = growth.left(writer)
+        done = growth.networks - sum(map(growth.job.count, left))
 
-    recipe: Recipe
-    plan: Plan
-    images: tuple[Images, Images]
-    device: str
-    workers: int
+        def tick(more: int) -> None:
+            nonlocal done
+            done += more
+            progress(done, growth.networks)
 
-    def __call__(self, numbers: range, tick: Callable[[int], None] | None = None) -> Rows:
-        """Return the fitted networks; `tick` receives how many are done since its last call."""
-        chosen = slice(numbers.start, numbers.stop)
-        split, image = self.plan.split[chosen], self.plan.image[chosen]
-        sources = [self.images[int(SPLITS[each] == "test")] for each in split]
-        pixels = np.stack([source.pixels[place] for source, place in zip(sources, image, strict=True)])
-        grown = grow(pixels, self.recipe, first=numbers.start, device=self.device, workers=self.workers, progress=tick)
-        columns: dict[str, Any] = {
-            "split": [SPLITS[each] for each in split],
-            "label": [int(source.labels[place]) for source, place in zip(sources, image, strict=True)],
-            "source": [source.split for source in sources],
-            "image": image,
-            "copy": self.plan.copy[chosen],
-            "psnr": grown.psnr.numpy(),
-            "steps": grown.steps.numpy(),
-            "seed": np.full(len(image), self.recipe.seed),
-        }
-        return Rows(grown.values.numpy(), columns, images=pixels)
+        tick(0)
+        for part, data in zip(left, engine.run(growth.job, left, tick), strict=True):
+            writer.write(replace(data, layout=growth.layout(part)))
+    return Zoo(path)

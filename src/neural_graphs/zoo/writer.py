@@ -25,7 +25,7 @@ SHOWN = 3  # differences between two plans
 
 
 @dataclass(frozen=True)
-class Rows:
+class ShardData:
     """The networks of one shard: `values` (networks, size) float32 and one column per fact about them.
 
     `images` (networks, height, width, channels) uint8 are what implicit networks were fitted to; `layout` indexes the
@@ -64,7 +64,7 @@ class ZooWriter:
             done += room
         return ranges
 
-    def write(self, rows: Rows) -> None:
+    def write(self, rows: ShardData) -> None:
         """Write the next shard: tensors, table, then the manifest that makes them count.
 
         Raises `ZooError` where values do not fit the layout, the columns or the plan, and where they are not finite,
@@ -95,7 +95,7 @@ class ZooWriter:
         self.manifest = replace(self.manifest, shards=(*self.manifest.shards, shard))
         self.manifest.write(self.folder)
 
-    def _check(self, name: str, rows: Rows) -> None:
+    def _check(self, name: str, rows: ShardData) -> None:
         count, plan = len(rows.values), self.manifest
         expected = plan.room(len(plan.shards), plan.done)
         if count + len(rows.skipped) != expected:

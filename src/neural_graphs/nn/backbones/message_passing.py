@@ -92,7 +92,7 @@ class Round:
 class MessagePassing(Backbone):
     """The NG-GNN backbone: `depth` rounds of messages, and edge updates between them.
 
-    `log_degree` is δ, see `Family`; `dropout` follows the norm between rounds; `outputs_only` as for `Backbone`.
+    `log_degree` is δ, see `InputSpec`; `dropout` follows the norm between rounds; `outputs_only` as for `Backbone`.
     Neurons are updated `depth` times, edges `depth − 1` times.
     """
 

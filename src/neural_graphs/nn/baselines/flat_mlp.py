@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.networks import Networks
-from neural_graphs.nn.baselines.standardise import Standardise
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.baselines.standardise import StandardiseFeatures
+from neural_graphs.nn.spec import InputSpec
 
 
 def perceptron(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
@@ -35,11 +35,11 @@ class FlatMLP(nn.Module):
     """
 
     def __init__(
-        self, family: Family, classes: int, hidden: Sequence[int] = (512, 512, 512), dropout: float = 0.0
+        self, family: InputSpec, classes: int, hidden: Sequence[int] = (512, 512, 512), dropout: float = 0.0
     ) -> None:
         super().__init__()
         self.size = family.size
-        self.standardise = Standardise(self.size)
+        self.standardise = StandardiseFeatures(self.size)
         self.mlp = perceptron((self.size, *hidden, classes), dropout)
 
     def fit_statistics(self, networks: Networks) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 SMALLEST = 1e-6  # features that vary less than this are only centred
 
 
-class Standardise(nn.Module):
+class StandardiseFeatures(nn.Module):
     """`(features − mean) / spread`, feature by feature; the identity until `fit` has seen the training networks.
 
     Mean and spread are buffers: they are saved with the model and never trained.

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from neural_graphs.errors import LayoutError
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.flat_mlp import perceptron
-from neural_graphs.nn.baselines.standardise import Standardise
-from neural_graphs.nn.spec import Family
+from neural_graphs.nn.baselines.standardise import StandardiseFeatures
+from neural_graphs.nn.spec import InputSpec
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 STATISTICS = 2 + len(QUANTILES)
@@ -40,11 +40,11 @@ class StatNN(nn.Module):
     """
 
     def __init__(
-        self, family: Family, classes: int, hidden: Sequence[int] = (1000, 1000), dropout: float = 0.0
+        self, family: InputSpec, classes: int, hidden: Sequence[int] = (1000, 1000), dropout: float = 0.0
     ) -> None:
         super().__init__()
         self.tensors = 2 * family.groups
-        self.standardise = Standardise(self.tensors * STATISTICS)
+        self.standardise = StandardiseFeatures(self.tensors * STATISTICS)
         self.mlp = perceptron((self.tensors * STATISTICS, *hidden, classes), dropout)
 
     def fit_statistics(self, networks: Networks) -> None:

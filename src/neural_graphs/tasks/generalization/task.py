@@ -119,11 +119,11 @@ class Generalization(Task):
         error = (predicted - targets).abs().mean()
         if split == "test":
             self.tested.update(predicted, targets)
-            self.tell(split, networks, mae=error)
+            self.log_metrics(split, networks, mae=error)
         else:
             pairs = getattr(self, f"{split}_tau")
             pairs.update(predicted, targets)
-            self.tell(split, networks, mae=error, tau=pairs)
+            self.log_metrics(split, networks, mae=error, tau=pairs)
         return self.loss(answers, targets)
 
     def result(self, found: Mapping[str, float], split: str) -> dict[str, Any]:
@@ -165,7 +165,7 @@ class Generalization(Task):
         save(scatter(predicted, true, margin=width, title=title), folder / f"scatter-{name}.png")
 
     @classmethod
-    def sentences(cls, result: Mapping[str, Any]) -> list[str]:
+    def summary(cls, result: Mapping[str, Any]) -> list[str]:
         """The figures, and the published τ where there is one."""
         order, error = f"Kendall's τ {result['tau']:.3f}", f"mean absolute error {100 * result['mae']:.2f} points"
         if result["split"] != "test":

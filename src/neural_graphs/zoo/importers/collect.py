@@ -17,13 +17,13 @@ from neural_graphs.zoo.importers.pieces import Piece, columns_of, pieces, write_
 from neural_graphs.zoo.importers.runs_of_files import numbered, split_networks
 from neural_graphs.zoo.manifest import SPLITS
 from neural_graphs.zoo.store import Progress, Zoo
-from neural_graphs.zoo.writer import SHARD_SIZE, Rows, refuse_strange
+from neural_graphs.zoo.writer import SHARD_SIZE, ShardData, refuse_strange
 
 ORDER = ("network", "epoch", "split", "train_accuracy", "test_accuracy", "train_loss", "test_loss", "ok")
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class FoundFile:
     """One file: the run it belongs to, and what is known of it; or the `problem` with it."""
 
     file: str
@@ -78,37 +78,37 @@ def collect(
     recipe = {"kind": "cnn", **recipe, "seed": seed, "listing_sha256": hashlib.sha256(listing.encode()).hexdigest()}
     plan = pieces(np.array([layouts[each.layout] if each.layout else 0 for each in found]), shard_size)
 
-    def rows_of(piece: Piece) -> Rows:
+    def rows_of(piece: Piece) -> ShardData:
         chosen = [found[place] for place in piece.rows]
         kept = [each for each in chosen if not each.problem]
         vectors = [read(each.file)[0].values[0].float().numpy() for each in kept]
         values = np.stack(vectors) if vectors else np.zeros((0, list(layouts)[piece.layout].size), np.float32)
         columns = columns_of(table, np.array([row[each.file] for each in kept], dtype=np.int64))
         skipped = [(each.file, each.problem) for each in chosen if each.problem]
-        return Rows(values, columns, layout=piece.layout, skipped=skipped)
+        return ShardData(values, columns, layout=piece.layout, skipped=skipped)
 
     tick = None if progress is None else lambda done, _: progress(len(files) + done, total)
     return write_pieces(out, recipe, list(layouts), plan, rows_of, tick)
 
 
-def _look(file: str, read: Read) -> Checkpoint:
+def _look(file: str, read: Read) -> FoundFile:
     """Return what a file holds, without its numbers."""
     try:
         networks, facts = read(file)
     except (CheckpointError, LayoutError) as error:
         text = str(error)  # errors may name the file, and so does the list of skipped ones
-        return Checkpoint(file, problem=f"it {text.removeprefix(f'{file} ')}" if text.startswith(f"{file} ") else text)
+        return FoundFile(file, problem=f"it {text.removeprefix(f'{file} ')}" if text.startswith(f"{file} ") else text)
     accuracy, epoch = facts.get("test_accuracy"), facts.get("epoch", -1)
     if not isinstance(accuracy, int | float) or isinstance(accuracy, bool):
-        return Checkpoint(file, problem=f"its test accuracy is {accuracy!r}, no number")
+        return FoundFile(file, problem=f"its test accuracy is {accuracy!r}, no number")
     if not (0 <= accuracy <= 1 or np.isnan(accuracy)):
-        return Checkpoint(file, problem=f"its test accuracy is {accuracy}; accuracies are fractions, from 0 to 1")
+        return FoundFile(file, problem=f"its test accuracy is {accuracy}; accuracies are fractions, from 0 to 1")
     if not isinstance(epoch, int | float) or epoch % 1:
-        return Checkpoint(file, problem=f"its epoch is {epoch!r}, no whole number")
-    return Checkpoint(file, str(facts["run"]), facts, networks.layout)
+        return FoundFile(file, problem=f"its epoch is {epoch!r}, no whole number")
+    return FoundFile(file, str(facts["run"]), facts, networks.layout)
 
 
-def _table(found: Sequence[Checkpoint], seed: int) -> pa.Table:
+def _table(found: Sequence[FoundFile], seed: int) -> pa.Table:
     """Return the metadata of all networks: one schema for every shard."""
     networks = numbered([each.run for each in found])
     facts = [each.facts or {} for each in found]
@@ -140,7 +140,7 @@ def column(values: Sequence[Any]) -> pa.Array:
         return pa.array([None if value is None else str(value) for value in values])
 
 
-def _refuse_parted(found: Sequence[Checkpoint], splits: Sequence[str]) -> None:
+def _refuse_parted(found: Sequence[FoundFile], splits: Sequence[str]) -> None:
     """Raise `ZooError` for a split of another name, or a run with checkpoints in two splits."""
     if strange := sorted(set(splits) - set(SPLITS)):
         raise ZooError(f"There are networks in split {strange[0]!r}; splits are {', '.join(SPLITS)}.")

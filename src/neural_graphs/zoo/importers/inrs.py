@@ -21,7 +21,7 @@ from neural_graphs.zoo.canvas import Canvas
 from neural_graphs.zoo.importers.siren import as_siren
 from neural_graphs.zoo.recipes.presets import PRESETS, Preset
 from neural_graphs.zoo.store import Zoo
-from neural_graphs.zoo.writer import SHARD_SIZE, Rows, writing
+from neural_graphs.zoo.writer import SHARD_SIZE, ShardData, writing
 
 SIDES = {1: 28, 3: 32}  # pixels along each side: grey sets are MNIST's size, colour is CIFAR-10's
 
@@ -42,7 +42,7 @@ class Entry:
     problem: str = ""
 
 
-class Format(ABC):
+class InrFormat(ABC):
     """How a published zoo names its files; `preset` is the recipe that grew it, which says how its networks draw."""
 
     preset: ClassVar[Preset]
@@ -52,7 +52,7 @@ class Format(ABC):
         """Return an entry for every network; raises `ZooError` where the folder holds none."""
 
 
-class Navon(Format):
+class Navon(InrFormat):
     """One folder per network, `mnist_png_training_5_41/checkpoints/model_final.pth`: label 5, image 41.
 
     A JSON file beside them names the splits, `{"train": {"path": […], "label": […]}, "val": …, "test": …}`; its paths
@@ -93,7 +93,7 @@ class Navon(Format):
         return entry
 
 
-class Zhou(Format):
+class Zhou(InrFormat):
     """One file per network; its path carries the label, the number of the image and the number of the copy.
 
     Each fact is the first group of a regular expression searched for in the path below the folder, such as
@@ -128,7 +128,8 @@ class Zhou(Format):
         return Entry(file, source, source, label=int(found["label"]), image=int(found["image"]), copy=copy)
 
 
-FORMATS: dict[str, type[Format]] = {"navon": Navon, "zhou": Zhou}
+Format = InrFormat  # its former name
+FORMATS: dict[str, type[InrFormat]] = {"navon": Navon, "zhou": Zhou}
 
 
 def hold_out(entries: Sequence[Entry]) -> list[Entry]:
@@ -141,7 +142,7 @@ def hold_out(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def convert(
-    form: Format,
+    form: InrFormat,
     folder: str | Path,
     out: str | Path,
     *,
@@ -174,7 +175,7 @@ def convert(
     return Zoo(out)
 
 
-def _rows(form: Format, folder: Path, entries: Sequence[Entry], layout: Layout) -> Rows:
+def _rows(form: InrFormat, folder: Path, entries: Sequence[Entry], layout: Layout) -> ShardData:
     """Read the networks of one shard; what cannot be read is skipped with its reason."""
     vectors, kept, skipped = [], [], []
     for entry in entries:
@@ -193,17 +194,17 @@ def _rows(form: Format, folder: Path, entries: Sequence[Entry], layout: Layout) 
     for name in ("label", "image", "copy"):
         columns[name] = np.array([getattr(entry, name) for entry in kept], dtype=np.int64)
     values = np.stack(vectors) if vectors else np.zeros((0, layout.size))
-    return Rows(values.astype(np.float32), columns, skipped=skipped)
+    return ShardData(values.astype(np.float32), columns, skipped=skipped)
 
 
-def _read(form: Format, folder: Path, entry: Entry) -> Networks:
+def _read(form: InrFormat, folder: Path, entry: Entry) -> Networks:
     """Return the network of a file; raises `CheckpointError` saying what is wrong with it."""
     if entry.problem:
         raise CheckpointError(entry.problem)
     return as_siren(load_tensors(folder / entry.file), form.preset.offset)
 
 
-def _first_layout(form: Format, folder: Path, entries: Sequence[Entry]) -> Layout:
+def _first_layout(form: InrFormat, folder: Path, entries: Sequence[Entry]) -> Layout:
     """Return the layout of the first file that can be read."""
     reasons = []
     for entry in entries:

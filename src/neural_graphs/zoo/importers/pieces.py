@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neural_graphs.layout import Layout
 from neural_graphs.zoo.store import Zoo
-from neural_graphs.zoo.writer import Rows, writing
+from neural_graphs.zoo.writer import ShardData, writing
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def write_pieces(
     recipe: dict[str, Any],
     layouts: Sequence[Layout],
     plan: Sequence[Piece],
-    rows_of: Callable[[Piece], Rows],
+    rows_of: Callable[[Piece], ShardData],
     progress: Callable[[int, int], None] | None = None,
 ) -> Zoo:
     """Write a shard for every piece and return the zoo; pieces that are on disk already are not read again."""

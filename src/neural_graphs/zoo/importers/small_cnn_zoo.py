@@ -20,7 +20,7 @@ from neural_graphs.zoo.importers.keras import KerasCnn, read_layout
 from neural_graphs.zoo.importers.pieces import Piece, columns_of, pieces, write_pieces
 from neural_graphs.zoo.importers.runs_of_files import numbered
 from neural_graphs.zoo.store import Zoo
-from neural_graphs.zoo.writer import Rows
+from neural_graphs.zoo.writer import ShardData
 
 WEIGHTS, METRICS, LAYOUT = "weights.npy", "metrics.csv.gz", "layout.csv"
 FINAL = 86  # epochs; the split counts the networks that got there
@@ -106,7 +106,7 @@ def convert_small_cnn_zoo(
     number = {kind: place for place, kind in enumerate(known)}
     plan = pieces(np.array([number.get(kind, 0) for kind in kinds]), shard_size)
 
-    def rows_of(piece: Piece) -> Rows:
+    def rows_of(piece: Piece) -> ShardData:
         return _rows(found, table, piece)
 
     return write_pieces(out, recipe, layouts, plan, rows_of, progress)
@@ -137,7 +137,7 @@ def _map(folder: Path) -> NDArray[Any]:
         raise ZooError(f"{folder / WEIGHTS} is no whole array of numpy ({error}); download it again.") from error
 
 
-def _rows(found: Published, table: pa.Table, piece: Piece) -> Rows:
+def _rows(found: Published, table: pa.Table, piece: Piece) -> ShardData:
     """Return the networks of one piece; those that cannot be used are skipped with the reason."""
     kinds = table["activation"].take(pa.array(piece.rows)).to_pylist()
     usable = np.array([kind in ACTIVATIONS for kind in kinds])
@@ -146,7 +146,7 @@ def _rows(found: Published, table: pa.Table, piece: Piece) -> Rows:
     values = found.read(piece.rows[usable])
     columns: dict[str, Any] = {**columns_of(table, piece.rows[usable])}
     columns["ok"] = np.isfinite(values).all(axis=1) & np.isfinite(columns["test_accuracy"].to_numpy())
-    return Rows(values, columns, layout=piece.layout, skipped=skipped)
+    return ShardData(values, columns, layout=piece.layout, skipped=skipped)
 
 
 def _read_metrics(path: Path) -> pa.Table:

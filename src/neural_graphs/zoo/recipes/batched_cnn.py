@@ -136,7 +136,7 @@ class Convolution:
         return self.gradient_source.flatten(2)
 
 
-class CnnStack:
+class BatchedCnn:
     """`networks` CNNs of one geometry and activation, run and differentiated together on `batch` images at a time."""
 
     def __init__(self, geometry: Geometry, activation: str, networks: int, batch: int) -> None:
@@ -153,7 +153,7 @@ class CnnStack:
         self,
         values: Float[Tensor, "networks size"],
         images: Float[Tensor, "pixels images"],
-        dropout: "Dropout | None" = None,
+        dropout: "BatchedDropout | None" = None,
     ) -> Float[Tensor, "networks classes images"]:
         """Return the logits; with `dropout` of the training pass, in which every hidden activity may be zeroed."""
         self.scale = torch.ones_like(self.scale) if dropout is None else dropout.scale
@@ -196,7 +196,7 @@ class CnnStack:
         return values[:, self.layout.slices[name]].unflatten(1, self.layout.shapes[name])
 
 
-class Dropout:
+class BatchedDropout:
     """Zeroes activities at each network's own rate; the uniform numbers behind it are drawn once for all networks."""
 
     def __init__(self, rates: Float[Tensor, " networks"], generator: torch.Generator) -> None:

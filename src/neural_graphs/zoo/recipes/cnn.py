@@ -6,28 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from neural_graphs.layout import Layout
-from neural_graphs.zoo.recipes.training_data import Labelled, Pictures
-from neural_graphs.zoo.writer import Rows
-
-
-@dataclass(frozen=True)
-class Study:
-    """What the runs of a zoo share: images to learn and to be tested on, and the seed."""
-
-    train: Labelled
-    test: Labelled
-    seed: int
-
-    @property
-    def classes(self) -> int:
-        """How many classes there are."""
-        return int(max(self.train.labels.max(), self.test.labels.max())) + 1
-
-    @property
-    def image(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
-        channels, height, width = self.train.pixels.shape[1:]
-        return channels, height, width
+from neural_graphs.zoo.recipes.training_data import Pictures, TrainingData
+from neural_graphs.zoo.writer import ShardData
 
 
 @dataclass(frozen=True)
@@ -52,15 +32,15 @@ class CnnRecipe(ABC):
     shares: tuple[int, int, int]
 
     @abstractmethod
-    def parts(self, count: int, study: Study) -> Sequence[Part]:
+    def parts(self, count: int, data: TrainingData) -> Sequence[Part]:
         """Return the shards of the first `count` runs; those of a larger count begin with them, but for the last."""
 
-    def layouts(self, count: int, study: Study) -> Sequence[Layout]:
+    def layouts(self, count: int, data: TrainingData) -> Sequence[Layout]:
         """Return the layouts of the first `count` runs, each once; those of a larger count begin with them."""
-        return tuple(dict.fromkeys(part.layout for part in self.parts(count, study)))
+        return tuple(dict.fromkeys(part.layout for part in self.parts(count, data)))
 
     @abstractmethod
-    def grow(self, part: Part, study: Study) -> Rows:
+    def grow(self, part: Part, data: TrainingData) -> ShardData:
         """Train the runs of a shard and return their checkpoints."""
 
     def to_json(self) -> dict[str, Any]:

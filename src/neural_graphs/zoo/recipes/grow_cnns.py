@@ -1,31 +1,35 @@
-"""Growing a zoo of CNNs on disk: shard by shard, by one engine or another, resumable."""
+"""Growing a zoo of CNNs on disk."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from neural_graphs.errors import ConfigError, ZooError
-from neural_graphs.zoo.executors import Engine, Job, Processes
+from neural_graphs.zoo.engines import Engine, Job, Processes, Tick, nobody
 from neural_graphs.zoo.find_images import find_source
+from neural_graphs.zoo.grow import Growth, grow, silent
 from neural_graphs.zoo.images import Source
-from neural_graphs.zoo.recipes.cnn import CnnRecipe, Part, Study
+from neural_graphs.zoo.recipes.cnn import CnnRecipe, Part
+from neural_graphs.zoo.recipes.training_data import TrainingData
 from neural_graphs.zoo.store import Progress, Zoo
-from neural_graphs.zoo.writer import Rows, writing
-
-
-def silent(done: int, planned: int) -> None:
-    """Tell nobody."""
+from neural_graphs.zoo.writer import ShardData
 
 
 @dataclass(frozen=True)
-class Growing(Job[Part, Rows]):
+class Growing(Job[Part, ShardData]):
     """Grows the shards of one zoo."""
 
     recipe: CnnRecipe
-    study: Study
+    data: TrainingData
 
-    def __call__(self, part: Part) -> Rows:
+    def count(self, part: Part) -> int:
+        """Return how many networks a shard has, each with several checkpoints."""
+        return len(part.runs)
+
+    def __call__(self, part: Part, tick: Tick = nobody) -> ShardData:
         """Return the checkpoints of the shard's networks."""
-        return self.recipe.grow(part, self.study)
+        made = self.recipe.grow(part, self.data)
+        tick(self.count(part))
+        return made
 
 
 def grow_cnns(
@@ -43,7 +47,7 @@ def grow_cnns(
     Every row has the columns network, epoch, split (the same for all of a network), train_accuracy and test_accuracy
     (0 to 1), train_loss and test_loss (mean cross-entropy, nats), seed, fate ("trained", "collapsed": one answer to all
     test images, or "diverged": values or losses not finite) and ok (not diverged), and what the recipe drew: the
-    fields of `small.Draw`, or depth, channels, kernels, activations and skips.
+    fields of `small.Hyperparameters`, or depth, channels, kernels, activations and skips.
 
     The bytes depend on recipe, images, count and seed, not on the engine (default: two processes). A kill loses the
     shards in hand; the same arguments go on from there, and a larger `count` grows the zoo further. `progress` receives
@@ -55,10 +59,10 @@ def grow_cnns(
     source = source if isinstance(source, Source) else find_source(source)
     images = source.load("train"), source.load("test")
     train, test = (recipe.pictures.prepare(each, seed) for each in images)
-    study = Study(train, test, seed)
-    if study.classes < 2:
+    data = TrainingData(train, test, seed)
+    if data.classes < 2:
         raise ConfigError(f"all images of {source.name} are of one class; expected images with labels to learn")
-    parts, layouts = recipe.parts(count, study), list(recipe.layouts(count, study))
+    parts, layouts = recipe.parts(count, data), list(recipe.layouts(count, data))
     places = {layout: place for place, layout in enumerate(layouts)}
     facts = {
         "kind": "cnn",
@@ -68,13 +72,14 @@ def grow_cnns(
         "seed": seed,
     }
     sizes = [part.rows for part in parts]
-    with writing(path, facts, layouts, sum(sizes), shard_size=sizes) as writer:
-        begun = len(writer.manifest.shards)
-        done, left = sum(len(part.runs) for part in parts[:begun]), parts[begun:]
-        progress(done, count)
-        grown = (engine or Processes()).run(Growing(recipe, study), left)
-        for part, rows in zip(left, grown, strict=True):
-            writer.write(Rows(rows.values, rows.columns, layout=places[part.layout]))
-            done += len(part.runs)
-            progress(done, count)
-    return Zoo(path)
+    growth = Growth(
+        facts=facts,
+        layouts=layouts,
+        planned=sum(sizes),
+        shard_size=sizes,
+        networks=count,
+        job=Growing(recipe, data),
+        left=lambda writer: parts[len(writer.manifest.shards) :],
+        layout=lambda part: places[part.layout],
+    )
+    return grow(path, growth, engine or Processes(), progress)

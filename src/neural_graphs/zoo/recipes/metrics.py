@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from neural_graphs.zoo.writer import Rows
+from neural_graphs.zoo.writer import ShardData
 
 TRAINED, COLLAPSED, DIVERGED = "trained", "collapsed", "diverged"
 
 
 @dataclass(frozen=True)
-class Marks:
+class Metrics:
     """Accuracy and mean cross-entropy of networks on one set of images, and whether each tells any two images apart."""
 
     accuracy: Float[Tensor, " networks"]
@@ -24,8 +24,8 @@ class Marks:
     varied: Bool[Tensor, " networks"]
 
     @classmethod
-    def of(cls, logits: Float[Tensor, "networks classes images"], labels: Int[Tensor, " images"]) -> "Marks":
-        """Return the marks that logits get."""
+    def of(cls, logits: Float[Tensor, "networks classes images"], labels: Int[Tensor, " images"]) -> "Metrics":
+        """Return what logits reach."""
         answers = logits.argmax(1)
         picked = labels.expand(len(logits), 1, -1)
         losses = -logits.double().log_softmax(1).gather(1, picked)[:, 0]
@@ -33,14 +33,14 @@ class Marks:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Snapshot:
     """The parameters of one network at an epoch, and its row of the metadata table."""
 
     values: Float[Tensor, " size"]
     row: dict[str, Any]
 
     @classmethod
-    def all(cls, epoch: int, values: Float[Tensor, "networks size"], train: Marks, test: Marks) -> list["Checkpoint"]:
+    def all(cls, epoch: int, values: Float[Tensor, "networks size"], train: Metrics, test: Metrics) -> list["Snapshot"]:
         """Return the checkpoints of networks; the values are copied.
 
         The fate of a network is "diverged" where values or losses are not finite, "collapsed" where it gives the same
@@ -64,7 +64,7 @@ class Checkpoint:
         return checkpoints
 
 
-def rows_of(grown: Mapping[int, Sequence[Checkpoint]], facts: Sequence[Mapping[str, Any]], seed: int) -> Rows:
+def rows_of(grown: Mapping[int, Sequence[Snapshot]], facts: Sequence[Mapping[str, Any]], seed: int) -> ShardData:
     """Return the rows of runs, one after another, each with its checkpoints and what is known of the run itself."""
     rows = [
         {"network": run, **checkpoint.row, **known, "seed": seed}
@@ -76,4 +76,4 @@ def rows_of(grown: Mapping[int, Sequence[Checkpoint]], facts: Sequence[Mapping[s
     for name, column in columns.items():
         if None in column:  # numbers that some runs do not have; a shard of such runs only must have the same type
             columns[name] = pa.array(column, pa.float64())
-    return Rows(values.numpy().astype(np.float32, copy=False), columns)
+    return ShardData(values.numpy().astype(np.float32, copy=False), columns)

@@ -10,19 +10,19 @@ from torch import Tensor
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.layout import Layout
-from neural_graphs.zoo.recipes.batched_cnn import CnnStack, Dropout, Geometry, cross_entropy
-from neural_graphs.zoo.recipes.cnn import CnnRecipe, Part, Study
+from neural_graphs.zoo.recipes.batched_cnn import BatchedCnn, BatchedDropout, Geometry, cross_entropy
+from neural_graphs.zoo.recipes.cnn import CnnRecipe, Part
 from neural_graphs.zoo.recipes.descent import RULES, Descent
 from neural_graphs.zoo.recipes.hyper import Initializer, generator_of, log_uniform, random_of, split_of
-from neural_graphs.zoo.recipes.metrics import Checkpoint, Marks, rows_of
-from neural_graphs.zoo.recipes.training_data import Labelled
-from neural_graphs.zoo.writer import Rows
+from neural_graphs.zoo.recipes.metrics import Metrics, Snapshot, rows_of
+from neural_graphs.zoo.recipes.training_data import Labelled, TrainingData
+from neural_graphs.zoo.writer import ShardData
 
 OWN_STD = ("normal", "truncated_normal")  # initialisers with a standard deviation of their own
 
 
 @dataclass(frozen=True)
-class Draw:
+class Hyperparameters:
     """The hyper-parameters of one network; `init_std` is None where the initialiser has none."""
 
     optimizer: str
@@ -63,7 +63,7 @@ class SmallCnn(CnnRecipe):
         if list(self.checkpoints) != sorted(set(self.checkpoints)) or min(self.checkpoints, default=-1) < 0:
             raise ConfigError(f"recipe {self.name}: checkpoints are {self.checkpoints}, expected rising epochs from 0")
 
-    def draw(self, run: int, seed: int) -> Draw:
+    def draw(self, run: int, seed: int) -> Hyperparameters:
         """Return the hyper-parameters of a run."""
         random = random_of(seed, 0, run)
         optimizer = str(random.choice(self.optimizers))
@@ -72,67 +72,67 @@ class SmallCnn(CnnRecipe):
         initializer, std = str(random.choice(self.initializers)), log_uniform(random, self.init_std)
         activation, fraction = str(random.choice(self.activations)), float(random.choice(self.train_fractions))
         own = std if initializer in OWN_STD else None
-        return Draw(optimizer, learning_rate, l2, dropout, initializer, own, activation, fraction)
+        return Hyperparameters(optimizer, learning_rate, l2, dropout, initializer, own, activation, fraction)
 
-    def geometry(self, study: Study) -> Geometry:
+    def geometry(self, data: TrainingData) -> Geometry:
         """Return what every network is built like."""
-        channels, *image = study.image
-        return Geometry((channels, *self.channels), self.kernel, self.stride, study.classes, (image[0], image[1]))
+        channels, *image = data.image
+        return Geometry((channels, *self.channels), self.kernel, self.stride, data.classes, (image[0], image[1]))
 
-    def parts(self, count: int, study: Study) -> Sequence[Part]:
+    def parts(self, count: int, data: TrainingData) -> Sequence[Part]:
         """Return a shard per activation for every `block` runs."""
-        parts, layouts = [], dict(zip(self.activations, self.layouts(count, study), strict=True))
+        parts, layouts = [], dict(zip(self.activations, self.layouts(count, data), strict=True))
         for start in range(0, count, self.block):
-            drawn = {run: self.draw(run, study.seed) for run in range(start, min(start + self.block, count))}
+            drawn = {run: self.draw(run, data.seed) for run in range(start, min(start + self.block, count))}
             for activation, layout in layouts.items():
                 runs = tuple(run for run, draw in drawn.items() if draw.activation == activation)
                 if runs:
                     parts.append(Part(runs, layout, len(runs) * len(self.checkpoints)))
         return parts
 
-    def layouts(self, count: int, study: Study) -> Sequence[Layout]:
+    def layouts(self, count: int, data: TrainingData) -> Sequence[Layout]:
         """Return a layout per activation, however few the runs are."""
-        return [self.geometry(study).layout(activation) for activation in self.activations]
+        return [self.geometry(data).layout(activation) for activation in self.activations]
 
-    def grow(self, part: Part, study: Study) -> Rows:
+    def grow(self, part: Part, data: TrainingData) -> ShardData:
         """Train the runs of a shard, those with the same part of the images together."""
         fractions = defaultdict(list)
-        draws = {run: self.draw(run, study.seed) for run in part.runs}
+        draws = {run: self.draw(run, data.seed) for run in part.runs}
         for run, draw in draws.items():
             fractions[draw.train_fraction].append(run)
-        grown: dict[int, list[Checkpoint]] = {run: [] for run in part.runs}
+        grown: dict[int, list[Snapshot]] = {run: [] for run in part.runs}
         for runs in fractions.values():
             for start in range(0, len(runs), self.stack):
                 chosen = runs[start : start + self.stack]
-                lesson = Lesson(self, study, {run: draws[run] for run in chosen})
+                lesson = Lesson(self, data, {run: draws[run] for run in chosen})
                 for checkpoints in lesson.checkpoints():
                     for run, checkpoint in zip(chosen, checkpoints, strict=True):
                         grown[run].append(checkpoint)
-        facts = [{"split": split_of(run, self.shares, study.seed), **asdict(draws[run])} for run in part.runs]
-        return rows_of(grown, facts, study.seed)
+        facts = [{"split": split_of(run, self.shares, data.seed), **asdict(draws[run])} for run in part.runs]
+        return rows_of(grown, facts, data.seed)
 
 
 class Lesson:
     """The training of one stack of networks, which see the same images in the same order."""
 
-    def __init__(self, recipe: SmallCnn, study: Study, draws: dict[int, Draw]) -> None:
-        self.recipe, self.test, each = recipe, study.test, list(draws.values())
-        self.train = study.train.first(each[0].train_fraction)
+    def __init__(self, recipe: SmallCnn, data: TrainingData, draws: dict[int, Hyperparameters]) -> None:
+        self.recipe, self.test, each = recipe, data.test, list(draws.values())
+        self.train = data.train.first(each[0].train_fraction)
         batch = min(recipe.batch, len(self.train))
-        self.stack = CnnStack(recipe.geometry(study), each[0].activation, len(each), batch)
+        self.stack = BatchedCnn(recipe.geometry(data), each[0].activation, len(each), batch)
         layout = self.stack.layout
         starts = [Initializer(draw.initializer, draw.init_std) for draw in each]
-        generators = [generator_of(study.seed, 2, run) for run in draws]
+        generators = [generator_of(data.seed, 2, run) for run in draws]
         self.values = torch.stack([start.values(layout, own) for start, own in zip(starts, generators, strict=True)])
         self.descent = Descent([RULES[draw.optimizer] for draw in each], [d.learning_rate for d in each], self.values)
         penalised = torch.zeros(layout.size)
         for name, where in layout.slices.items():
             penalised[where] = 2.0 * name.endswith(".weight")
         self.penalty = torch.tensor([draw.l2 for draw in each])[:, None] * penalised
-        self.generator = generator_of(study.seed, 3, min(draws))
-        self.dropout = Dropout(torch.tensor([draw.dropout for draw in each]), self.generator)
+        self.generator = generator_of(data.seed, 3, min(draws))
+        self.dropout = BatchedDropout(torch.tensor([draw.dropout for draw in each]), self.generator)
 
-    def checkpoints(self) -> Iterator[list[Checkpoint]]:
+    def checkpoints(self) -> Iterator[list[Snapshot]]:
         """Train, and yield what all networks are at each of the recipe's epochs."""
         pixels, labels = _columns(self.train)
         for epoch in range(self.recipe.checkpoints[-1] + 1):
@@ -140,7 +140,7 @@ class Lesson:
                 self._learn(pixels, labels)
             if epoch in self.recipe.checkpoints:
                 train, test = self._examine(pixels, labels), self._examine(*_columns(self.test))
-                yield Checkpoint.all(epoch, self.values, train, test)
+                yield Snapshot.all(epoch, self.values, train, test)
 
     def _learn(self, pixels: Float[Tensor, "images pixels"], labels: Int[Tensor, " images"]) -> None:
         """Train for an epoch: all images in a new order; those that do not fill a batch wait for the next."""
@@ -152,14 +152,14 @@ class Lesson:
                 gradient = self.stack.backward(dlogits).addcmul_(self.values, self.penalty)
                 self.descent.step(gradient)
 
-    def _examine(self, pixels: Float[Tensor, "images pixels"], labels: Int[Tensor, " images"]) -> Marks:
+    def _examine(self, pixels: Float[Tensor, "images pixels"], labels: Int[Tensor, " images"]) -> Metrics:
         """Return how the networks do on images, without dropout."""
         logits = []
         for start in range(0, len(labels), self.stack.batch):
             chosen = torch.arange(start, start + self.stack.batch) % len(labels)  # the last batch is filled up
             kept = min(self.stack.batch, len(labels) - start)
             logits.append(self.stack.forward(self.values, pixels[chosen].T.contiguous())[:, :, :kept])
-        return Marks.of(torch.cat(logits, 2), labels)
+        return Metrics.of(torch.cat(logits, 2), labels)
 
 
 def _columns(images: Labelled) -> tuple[Float[Tensor, "images pixels"], Int[Tensor, " images"]]:

@@ -68,3 +68,23 @@ class Pictures:
             raise ConfigError(f"images of {sides} pixels with their border cannot be shrunk by {self.shrink}")
         pixels = torch.nn.functional.avg_pool2d(pixels, self.shrink)
         return Labelled(np.ascontiguousarray((2 * pixels - 1).numpy()), images.labels[chosen])
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What the runs of a zoo share: images to learn and to be tested on, and the seed."""
+
+    train: Labelled
+    test: Labelled
+    seed: int
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return int(max(self.train.labels.max(), self.test.labels.max())) + 1
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        channels, height, width = self.train.pixels.shape[1:]
+        return channels, height, width

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from neural_graphs.errors import ConfigError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.zoo.recipes.cnn import CnnRecipe, Part, Study
+from neural_graphs.zoo.recipes.cnn import CnnRecipe, Part
 from neural_graphs.zoo.recipes.hyper import generator_of, random_of, split_of
-from neural_graphs.zoo.recipes.metrics import Checkpoint, Marks, rows_of
-from neural_graphs.zoo.writer import Rows
+from neural_graphs.zoo.recipes.metrics import Metrics, Snapshot, rows_of
+from neural_graphs.zoo.recipes.training_data import TrainingData
+from neural_graphs.zoo.writer import ShardData
 
 EXAMINED = 500  # images that are tested at a time
 
@@ -82,33 +83,33 @@ class WildPark(CnnRecipe):
             epochs=int(random.integers(*self.epochs, endpoint=True)),
         )
 
-    def parts(self, count: int, study: Study) -> Sequence[Part]:
+    def parts(self, count: int, data: TrainingData) -> Sequence[Part]:
         """Return a shard per network."""
-        drawn = [self.draw(run, study.seed) for run in range(count)]
-        layouts = [species.layout(study.image[0], study.classes) for species in drawn]
+        drawn = [self.draw(run, data.seed) for run in range(count)]
+        layouts = [species.layout(data.image[0], data.classes) for species in drawn]
         return [
             Part((run,), layout, species.epochs // self.every)
             for run, (layout, species) in enumerate(zip(layouts, drawn, strict=True))
         ]
 
-    def grow(self, part: Part, study: Study) -> Rows:
+    def grow(self, part: Part, data: TrainingData) -> ShardData:
         """Train one network."""
         (run,) = part.runs
-        species = self.draw(run, study.seed)
-        checkpoints = list(self._train(part.layout, species, study, generator_of(study.seed, 2, run)))
-        facts = {"split": split_of(run, self.shares, study.seed), **species.facts()}
-        return rows_of({run: checkpoints}, [facts], study.seed)
+        species = self.draw(run, data.seed)
+        checkpoints = list(self._train(part.layout, species, data, generator_of(data.seed, 2, run)))
+        facts = {"split": split_of(run, self.shares, data.seed), **species.facts()}
+        return rows_of({run: checkpoints}, [facts], data.seed)
 
     def _train(
-        self, layout: Layout, species: Species, study: Study, generator: torch.Generator
-    ) -> Iterator[Checkpoint]:
+        self, layout: Layout, species: Species, data: TrainingData, generator: torch.Generator
+    ) -> Iterator[Snapshot]:
         """Train a network and yield its checkpoints."""
         values = initial(layout, generator)[None].requires_grad_()
         adam = torch.optim.AdamW([values], lr=self.learning_rate, weight_decay=self.weight_decay)
-        train, test = study.train.tensors(), study.test.tensors()
-        batch = min(self.batch, len(study.train))
+        train, test = data.train.tensors(), data.test.tensors()
+        batch = min(self.batch, len(data.train))
         for epoch in range(1, species.epochs - species.epochs % self.every + 1):
-            for chosen in torch.randperm(len(study.train), generator=generator).split(batch):
+            for chosen in torch.randperm(len(data.train), generator=generator).split(batch):
                 if len(chosen) == batch:
                     adam.zero_grad()
                     logits = Networks(values, layout).run(train[0][chosen])[0]
@@ -116,7 +117,7 @@ class WildPark(CnnRecipe):
                     adam.step()
             if epoch % self.every == 0:
                 networks = Networks(values.detach(), layout)
-                yield from Checkpoint.all(epoch, networks.values, examine(networks, *train), examine(networks, *test))
+                yield from Snapshot.all(epoch, networks.values, examine(networks, *train), examine(networks, *test))
 
 
 def initial(layout: Layout, generator: torch.Generator) -> Float[Tensor, " size"]:
@@ -131,7 +132,7 @@ def initial(layout: Layout, generator: torch.Generator) -> Float[Tensor, " size"
 @torch.no_grad()
 def examine(
     networks: Networks, pixels: Float[Tensor, "images channels height width"], labels: Int[Tensor, " images"]
-) -> Marks:
+) -> Metrics:
     """Return how networks do on images."""
     logits = torch.cat([networks.run(part) for part in pixels.split(EXAMINED)], 1)
-    return Marks.of(logits.transpose(1, 2), labels)
+    return Metrics.of(logits.transpose(1, 2), labels)

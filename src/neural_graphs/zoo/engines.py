@@ -23,20 +23,40 @@ Made = TypeVar("Made")
 AHEAD = 8  # parts sent per worker before the first is back; with 2, sixteen workers take 1.6 times as long for a park
 
 
+Tick = Callable[[int], None]  # receives how many networks are done since its last call
+
+
+def nobody(_: int) -> None:
+    """Tell nobody."""
+
+
 class Job(ABC, Generic[Part, Made]):
     """What is done with every part; it travels to each worker once, the parts one by one."""
 
     @abstractmethod
-    def __call__(self, part: Part) -> Made:
-        """Return what is made of a part, on one core."""
+    def count(self, part: Part) -> int:
+        """Return how many networks a part has."""
+
+    @abstractmethod
+    def __call__(self, part: Part, tick: Tick = nobody) -> Made:
+        """Return what is made of a part; `tick` receives its networks, some at a time."""
 
 
 class Engine(ABC):
     """Runs a job on many parts."""
 
     @abstractmethod
-    def run(self, job: Job[Part, Made], parts: Sequence[Part]) -> Iterator[Made]:
-        """Yield what the job makes of each part, in the order of the parts."""
+    def run(self, job: Job[Part, Made], parts: Sequence[Part], tick: Tick = nobody) -> Iterator[Made]:
+        """Yield what the job makes of each part, in the order of the parts; `tick` receives networks done."""
+
+
+class Here(Engine):
+    """This process, with whatever threads the job has of its own: networks are told as they are done."""
+
+    def run(self, job: Job[Part, Made], parts: Sequence[Part], tick: Tick = nobody) -> Iterator[Made]:
+        """Yield what the job makes of each part."""
+        for part in parts:
+            yield job(part, tick)
 
 
 class Processes(Engine):
@@ -47,8 +67,13 @@ class Processes(Engine):
             raise ConfigError(f"workers is {workers}, expected at least 1")
         self.workers = workers
 
-    def run(self, job: Job[Part, Made], parts: Sequence[Part]) -> Iterator[Made]:
+    def run(self, job: Job[Part, Made], parts: Sequence[Part], tick: Tick = nobody) -> Iterator[Made]:
         """Yield what the job makes of each part; a worker that dies is a `ZooError`, what was yielded is kept."""
+        for part, made in zip(parts, self._made(job, parts), strict=True):
+            yield made
+            tick(job.count(part))  # after the caller has put it on disk
+
+    def _made(self, job: Job[Part, Made], parts: Sequence[Part]) -> Iterator[Made]:
         workers = min(self.workers, len(parts))
         if workers < 2:
             for part in parts:
@@ -78,8 +103,13 @@ class Ray(Engine):
             raise ConfigError("--engine ray needs the extra ray: pip install 'neural-graphs[ray]'") from error
         self.ray, self.workers = ray, workers
 
-    def run(self, job: Job[Part, Made], parts: Sequence[Part]) -> Iterator[Made]:
+    def run(self, job: Job[Part, Made], parts: Sequence[Part], tick: Tick = nobody) -> Iterator[Made]:
         """Yield what the job makes of each part; a cluster found running has AHEAD · `workers` at a time."""
+        for part, made in zip(parts, self._made(job, parts), strict=True):
+            yield made
+            tick(job.count(part))
+
+    def _made(self, job: Job[Part, Made], parts: Sequence[Part]) -> Iterator[Made]:
         if not parts:
             return
         started = not self.ray.is_initialized()
