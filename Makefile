@@ -1,5 +1,6 @@
 # make demo   everything on a fresh machine: environment, zoo, training, test, pictures
 # make test   everything CI runs
+# make quick  under a minute: lint, floors, and the laws on tiny cases
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,9 +12,11 @@ WORKERS ?= 2 # of pytest
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CONSTRAINTS := $(strip $(CONSTRAINTS))
+QUICK := $(addprefix tests/,test_house.py test_floors.py test_axes.py test_layout.py test_networks.py test_symmetry.py \
+	test_relabel.py test_attention.py test_microbatch.py laws/test_symmetries_respected.py laws/test_the_tester.py)
 PYTEST := $(BIN)/python -m pytest -n $(strip $(WORKERS))
 
-.PHONY: env demo test format lint types docs unit bench constraints clean
+.PHONY: env demo test quick format lint types docs unit bench constraints clean
 
 env: $(STAMP)
 
@@ -45,6 +48,9 @@ docs: env
 
 unit: env
 	$(PYTEST)
+
+quick: lint
+	$(PYTEST) -q $(QUICK)
 
 bench: env
 	$(BIN)/neural-graphs bench

@@ -1,4 +1,4 @@
-"""Defects of the released code, each kept out by a test of its own (docs/design.md lists them).
+"""Defects of the released code, each kept out by a test of its own.
 
 Norms over the mini-batch and attention to padding are in test_company.py, shifted bias edits in
 test_symmetries_respected.py and test_the_tester.py; noise and schedules are tested beside the code that makes them.

@@ -55,7 +55,7 @@ def _curve(axes: Axes, columns: Mapping[str, Sequence[float]], quantity: str) ->
     plain(axes)
     axes.set(xlabel="epoch", xlim=(1, max(2, epochs[-1])))
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))  # also where epochs are few
-    axes.set_title(QUANTITIES[quantity], loc="left", color=INK, fontsize=10)
+    axes.set_title(QUANTITIES.get(quantity, quantity), loc="left", color=INK, fontsize=10)
     if quantity == "accuracy":
         axes.set_ylim(0, 100)
     elif quantity == "tau":
