@@ -123,6 +123,14 @@ def test_large_groups_are_thinned_and_say_so() -> None:
         plots.network_graph(Networks.cat([network(Layout.mlp((2, 3, 1)))] * 2))
 
 
+def test_epochs_are_whole_numbers() -> None:
+    for epochs in (1, 2, 3, 40):
+        columns = {name: [0.5] * epochs for name in ("train_loss", "val_loss")}
+        (axes,) = plots.training_curve({"epoch": list(map(float, range(epochs))), **columns}).axes
+        ticks = axes.get_xticks()
+        assert (ticks == ticks.round()).all() and len(ticks) > 1
+
+
 def test_a_report_is_one_file_with_all_its_pictures(tmp_path) -> None:
     grow_inrs(tmp_path / "zoo", "digits", replace(preset("fast"), steps=3), count=60, hidden=(4,), shares=(4, 1, 1))
     mlp = {"class_path": "neural_graphs.nn.baselines.FlatMLP", "init_args": {"classes": 10, "hidden": [8]}}
