@@ -8,6 +8,7 @@ from typing import Any
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout.axes import Atom, Axis, Concat
 from neural_graphs.layout.layout import Activation, Block, Conv, GlobalMean, Group, Layout, MaxPool, Parameter, Skip
+from neural_graphs.layout.naming import rename
 
 
 def mlp(
@@ -125,8 +126,8 @@ def from_shapes(shapes: Mapping[str, Sequence[int]], activation: str = "relu", *
     (CNN), describe what shapes cannot tell. Raises LayoutError naming the tensors that do not fit.
     """
     weights = [name for name in shapes if len(shapes[name]) > 1]
-    prefixes = [name.removesuffix(".weight") for name in weights]
-    expected = [name for prefix in prefixes for name in (f"{prefix}.weight", f"{prefix}.bias")]
+    prefixes = [name.removesuffix("weight") for name in weights]
+    expected = [name for prefix in prefixes for name in (f"{prefix}weight", f"{prefix}bias")]
     if list(shapes) != expected:
         odd = [name for name in shapes if name not in expected] or list(shapes)
         raise LayoutError(f"tensors {odd} are not weights followed by their biases; describe this layout by hand")
@@ -135,7 +136,7 @@ def from_shapes(shapes: Mapping[str, Sequence[int]], activation: str = "relu", *
         if shapes[after][1] % shapes[before][0] or (after in convs and shapes[after][1] != shapes[before][0]):
             raise LayoutError(
                 f"{before} feeds {shapes[before][0]} channels but {after} expects {shapes[after][1]}; "
-                f"is a layer missing between them? Known layers: {', '.join(prefixes)}"
+                f"is a layer missing between them? Known layers: {', '.join(prefix.rstrip('.') for prefix in prefixes)}"
             )
     if not convs:
         layout = mlp([shapes[weights[0]][1], *(shapes[name][0] for name in weights)], activation, **options)
@@ -156,13 +157,3 @@ def _square(inputs: int, channels: int, name: str) -> tuple[int, int] | None:
     if side * side * channels != inputs:
         raise LayoutError(f"{name} reads {inputs} inputs: not {channels} channels of a square feature map")
     return None if side == 1 else (side, side)
-
-
-def rename(layout: Layout, names: Mapping[str, str]) -> Layout:
-    """The same layout reading tensors of other names."""
-    from dataclasses import replace
-
-    groups = tuple(replace(g, bias=names[g.bias] if g.bias else None) for g in layout.groups)
-    blocks = tuple(replace(b, parameter=names[b.parameter] if b.parameter else None) for b in layout.blocks)
-    parameters = tuple(replace(p, name=names[p.name]) for p in layout.parameters)
-    return Layout(groups, blocks, parameters)

@@ -127,6 +127,23 @@ class Layout:
             targets.append(self.neuron_slices[block.target].start + target)
         return np.concatenate(sources), np.concatenate(targets)
 
+    @cached_property
+    def number_ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """Source and target neuron of every number of the flat vector, `(size,)` each; -1 where it has none.
+
+        Biases have a target only; of numbers that are read more than once the ends are those of their owner.
+        """
+        sources, targets = np.full(self.size, -1), np.full(self.size, -1)
+        for group, at in zip(self.groups, self.neuron_slices, strict=True):
+            if group.bias and not group.shared:
+                targets[self.bias_numbers(group)] = np.arange(at.start, at.stop)
+        for block, table in zip(self.blocks, self.tables, strict=True):
+            if block.parameter and not block.shared:
+                numbers, (source, target) = self.numbers(block), table.ends
+                sources[numbers] = (self.neuron_slices[block.source].start + source)[:, None]
+                targets[numbers] = (self.neuron_slices[block.target].start + target)[:, None]
+        return sources, targets
+
     def numbers(self, block: Block) -> np.ndarray:
         """The places of the numbers of every weight of a block in the flat vector, `(weights, kernel)`.
 

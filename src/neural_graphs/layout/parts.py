@@ -58,7 +58,8 @@ class Group:
     `bias` names the tensor of their biases (None: no biases), `window` the part of it (None: all of it); `offset` is a
     constant added to their values after the activation (dws2023 INRs: 0.5); `pool` is what happens to a feature map
     before the next block reads it. `kind` says what computes them (traced layouts: `conv`, `norm`, `add`, …).
-    `shared`: another group owns the bias, because the network uses a module more than once.
+    `shared`: another group owns the bias, because the network uses a module more than once. `transparent` (traced
+    layouts): nothing that the layout does not tell happens to its values, but for what is linear.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Group:
     window: Window | None = None
     kind: str = ""
     shared: bool = False
+    transparent: bool = field(default=False, compare=False, metadata={"written": True})  # older files do not tell
 
     @property
     def size(self) -> int:

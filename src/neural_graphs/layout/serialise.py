@@ -1,7 +1,7 @@
 """Frozen dataclasses to plain JSON values and back, for manifests."""
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
@@ -15,11 +15,16 @@ PLAIN: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (st
 def to_json(value: Any) -> Any:
     """Plain values: a dataclass becomes a dictionary with its class name under `kind_of`, a tuple a list."""
     if is_dataclass(value) and not isinstance(value, type):
-        content = {f.name: to_json(getattr(value, f.name)) for f in fields(value) if f.compare}
+        content = {f.name: to_json(getattr(value, f.name)) for f in fields(value) if f.compare or _told(f, value)}
         return {"kind_of": written_as(type(value)), **content}
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
     return value
+
+
+def _told(field: Field[Any], value: Any) -> bool:
+    """Whether a field that is no part of the value is written: where it says something."""
+    return bool(field.metadata.get("written")) and getattr(value, field.name) != field.default
 
 
 def from_json(value: Any, kinds: tuple[type, ...]) -> Any:
@@ -61,7 +66,7 @@ def build(kind: type[Kind], content: Mapping[str, Any]) -> Kind:
 @cache
 def _fields(kind: Any) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, tuple[type, ...]]]:
     """The fields of a dataclass that are written, those it needs, and the kinds of values of those that are plain."""
-    every = [each for each in fields(kind) if each.compare]
+    every = [each for each in fields(kind) if each.compare or each.metadata.get("written")]
     hints = get_type_hints(kind)
     required = tuple(f.name for f in every if f.default is MISSING and f.default_factory is MISSING)
     plain = {each.name: PLAIN[hints[each.name]] for each in every if hints[each.name] in PLAIN}

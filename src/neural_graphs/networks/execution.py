@@ -21,7 +21,19 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "leaky_relu": F.leaky_relu,
-}  # the kinds of activation a layout may name
+    "elu": F.elu,
+    "selu": F.selu,
+    "softplus": F.softplus,
+    "mish": F.mish,
+    "hardswish": F.hardswish,
+    "hardsigmoid": F.hardsigmoid,
+    "abs": torch.abs,
+    "cos": torch.cos,
+    "exp": torch.exp,
+    "erf": torch.erf,
+    "atan": torch.atan,
+    "square": torch.square,
+}  # the kinds of activation a layout may name, see layout.kinds
 
 
 def run(networks: Networks, x: Inputs) -> Tensor:

@@ -11,6 +11,7 @@ from neural_graphs.errors import LayoutError
 from neural_graphs.graph import Topology
 from neural_graphs.layout import Layout
 from neural_graphs.layout.axes import Atom, Axis, Concat, Product
+from neural_graphs.layout.kinds import activation_name, block_kinds, group_kinds
 from neural_graphs.networks import Networks
 from neural_graphs.networks.execution import run_groups
 from neural_graphs.nn.spec import Statistics
@@ -59,6 +60,8 @@ class Kinds(nn.Module):
 
     def row(self, kind: str, name: str) -> int:
         """The row of a kind. Raises LayoutError for an unknown one, naming what is of this kind."""
+        former = {activation_name(each): each for each in reversed(self.kinds)}
+        kind = kind if kind in self.kinds else former.get(activation_name(kind), kind)
         if kind not in self.kinds:
             raise LayoutError(
                 f"{name}: kind {kind!r} is not among {self.kinds}; make the family of all networks to be read"
@@ -92,7 +95,9 @@ class NeuronKinds(Kinds):
 
     def rows(self, layout: Layout) -> np.ndarray:
         """The row of every neuron, `(neurons,)`."""
-        return np.array([self.row(group.kind, group.name) for group in layout.groups])[layout.neuron_group]
+        pairs = zip(layout.groups, group_kinds(layout), strict=True)
+        rows = [self.row(group.kind if group.kind in self.kinds else kind, group.name) for group, kind in pairs]
+        return np.array(rows)[layout.neuron_group]
 
 
 class WeightKinds(Kinds):
@@ -109,8 +114,10 @@ class WeightKinds(Kinds):
 
     def rows(self, layout: Layout) -> np.ndarray:
         """The row of every weight, `(weights,)`."""
-        names = [block.parameter or f"{block.source} → {block.target}" for block in layout.blocks]
-        rows = [self.row(block.kind, name) for block, name in zip(layout.blocks, names, strict=True)]
+        rows = []
+        for block, kind in zip(layout.blocks, block_kinds(layout), strict=True):
+            name = block.parameter or f"{block.source} → {block.target}"
+            rows.append(self.row(block.kind if block.kind in self.kinds else kind, name))
         return np.array(rows)[layout.weight_block]
 
 

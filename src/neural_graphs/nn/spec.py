@@ -9,6 +9,7 @@ import numpy as np
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout
+from neural_graphs.layout.kinds import block_kinds, group_kinds
 from neural_graphs.layout.serialise import from_json, to_json
 
 Numbers = tuple[float, ...]
@@ -70,6 +71,7 @@ class InputSpec:
             raise LayoutError("a family needs at least one layout")
         kernels = [plane(block.kernel) for layout in every for block in layout.blocks]
         hidden = [[group for group in layout.groups if group.role == "hidden"] for layout in every]
+        named = any(block.kind for layout in every for block in layout.blocks)  # as tracing does where it must
         degrees = np.concatenate([layout.in_degree for layout in every])
         return cls(
             max(layout.role_count("input") for layout in every),
@@ -80,8 +82,8 @@ class InputSpec:
             float(np.log(degrees + 1).mean()),
             statistics,
             max(layout.size for layout in every),
-            _several(block.kind for layout in every for block in layout.blocks),
-            _several(group.kind for layout in every for group in layout.groups),
+            _several(kind for layout in every for kind in block_kinds(layout)) if named else (),
+            _several(kind for layout in every for kind in group_kinds(layout)) if named else (),
             any(
                 atom.size > 1 and not atom.free for groups in hidden for group in groups for atom in group.axis.atoms()
             ),

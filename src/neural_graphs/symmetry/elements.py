@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.layout import GlobalMean, Layout, MaxPool
+from neural_graphs.layout import Layout
 from neural_graphs.layout.axes import Atom, Axis, Concat, Product
 from neural_graphs.networks import Networks
-from neural_graphs.symmetry.permissions import HOMOGENEOUS, ODD, scalable
+from neural_graphs.symmetry.permissions import SCALES, SIGNS, reasons, scalable
 from neural_graphs.symmetry.relabel import Relabelling, new_factors, new_places
+
+LISTED = 4  # reasons in an error
+FINE = "where that is fine, say missing_ok=True"
 
 
 class Symmetry:
@@ -122,10 +125,29 @@ class NeuronPermutation(Element):
     """The hidden neurons of every free atom in another order; exact bit for bit, and so is its inverse."""
 
     @classmethod
-    def sample(cls, layout: Layout, generator: torch.Generator) -> "NeuronPermutation":
-        """A uniformly random order of every free atom, at every place of those it lies within."""
+    def sample(
+        cls, layout: Layout, generator: torch.Generator, *, missing_ok: bool = False
+    ) -> "NeuronPermutation":  # fmt: skip
+        """A uniformly random order of every free atom, at every place of those it lies within.
+
+        Raises LayoutError where no neuron may move, unless `missing_ok`.
+        """
+        if not (missing_ok or cls.movable(layout)):
+            raise LayoutError(f"{nothing_moves(cls, layout)}; {FINE}")
         shapes = {atom.name: Relabelling(layout, {}).shape(atom.name) for atom in layout.free_atoms}
         return cls(layout, {name: _permutations(shape, generator) for name, shape in shapes.items()})
+
+    @staticmethod
+    def movable(layout: Layout) -> list[Atom]:
+        """The axes that may be permuted, and have more places than one."""
+        return [atom for atom in layout.free_atoms if atom.size > 1]
+
+    @staticmethod
+    def objections(layout: Layout) -> list[str]:
+        """Why the hidden neurons may not be permuted."""
+        hidden = [group for group in layout.groups if group.role == "hidden"]
+        alone = [f"{group.name} has one neuron" for group in hidden if group.size == 1]
+        return alone + [f"{group.name} has an order that is fixed" for group in hidden if group.size > 1]
 
 
 class SignFlip(Element):
@@ -134,10 +156,25 @@ class SignFlip(Element):
     Atoms with any other activation, with a constant added after it, or read through a maximum stay as they are.
     """
 
+    @staticmethod
+    def movable(layout: Layout) -> list[Atom]:
+        """The axes whose neurons may change sign."""
+        return scalable(layout, SIGNS)
+
+    @staticmethod
+    def objections(layout: Layout) -> list[str]:
+        """Why others may not."""
+        return reasons(layout, SIGNS)
+
     @classmethod
-    def sample(cls, layout: Layout, generator: torch.Generator) -> "SignFlip":
-        """Every neuron that may be flipped is, with probability one half."""
-        atoms = scalable(layout, ODD, (GlobalMean,))
+    def sample(cls, layout: Layout, generator: torch.Generator, *, missing_ok: bool = False) -> "SignFlip":
+        """Every neuron that may be flipped is, with probability one half.
+
+        Raises LayoutError saying why none may, unless `missing_ok`.
+        """
+        atoms = cls.movable(layout)
+        if not (atoms or missing_ok):
+            raise LayoutError(f"{nothing_moves(cls, layout)}; {FINE}")
         return cls(layout, None, _draw(atoms, lambda n: 1.0 - 2.0 * torch.randint(0, 2, (n,), generator=generator)))
 
 
@@ -148,10 +185,25 @@ class PositiveScale(Element):
     It acts on parameters and their edits; gradients scale the other way.
     """
 
+    @staticmethod
+    def movable(layout: Layout) -> list[Atom]:
+        """The axes whose neurons may be scaled."""
+        return scalable(layout, SCALES)
+
+    @staticmethod
+    def objections(layout: Layout) -> list[str]:
+        """Why others may not."""
+        return reasons(layout, SCALES)
+
     @classmethod
-    def sample(cls, layout: Layout, generator: torch.Generator) -> "PositiveScale":
-        """Log-normal scales, the logarithm of standard deviation one half."""
-        atoms = scalable(layout, HOMOGENEOUS, (GlobalMean, MaxPool))
+    def sample(cls, layout: Layout, generator: torch.Generator, *, missing_ok: bool = False) -> "PositiveScale":
+        """Log-normal scales, the logarithm of standard deviation one half.
+
+        Raises LayoutError saying why no neuron may be scaled, unless `missing_ok`.
+        """
+        atoms = cls.movable(layout)
+        if not (atoms or missing_ok):
+            raise LayoutError(f"{nothing_moves(cls, layout)}; {FINE}")
         return cls(layout, None, _draw(atoms, lambda n: torch.exp(0.5 * torch.randn(n, generator=generator).double())))
 
 
@@ -196,14 +248,34 @@ class PerNetwork(Symmetry):
 Kind = type[NeuronPermutation] | type[SignFlip] | type[PositiveScale]
 
 
-def sample_symmetry(networks: Networks, generator: torch.Generator, kind: Kind = NeuronPermutation) -> PerNetwork:
-    """A random symmetry of a batch, mixed or not: every network gets an element of its own."""
-    return PerNetwork([kind.sample(layout, generator) for layout in networks.layouts])
+def nothing_moves(kind: Kind, layout: Layout) -> str:
+    """That no symmetry of a kind moves a layout, and why: for the axes that were looked at."""
+    why = kind.objections(layout)
+    few = "; ".join(why[:LISTED]) + (f"; and {len(why) - LISTED} more" if len(why) > LISTED else "")
+    return f"no {kind.__name__} moves {layout}: {few or 'it has no hidden neurons'}"
 
 
-def shuffle(networks: Networks, generator: torch.Generator, kind: Kind = NeuronPermutation) -> Networks:
-    """Move every network by a random symmetry of its own: other parameters, the same functions."""
-    return sample_symmetry(networks, generator, kind).act(networks)
+def sample_symmetry(
+    networks: Networks, generator: torch.Generator, kind: Kind = NeuronPermutation, *, missing_ok: bool = False
+) -> PerNetwork:
+    """A random symmetry of a batch, mixed or not: every network gets an element of its own.
+
+    Raises LayoutError, saying why, where none of the networks can be moved, unless `missing_ok`.
+    """
+    layouts = list(dict.fromkeys(networks.layouts))
+    if not missing_ok and not any(kind.movable(layout) for layout in layouts):
+        raise LayoutError(f"{nothing_moves(kind, layouts[0])}; {FINE}")
+    return PerNetwork([kind.sample(layout, generator, missing_ok=True) for layout in networks.layouts])
+
+
+def shuffle(
+    networks: Networks, generator: torch.Generator, kind: Kind = NeuronPermutation, *, missing_ok: bool = False
+) -> Networks:
+    """Move every network by a random symmetry of its own: other parameters, the same functions.
+
+    Raises LayoutError, saying why, where none of the networks can be moved, unless `missing_ok`.
+    """
+    return sample_symmetry(networks, generator, kind, missing_ok=missing_ok).act(networks)
 
 
 def _draw(atoms: Sequence[Atom], draw: Callable[[int], Tensor]) -> dict[str, np.ndarray]:

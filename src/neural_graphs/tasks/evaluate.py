@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from neural_graphs.errors import ConfigError
 from neural_graphs.io.network_files import read_network
 from neural_graphs.networks import Networks
+from neural_graphs.symmetry import SignFlip
+from neural_graphs.symmetry.elements import nothing_moves
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.logging import quiet
@@ -48,6 +50,8 @@ def test(run: str | Path, zoo: str | Path | None = None, views: int = 1) -> dict
 def _measure(run: Run, task: Task, config: dict[str, Any], zoo: str | Path | None, split: str) -> dict[str, Any]:
     place = Path(config["data"]["zoo"] if zoo is None else zoo)
     data = ZooData(place, config["data"]["batch_size"], only=config["data"].get("only"))
+    if task.views > 1 and not any(map(SignFlip.movable, data.zoo.layouts)):
+        raise ConfigError(f"views of networks of {place}: {nothing_moves(SignFlip, data.zoo.layouts[0])}")
     with quiet():
         bar = sys.stderr.isatty()  # for people who watch
         trainer = Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=bar)

@@ -135,7 +135,7 @@ class Task(LightningModule, ABC):
         answers = self.answer(networks)
         for view in range(1, self.views):
             generator = torch.Generator().manual_seed(self._seed(view, index))
-            answers = answers + self.answer(FlipSigns()(networks, generator))
+            answers = answers + self.answer(FlipSigns(missing_ok=True)(networks, generator))
         return answers / self.views
 
     # -- before and between ------------------------------------------------------------------------------------------

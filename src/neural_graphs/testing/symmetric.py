@@ -9,6 +9,7 @@ from neural_graphs.layout import Layout, Role
 from neural_graphs.layout.axes import Atom, Axis, Concat, Product
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import Element, Kind, NeuronPermutation, PerNetwork, Symmetry, sample_symmetry
+from neural_graphs.symmetry.elements import nothing_moves
 from neural_graphs.testing.measure import (
     Function,
     both_ways,
@@ -90,9 +91,10 @@ def assert_not_too_symmetric(metanetwork: Function, networks: Networks, smallest
 
 
 def _moving(networks: Networks, generator: torch.Generator | None, kind: Kind) -> PerNetwork:
-    symmetry = sample_symmetry(networks, seeded(generator), kind)
+    symmetry = sample_symmetry(networks, seeded(generator), kind, missing_ok=True)
     if torch.equal(symmetry.act(networks).values, networks.values):
-        raise ValueError(f"no {kind.__name__} moves {networks}: there would be nothing to see")
+        why = nothing_moves(kind, networks.layouts[0])
+        raise ValueError(f"no {kind.__name__} moves {networks}: there would be nothing to see ({why})")
     return symmetry
 
 

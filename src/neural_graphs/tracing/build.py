@@ -26,11 +26,12 @@ from dataclasses import replace
 from heapq import heapify, heappop, heappush
 from itertools import product
 
-from neural_graphs.layout import Activation, Block, Group, Layout, Parameter
+from neural_graphs.layout import Activation, Block, Group, Layout, MaxPool, Parameter
 from neural_graphs.layout.axes import Atom, Axis, Product
 from neural_graphs.layout.strides import Window
 from neural_graphs.networks import Program
 from neural_graphs.tracing.builder import BlockBuilder, LayoutBuilder
+from neural_graphs.tracing.canonical import as_built
 from neural_graphs.tracing.dims import Dim, DimVar
 from neural_graphs.tracing.lower import plant
 from neural_graphs.tracing.sources import GroupBuilder, ParamRef
@@ -42,8 +43,8 @@ Dims = Mapping[str, tuple[Dim, ...]]
 def build(
     builder: LayoutBuilder, outputs: Iterable[Views], parameters: Sequence[Parameter], stored: Mapping[str, ParamRef],
     dims: Dims, within: Mapping[DimVar, frozenset[DimVar]], program: Program,
-) -> Layout:  # fmt: skip
-    """The layout of a builder; `stored` and `dims` are the tensors of the state dict by name."""
+) -> tuple[Layout, Layout | None]:  # fmt: skip
+    """The layout of a builder, and as one writes it by hand, if one can; `stored` and `dims` are tensors by name."""
     for views in outputs:
         for view in views:
             if isinstance(view.source, GroupBuilder):
@@ -58,17 +59,21 @@ def build(
     forward = sorted(builder.blocks, key=lambda block: number[block.target])
     blocks = [block_of(block, number) for block in forward]
     kept = [replace(p, dtype="float") if p.name in carried else p for p in parameters]
-    return Layout(tuple(made), tuple(blocks), tuple(kept), program)
+    layout = Layout(tuple(made), tuple(blocks), tuple(kept), program)
+    return layout, as_built(layout, groups, forward)
 
 
 def group_of(neurons: GroupBuilder, name: str, axis: Axis) -> Group:
     """A group as a value."""
     kind = Activation(neurons.activation)
+    told = neurons.transparent and not neurons.offset and not isinstance(neurons.pool, MaxPool)
     if neurons.bias is None:
-        return Group(name, axis, neurons.role, activation=kind, kind=neurons.kind)
+        return Group(name, axis, neurons.role, activation=kind, kind=neurons.kind, transparent=told)
     tensor, window, shared = neurons.bias
     part = None if tensor.is_all(window) else window
-    return Group(name, axis, neurons.role, tensor.name, kind, window=part, kind=neurons.kind, shared=shared)
+    return Group(
+        name, axis, neurons.role, tensor.name, kind, window=part, kind=neurons.kind, shared=shared, transparent=told
+    )
 
 
 def block_of(block: BlockBuilder, number: Mapping[GroupBuilder, int]) -> Block:

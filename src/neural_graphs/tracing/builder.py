@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field, replace
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.layout import Role
+from neural_graphs.layout import Conv, Role
 from neural_graphs.layout.strides import Table, Window, merged, row_major
 from neural_graphs.tracing.dims import DimVar
 from neural_graphs.tracing.sources import GroupBuilder, ParamRef, Raw
@@ -34,6 +34,7 @@ class BlockBuilder:
     window: Window | None = None
     kernel: tuple[int, ...] = ()
     shared: bool = False
+    operator: Conv | None = None
 
 
 @dataclass
@@ -81,6 +82,7 @@ class LayoutBuilder:
     def connect(
         self, source: GroupBuilder, target: GroupBuilder, block_axes: Iterable[BlockAxis], kind: str,
         view: StridedView | None = None, kernel: Sequence[BlockAxis] = (), start: int = 0,
+        operator: Conv | None = None,
     ) -> None:  # fmt: skip
         """Weights from neuron `start` of `source` on to `target`; `view` is the part of a stored tensor they read."""
         order = sorted(block_axes, key=lambda s: (not (s.source and s.target), not s.target))  # ties, targets, sources
@@ -93,4 +95,4 @@ class LayoutBuilder:
         sizes = tuple(s.size for s in kernel)
         window = Window(view.offset, (*joins.sizes, *sizes), tuple(s.number for s in (*table, *kernel)))
         shared = not view.source.own(window)
-        self.blocks.append(BlockBuilder(source, target, joins, kind, view.source, window, sizes, shared))
+        self.blocks.append(BlockBuilder(source, target, joins, kind, view.source, window, sizes, shared, operator))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.layout import Conv
 from neural_graphs.layout.strides import Window
 from neural_graphs.tracing.builder import BlockAxis, LayoutBuilder
 from neural_graphs.tracing.sources import GroupBuilder, ParamRef, Raw
@@ -61,7 +62,10 @@ def enter(builder: LayoutBuilder, view: StridedView, axes: Sequence[ViewAxis]) -
     return StridedView(neurons, view.starts, axes, 0, view.cut)
 
 
-def read(builder: LayoutBuilder, source: StridedView, stored: StridedView, target: StridedView, kind: str) -> None:
+def read(
+    builder: LayoutBuilder, source: StridedView, stored: StridedView, target: StridedView, kind: str,
+    operator: Conv | None = None,
+) -> None:  # fmt: skip
     """Weights from source to target neurons, read from the part of a tensor that lies on both.
 
     Axes of the tensor that neither has are its kernel.
@@ -73,7 +77,7 @@ def read(builder: LayoutBuilder, source: StridedView, stored: StridedView, targe
     kernel = [BlockAxis(axis.size, number=axis.stride) for axis in rest]
     if isinstance(source.source, GroupBuilder) and isinstance(target.source, GroupBuilder):
         lines = block_axes(source, target, stored)
-        builder.connect(source.source, target.source, lines, kind, stored, kernel, source.offset)
+        builder.connect(source.source, target.source, lines, kind, stored, kernel, source.offset, operator)
 
 
 def settle(builder: LayoutBuilder, stored: StridedView, target: StridedView, kind: str) -> None:

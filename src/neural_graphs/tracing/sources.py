@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.layout import Role
+from neural_graphs.layout import GlobalMean, MaxPool, Role
 from neural_graphs.layout.strides import Window
 from neural_graphs.tracing.dims import DimVar
 
@@ -16,7 +16,8 @@ from neural_graphs.tracing.dims import DimVar
 class GroupBuilder:
     """A group in the making; its neurons are numbered along its variables, row-major.
 
-    `bias` are a tensor, the part of it, and whether those numbers have an owner already.
+    `bias` are a tensor, the part of it, and whether those numbers have an owner already. `scale`, `offset` and `pool`
+    are what a layout can tell of the values beside the activation; what it cannot tell makes them not `transparent`.
     """
 
     name: str
@@ -25,6 +26,52 @@ class GroupBuilder:
     role: Role = "hidden"
     activation: str = "none"
     bias: "tuple[ParamRef, Window, bool] | None" = None
+    scale: float = 1.0
+    offset: float = 0.0
+    pool: GlobalMean | MaxPool | None = None
+    transparent: bool = True
+
+    def activate(self, kind: str) -> None:
+        """Apply a function to every neuron, after everything so far."""
+        self.activation = kind
+        if self.offset or self.pool is not None:  # before a function neither can be told
+            self.transparent, self.offset, self.pool = False, 0.0, None
+
+    def suffer(self, effect: "Effect", alone: bool) -> None:
+        """Note what is done to the values; `alone`: to all of them, and for every reader."""
+        match effect:
+            case Scale(factor) if alone and self.activation == "none" and not self.offset:
+                self.scale *= factor
+            case Shift(amount) if alone and self.pool is None:
+                self.offset += amount
+            case GlobalMean() | MaxPool() if alone and self.pool is None:
+                self.pool = effect
+            case Scale() | GlobalMean():  # linear, at least
+                pass
+            case _:
+                self.transparent = False
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Values are multiplied by one number."""
+
+    factor: float
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One number is added to values."""
+
+    amount: float
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Something that is not linear and that layouts cannot tell."""
+
+
+Effect: TypeAlias = Scale | Shift | GlobalMean | MaxPool | Unknown
 
 
 @dataclass(eq=False)

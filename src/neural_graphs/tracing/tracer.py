@@ -26,6 +26,7 @@ from neural_graphs.tracing import rules as rules
 from neural_graphs.tracing.build import build
 from neural_graphs.tracing.builder import LayoutBuilder
 from neural_graphs.tracing.cache import recall, remember
+from neural_graphs.tracing.canonical import proven
 from neural_graphs.tracing.dims import freeze
 from neural_graphs.tracing.registry import OpCall, find, short
 from neural_graphs.tracing.sources import ParamRef
@@ -52,7 +53,9 @@ def trace(module: nn.Module, example_input: Inputs, *, output: Callable[[Any], A
     exported = export(program, example_input)
     tracer = Tracer(program.module, exported)
     outputs = tracer.walk(exported.graph_module, tracer.enter())
-    layout = tracer.build(outputs, program)
+    layout, plain = tracer.build(outputs, program)
+    if plain is not None and proven(plain, example_input):
+        layout = plain
     if output is None:  # a chosen answer says nothing of the next module that is built alike
         remember(module, layout)
     return layout
@@ -239,7 +242,7 @@ class Tracer:
         if isinstance(node.meta.get("val"), Tensor) and values and values[0].shape != expected[0]:
             raise LayoutError(f"the rule for {_name(node)} made {values[0].shape}, expected {expected[0]}")
 
-    def build(self, outputs: list[TracedTensor], program: Program) -> Layout:
+    def build(self, outputs: list[TracedTensor], program: Program) -> tuple[Layout, Layout | None]:
         """Put together what the rules said."""
         answers = [value for value in outputs if isinstance(value, TracedTensor)]
         for value in answers:

@@ -66,11 +66,16 @@ class Sometimes(Transform):
 
 
 class _Shuffle(Transform):
+    """A random symmetry for every network; `missing_ok`: it is fine where it moves none of them, and no error."""
+
     kind: ClassVar[Kind]
     exact = True
 
+    def __init__(self, missing_ok: bool = False) -> None:
+        self.missing_ok = missing_ok
+
     def __call__(self, networks: Networks, generator: Generator) -> Networks:
-        return shuffle(networks, generator, self.kind)
+        return shuffle(networks, generator, self.kind, missing_ok=self.missing_ok)
 
 
 class Permute(_Shuffle):

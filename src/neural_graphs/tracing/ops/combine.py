@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from neural_graphs.tracing.builder import LayoutBuilder
 from neural_graphs.tracing.dims import Dim, chained, size, unify
 from neural_graphs.tracing.lower import all_params, complete, covers, grown, lies_on, read, settle, tie, unite
-from neural_graphs.tracing.sources import GroupBuilder, ParamRef, Raw
+from neural_graphs.tracing.sources import Effect, GroupBuilder, ParamRef, Raw, Unknown
 from neural_graphs.tracing.tape import Op, Tape
 from neural_graphs.tracing.values import TracedTensor, broadcast
 from neural_graphs.tracing.views import StridedView, ViewAxis, Views, flattened, frame, joined, shifted
@@ -53,7 +53,11 @@ class CombineOp(Op):
         neurons = [(p, v) for p, v in combo if isinstance(p.source, GroupBuilder)]
         stored = [p for p, _ in combo if isinstance(p.source, ParamRef)]
         axes = [axis for p, _ in neurons for axis in p.axes]
-        raw = [p for p, _ in combo if isinstance(p.source, Raw) and any(lies_on(axis, p) for axis in axes)]
+        every = [p for p, _ in combo if isinstance(p.source, Raw)]
+        raw = [p for p in every if any(lies_on(axis, p) for axis in axes)]
+        if self.kind != "mul" and (len(raw) < len(every) or len(combo) < len(self.inputs)):  # and without a trace
+            for view, _ in neurons:
+                view.source.suffer(Unknown(), alone=False)  # type: ignore[union-attr]
         if self.kind == "add" and len(neurons) == 1 and not raw and alone(*neurons[0]):
             for view in stored:
                 settle(builder, view, neurons[0][0], "bias")
@@ -117,9 +121,23 @@ class ActivateOp(Op):
             if not alone(view, replace(value, sole=True) if isinstance(view.source, ParamRef) else value):
                 view = unite(builder, [view], "activation")
             assert isinstance(view.source, GroupBuilder)
-            view.source.activation = self.kind
+            view.source.activate(self.kind)
             found.append(view)
         return found
+
+
+@dataclass(eq=False)
+class EffectOp(Op):
+    """Something that makes no neurons: a number times values or added to them, a pool over places."""
+
+    effect: Effect
+
+    def lower(self, builder: LayoutBuilder) -> Views:
+        (value,) = self.inputs
+        for view in builder.views(value):
+            if isinstance(view.source, GroupBuilder):
+                view.source.suffer(self.effect, value.sole and complete(view))
+        return builder.views(value)
 
 
 @dataclass(eq=False)
@@ -172,6 +190,13 @@ def places_only(every: Sequence[Views], rank: int) -> list[int]:
 def combine(tape: Tape, kind: str, values: Sequence[TracedTensor]) -> TracedTensor:
     """Values combined place by place, broadcast as torch does."""
     return tape.put(CombineOp, values, broadcast(values), kind)
+
+
+def suffer(tape: Tape, x: TracedTensor, effect: Effect) -> TracedTensor:
+    """The same neurons, to whose values something is done."""
+    found = tape.put(EffectOp, (x,), x.dims, effect)
+    found.sole = x.sole
+    return found
 
 
 def activate(tape: Tape, kind: str, x: TracedTensor) -> TracedTensor:

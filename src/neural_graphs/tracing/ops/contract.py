@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from neural_graphs.layout import Conv
 from neural_graphs.tracing.builder import LayoutBuilder
 from neural_graphs.tracing.dims import Dim, unify
 from neural_graphs.tracing.lower import all_params, enter, grown, project, read, unite
@@ -46,6 +47,7 @@ class ContractOp(Op):
     w_labels: tuple[str, ...]
     out_labels: tuple[str, ...]
     kind: str
+    operator: Conv | None = None  # where a layout can tell it
 
     @property
     def space(self) -> list[str]:
@@ -94,7 +96,7 @@ class ContractOp(Op):
         if isinstance(view.source, Raw):
             shared = [axis for axis in weight.axes if space[axis.dim] in self.x_labels]
             view = enter(builder, view, shared)
-        read(builder, grown(builder, view, "constant"), weight, target, self.kind)
+        read(builder, grown(builder, view, "constant"), weight, target, self.kind, self.operator)
 
     def _read_shared(self, builder: LayoutBuilder, x: Views, w: Views, rest: Sequence[int]) -> Views:
         """One matrix for many neurons that it does not mix (heads, or the channels of a token mixer).
@@ -140,9 +142,12 @@ def placed(view: StridedView, labels: Labels, space: Labels) -> StridedView:
 
 def contract(
     tape: Tape, x: TracedTensor, w: TracedTensor, equation: tuple[Labels, Labels, Labels], kind: str,
-    extra: dict[str, Dim] | None = None,
+    extra: dict[str, Dim] | None = None, operator: Conv | None = None,
 ) -> TracedTensor:  # fmt: skip
-    """`x` times `w`, with the labels of `x`, `w` and the output; `extra` are dimensions that only the output has."""
+    """`x` times `w`, with the labels of `x`, `w` and the output; `extra` are dimensions that only the output has.
+
+    `operator` tells what a convolution does to places, if a layout can.
+    """
     x_labels, w_labels, out_labels = (tuple(labels) for labels in equation)
     found: dict[str, Dim] = dict(extra or {})
     for labels, value in ((x_labels, x), (w_labels, w)):
@@ -151,4 +156,5 @@ def contract(
                 unify(found[label], dim)
             else:
                 found.setdefault(label, dim)
-    return tape.put(ContractOp, (x, w), [found[label] for label in out_labels], x_labels, w_labels, out_labels, kind)
+    dims = [found[label] for label in out_labels]
+    return tape.put(ContractOp, (x, w), dims, x_labels, w_labels, out_labels, kind, operator)

@@ -4,6 +4,7 @@ from string import ascii_letters
 from typing import Any
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.layout import Conv
 from neural_graphs.tracing.dims import Dim, freeze
 from neural_graphs.tracing.ops.combine import activate, combine
 from neural_graphs.tracing.ops.contract import Labels, contract
@@ -85,14 +86,15 @@ def conv(
     call: OpCall, x: TracedTensor, weight: TracedTensor, bias: TracedTensor | None = None, *args: Any
 ) -> TracedTensor:
     groups = args[3] if len(args) > 3 else 1
-    return _conv(call, x, weight, bias, groups, turned=False)
+    return _conv(call, x, weight, bias, groups, turned=False, operator=_operator(*args))
 
 
 @rule("aten.convolution")
 def convolution(
     call: OpCall, x: TracedTensor, weight: TracedTensor, bias: TracedTensor | None, *args: Any
 ) -> TracedTensor:
-    return _conv(call, x, weight, bias, args[5], turned=bool(args[3]))
+    told = None if args[3] else _operator(args[0], args[1], args[2], args[5])
+    return _conv(call, x, weight, bias, args[5], turned=bool(args[3]), operator=told)
 
 
 @rule("aten.conv_transpose1d", "aten.conv_transpose2d", "aten.conv_transpose3d")
@@ -102,9 +104,17 @@ def conv_transpose(
     return _conv(call, x, weight, bias, args[3] if len(args) > 3 else 1, turned=True)
 
 
+def _operator(stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Conv | None:
+    """What a convolution does to places, where a layout can tell: the same in both dimensions, without gaps."""
+    steps, pads, gaps = ({*each} if isinstance(each, list | tuple) else {each} for each in (stride, padding, dilation))
+    plain = len(steps) == len(pads) == 1 and gaps == {1} and groups == 1 and "same" not in pads
+    return Conv(steps.pop(), 0 if pads == {"valid"} else pads.pop()) if plain else None
+
+
 def _conv(
-    call: OpCall, x: TracedTensor, weight: TracedTensor, bias: TracedTensor | None, groups: int, turned: bool
-) -> TracedTensor:
+    call: OpCall, x: TracedTensor, weight: TracedTensor, bias: TracedTensor | None, groups: int, turned: bool,
+    operator: Conv | None = None,
+) -> TracedTensor:  # fmt: skip
     tape, places = call.tape, len(weight.dims) - 2
     x = tape.reshape(x, (1, *x.shape)) if len(x.dims) == places + 1 else x
     for term in (*weight.dims[2:], *x.dims[2:]):
@@ -115,7 +125,7 @@ def _conv(
     inner = ("in", "out") if turned else ("out", "in")
     if groups == 1:
         equation = (["n", "in", *spatial], [*inner, *window], ["n", "out", *after])
-        found = contract(tape, x, weight, equation, "conv", extra)
+        found = contract(tape, x, weight, equation, "conv", extra, operator)
     else:
         x = tape.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
         weight = tape.reshape(weight, (groups, weight.shape[0] // groups, *weight.shape[1:]))

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from neural_graphs.layout.kinds import activation_name
 from neural_graphs.tracing.dims import freeze
-from neural_graphs.tracing.ops.combine import activate, combine, concat
+from neural_graphs.tracing.ops.combine import activate, combine, concat, suffer
 from neural_graphs.tracing.registry import OpCall, rule
+from neural_graphs.tracing.sources import Effect, Scale, Shift, Unknown
 from neural_graphs.tracing.values import TracedTensor
 
 SILENT = (
@@ -39,30 +41,48 @@ def silent(call: OpCall, x: TracedTensor, *_: Any, **__: Any) -> TracedTensor:
 @rule(*named(KINDS))
 def pointwise(call: OpCall, x: TracedTensor, *_: Any, **__: Any) -> TracedTensor:
     if call.short == "neg":
-        return call.tape.same(x, x.dims)
-    return activate(call.tape, ALSO.get(call.short, call.short), x)
+        return suffer(call.tape, x, Scale(-1.0))
+    return activate(call.tape, ALSO.get(call.short, activation_name(call.short)), x)
 
 
 @rule(*named(SUMS))
-def sums(call: OpCall, *args: Any, **_: Any) -> TracedTensor:
-    return _several(call, "add", args)
+def sums(call: OpCall, *args: Any, **options: Any) -> TracedTensor:
+    return _several(call, "add", args, options)
 
 
 @rule(*named(PRODUCTS))
-def products(call: OpCall, *args: Any, **_: Any) -> TracedTensor:
-    return _several(call, "mul", args)
+def products(call: OpCall, *args: Any, **options: Any) -> TracedTensor:
+    return _several(call, "mul", args, options)
 
 
 @rule(*named(OTHERS))
-def others(call: OpCall, *args: Any, **_: Any) -> TracedTensor:
-    return _several(call, call.short, args)
+def others(call: OpCall, *args: Any, **options: Any) -> TracedTensor:
+    return _several(call, call.short, args, options)
 
 
-def _several(call: OpCall, kind: str, args: Any) -> TracedTensor:
+def _several(call: OpCall, kind: str, args: Any, options: dict[str, Any]) -> TracedTensor:
     values = [arg for arg in args if isinstance(arg, TracedTensor)]
-    if len(values) == 1 and kind in ("add", "mul"):  # a number is added, or multiplied by
-        return call.tape.same(values[0], values[0].dims)
+    if len(values) == 1 and kind in ("add", "mul"):
+        number = args[1] if args[0] is values[0] else args[0]
+        for effect in _effects(call.short, number, args[0] is values[0], options):
+            values = [suffer(call.tape, values[0], effect)]
+        return values[0]
     return activate(call.tape, kind, values[0]) if len(values) == 1 else combine(call.tape, kind, values)
+
+
+def _effects(operator: str, number: Any, first: bool, options: dict[str, Any]) -> list[Effect]:
+    """What a number does to neurons; `first`: it comes behind them (`x − 1`), not before (`1 − x`)."""
+    if options or not isinstance(number, int | float):
+        return [Unknown()]
+    if operator == "mul":
+        return [Scale(float(number))]
+    if operator == "div":
+        return [Scale(1 / number)] if first and number else [Unknown()]
+    if operator == "add":
+        return [Shift(float(number))]
+    if (operator == "sub") == first:
+        return [Shift(-float(number))]
+    return [Scale(-1.0), Shift(float(number))]
 
 
 @rule("aten.addcmul", "aten.addcdiv")
@@ -99,6 +119,7 @@ def ordered(call: OpCall, x: TracedTensor, dims: Any = (), *more: Any) -> Traced
         dims = (-1, -2)
     for dim in [dims] if isinstance(dims, int) else dims:
         freeze(x.dims[dim])
+    x = suffer(call.tape, x, Unknown()) if call.short == "cumprod" else x
     return call.tape.same(x, x.dims)
 
 

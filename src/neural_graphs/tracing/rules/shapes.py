@@ -5,10 +5,13 @@ from itertools import accumulate
 from typing import Any
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.layout import GlobalMean
 from neural_graphs.tracing.dims import freeze, size, unify
+from neural_graphs.tracing.ops.combine import suffer
 from neural_graphs.tracing.ops.lookup import lookup
 from neural_graphs.tracing.ops.reduce import pick, reduce
 from neural_graphs.tracing.registry import OpCall, rule
+from neural_graphs.tracing.sources import Unknown
 from neural_graphs.tracing.values import TracedTensor, fresh
 
 
@@ -129,6 +132,10 @@ def reduction(call: OpCall, x: TracedTensor, *args: Any, **_: Any) -> TracedTens
     if dims is None and call.short in ("any", "all", "prod", "logsumexp"):
         dims = [a for a in args[:1] if isinstance(a, int)]
     chosen = list(dims) if dims else list(range(len(x.dims)))
+    if call.short not in ("mean", "sum"):
+        x = suffer(call.tape, x, Unknown())
+    elif call.short == "mean" and {x.place(dim) for dim in chosen} == {2, 3} and len(x.dims) == 4:
+        x = suffer(call.tape, x, GlobalMean())
     return reduce(call.tape, x, chosen, keep=len(call.shape) == len(x.dims))
 
 
@@ -139,6 +146,7 @@ def two_moments(call: OpCall, x: TracedTensor, *args: Any, **_: Any) -> list[Tra
 
 @rule("aten.max.dim", "aten.min.dim")
 def extreme(call: OpCall, x: TracedTensor, dim: int, keep: bool = False) -> list[TracedTensor]:
+    x = suffer(call.tape, x, Unknown())
     return [reduce(call.tape, x, [dim], keep), call.tape.constant(call.shapes[1])]
 
 

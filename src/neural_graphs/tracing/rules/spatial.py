@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.layout import GlobalMean, MaxPool
 from neural_graphs.tracing.dims import plain
-from neural_graphs.tracing.ops.combine import concat
+from neural_graphs.tracing.ops.combine import concat, suffer
 from neural_graphs.tracing.ops.reduce import resize
 from neural_graphs.tracing.registry import OpCall, rule
+from neural_graphs.tracing.sources import Effect, Scale, Unknown
 from neural_graphs.tracing.values import TracedTensor
 
 POOLS = " ".join(
     f"{before}{kind}_pool{rank}d" for rank in (1, 2, 3) for kind in ("max", "avg") for before in ("", "adaptive_")
 )
+DEFAULTS: tuple[Any, ...] = (None, [], 0, 1, False)  # window, stride, padding, dilation, ceil mode
 RESIZED = (
     "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_bilinear2d upsample_bicubic2d upsample_linear1d"
     " upsample_trilinear3d _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact2d"
@@ -22,15 +25,33 @@ RESIZED = (
 
 
 @rule(*(f"aten.{name}" for name in f"{POOLS} {RESIZED}".split()))
-def resized(call: OpCall, x: TracedTensor, *_: Any, **__: Any) -> Any:
+def resized(call: OpCall, x: TracedTensor, *args: Any, **__: Any) -> Any:
     lead = len(call.shape) - int(next((digit for digit in "123" if f"{digit}d" in call.short), "2"))
+    x = suffer(call.tape, x, _effect(call, x, args)) if args else x
     found = resize(call.tape, x, call.shape, lead)
     return found if len(call.shapes) == 1 else [found, *map(call.tape.constant, call.shapes[1:])]
 
 
 @rule("aten.max_pool2d_with_indices", "aten.max_pool1d_with_indices", "aten.max_pool3d_with_indices")
-def pool_with_places(call: OpCall, x: TracedTensor, *_: Any, **__: Any) -> Any:
-    return resized(call, x)
+def pool_with_places(call: OpCall, x: TracedTensor, *args: Any, **__: Any) -> Any:
+    return resized(call, x, *args)
+
+
+def _effect(call: OpCall, x: TracedTensor, args: Sequence[Any]) -> Effect:
+    """What a pool does to neurons, as far as a layout can tell: a maximum over windows, a mean over everything."""
+    if "max" in call.short:
+        window, stride, padding, dilation, ceil = [*args, *DEFAULTS[len(args) :]]
+        sides = {*_pair(window), *_pair(stride or window)}
+        plain = {*_pair(padding)} == {0} and {*_pair(dilation)} == {1} and not ceil
+        two = call.short.startswith("max_pool2d") and len(x.dims) == 4
+        return MaxPool(sides.pop()) if two and plain and len(sides) == 1 else Unknown()
+    whole = call.short.endswith("avg_pool2d") and call.shape[-2:] == (1, 1) and len(x.dims) == 4
+    return GlobalMean() if whole and ("adaptive" in call.short or _pair(args[0]) == x.shape[-2:]) else Scale(1.0)
+
+
+def _pair(sizes: Any) -> tuple[int, ...]:
+    found = tuple(sizes) if isinstance(sizes, list | tuple) else (sizes,)
+    return found * 2 if len(found) == 1 else found
 
 
 @rule("aten.pixel_shuffle", "aten.pixel_unshuffle")

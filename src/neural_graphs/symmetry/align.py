@@ -1,0 +1,222 @@
+"""Weight matching: the permutation of the neurons of one network that brings it closest to another.
+
+Coordinate descent over the free axes (Ainsworth et al. 2023, *Git Re-Basin*, section 3.2): one axis at a time is
+matched by a linear assignment while the others stay. Which numbers an axis moves is read off the layout, so whatever can be
+traced can be matched: skips, norms, grouped convolutions, the heads of attention and the dimensions within each.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from neural_graphs.errors import LayoutError
+from neural_graphs.layout import Atom, Block, Layout
+from neural_graphs.layout.axes import Axis, Concat, Product
+from neural_graphs.networks import Networks
+from neural_graphs.symmetry.elements import Element, NeuronPermutation
+
+SWEEPS = 100  # over all axes; it stops as soon as none moves anything
+SMALLEST = 1e-12  # gain, relative to what is there, below which an axis stays
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Which numbers an axis moves: `places` `(outer, size, rest)` in the flat vector, one list for every way to move.
+
+    `outer` counts the places of the axes it lies within. Numbers that have the axis at both ends are in two lists: each
+    moves one end.
+    """
+
+    atom: Atom
+    places: tuple[Indices, ...]
+
+
+def align(reference: Networks, networks: Networks, *, seed: int = 0, sweeps: int = SWEEPS) -> Element:
+    """The permutation of the neurons of a network that brings it closest to another of the same layout.
+
+    `align(a, b).act(b)` computes what `b` does, with neurons in the order of their likes in `a`. Both are batches of
+    one. Distances are squared differences of trained numbers; buffers, such as running statistics, move along.
+    Raises LayoutError where layouts differ or nothing may be permuted.
+    """
+    layout = _common(reference, networks)
+    if not NeuronPermutation.movable(layout):
+        raise LayoutError(f"{layout} has no neurons that may be permuted: there is nothing to align")
+    ours, theirs = (each.values[0].detach().double().cpu().numpy() for each in (reference, networks))
+    ours, theirs = np.where(_trained(layout), ours, 0.0), theirs.copy()
+    moves = [moved(layout, atom) for atom in NeuronPermutation.movable(layout)]
+    random, found = np.random.default_rng(seed), NeuronPermutation(layout)
+    for _ in range(sweeps):
+        changed = False
+        for place in random.permutation(len(moves)):
+            order = _matched(moves[place], ours, theirs)
+            if order is not None:
+                changed = True
+                _move(moves[place], order, theirs)
+                step = NeuronPermutation(layout, {moves[place].atom.name: _shaped(layout, moves[place].atom, order)})
+                found = step @ found  # type: ignore[assignment]  # of the same kind
+        if not changed:
+            break
+    return found
+
+
+def interpolate(start: Networks, end: Networks, shares: Sequence[float]) -> Networks:
+    """Networks on the line between two of one layout: `(1 − t) · start + t · end` for every share t."""
+    layout = _common(start, end)
+    t = torch.tensor(list(shares), dtype=start.values.dtype, device=start.values.device)[:, None]
+    return Networks((1 - t) * start.values + t * end.values, layout)
+
+
+def merge(networks: Networks, *, seed: int = 0, rounds: int = 5) -> Networks:
+    """The mean of networks of one layout, each first aligned with the mean of the others, again and again.
+
+    As algorithm 3 of *Git Re-Basin*; a batch of one. Means of running statistics are no statistics: renew them.
+    """
+    if not networks.regular:
+        raise LayoutError("networks of several layouts have no mean; merge those of one")
+    every, random = [networks[place] for place in range(len(networks))], np.random.default_rng(seed)
+    for _ in range(rounds if len(every) > 1 else 0):
+        changed = False
+        for place in random.permutation(len(every)):
+            others = [each.values for other, each in enumerate(every) if other != place]
+            mean = Networks(reduce(torch.add, others) / len(others), networks.layout)
+            moved_now = align(mean, every[place], seed=seed).act(every[place])
+            changed = changed or not torch.equal(moved_now.values, every[place].values)
+            every[place] = moved_now
+        if not changed:
+            break
+    return Networks(torch.cat([each.values for each in every]).mean(0, keepdim=True), networks.layout)
+
+
+def _common(one: Networks, other: Networks) -> Layout:
+    if not (one.regular and other.regular) or one.layout != other.layout:
+        raise LayoutError(f"only networks of one layout can be compared number by number, got {one} and {other}")
+    if one.values.ndim != 2 or len(one) != 1 or len(other) != 1:
+        raise LayoutError(f"expected a batch of one network with one channel each, got {one} and {other}")
+    return one.layout
+
+
+def _trained(layout: Layout) -> NDArray[np.bool_]:
+    return np.concatenate([np.full(p.size, not (p.buffer or p.dtype)) for p in layout.parameters])
+
+
+# -- which numbers an axis moves --------------------------------------------------------------------------------------
+
+
+def coordinates(axis: Axis, name: str) -> Indices:
+    """The place of every neuron of a group along an atom, -1 where it has none: `(size,)`.
+
+    Raises LayoutError where a neuron has two.
+    """
+    match axis:
+        case Atom():
+            return np.arange(axis.size) if axis.name == name else np.full(axis.size, -1)
+        case Concat(parts):
+            return np.concatenate([coordinates(part, name) for part in parts])
+        case Product(parts):
+            sizes = [part.size for part in parts]
+            along = np.unravel_index(np.arange(axis.size), sizes)
+            found = np.stack([coordinates(part, name)[at] for part, at in zip(parts, along, strict=True)])
+            if ((found >= 0).sum(0) > 1).any():
+                raise LayoutError(f"axis {name!r} occurs twice in one group, which cannot be matched")
+            return found.max(0)
+    raise LayoutError(f"an axis is an Atom, a Product or a Concat, got {type(axis).__name__}")
+
+
+def moved(layout: Layout, atom: Atom) -> Moved:
+    """The numbers that an axis moves."""
+    names = (*atom.within, atom.name)
+    along = {name: np.concatenate([coordinates(g.axis, name) for g in layout.groups]) for name in names}
+    sizes = {each.name: each.size for group in layout.groups for each in group.axis.atoms()}
+    lists = [
+        _listed(each, along, names, sizes)
+        for ends in _owned(layout)
+        for each in _sides(ends, along[atom.name])
+    ]  # fmt: skip
+    return Moved(atom, tuple(each for each in lists if each.size))
+
+
+def _owned(layout: Layout) -> Iterator[tuple[Indices, Indices, Indices]]:
+    """Number, source and target neuron (-1: none) of everything a block or a bias owns, `(numbers,)` each."""
+    for group, at in zip(layout.groups, layout.neuron_slices, strict=True):
+        if group.bias and not group.shared:
+            yield layout.bias_numbers(group), np.full(group.size, -1), np.arange(at.start, at.stop)
+    for block in layout.blocks:
+        if block.parameter and not block.shared:
+            yield _of_block(layout, block)
+
+
+def _of_block(layout: Layout, block: Block) -> tuple[Indices, Indices, Indices]:
+    numbers, (source, target) = layout.numbers(block), layout.table(block).ends
+    each = numbers.shape[1]
+    source = layout.neuron_slices[block.source].start + source
+    target = layout.neuron_slices[block.target].start + target
+    return numbers.reshape(-1), source.repeat(each), target.repeat(each)
+
+
+Side = tuple[Indices, Indices, Indices]  # numbers, the neurons that move, what stays the same
+
+
+def _sides(ends: tuple[Indices, Indices, Indices], along: Indices) -> Iterator[Side]:
+    """How an axis moves numbers: along their targets, their sources, or both at once where these are tied."""
+    numbers, source, target = ends
+    here, there = along[target], np.where(source >= 0, along[source], -1)
+    both = (here >= 0) & (there >= 0)
+    if both.any() and (here == there)[both].all():
+        yield numbers[both], target[both], _rest(along, source[both])
+        here, there = np.where(both, -1, here), np.where(both, -1, there)
+    if (moving := here >= 0).any():
+        yield numbers[moving], target[moving], source[moving]
+    if (moving := there >= 0).any():
+        yield numbers[moving], source[moving], target[moving]
+
+
+def _rest(along: Indices, neurons: Indices) -> Indices:
+    """A number for every neuron that is the same for those that differ along the axis only."""
+    order = np.argsort(along, kind="stable")
+    rank = np.empty_like(along)
+    starts = np.searchsorted(along[order], along[order])
+    rank[order] = np.arange(len(along)) - starts
+    return rank[neurons]
+
+
+def _listed(side: Side, along: dict[str, Indices], names: tuple[str, ...], sizes: dict[str, int]) -> Indices:
+    """Numbers by outer place, place along the axis, and all else, `(outer, size, rest)`."""
+    numbers, moving, staying = side
+    outer = np.zeros(len(numbers), dtype=np.int64)
+    for name in names[:-1]:
+        outer = outer * sizes[name] + along[name][moving]
+    here = along[names[-1]]
+    order = np.lexsort((numbers, staying, _rest(here, moving), here[moving], outer))
+    count = int(np.prod([sizes[name] for name in names]))
+    if len(numbers) % count:
+        raise LayoutError(f"the places of axis {names[-1]!r} do not have as many weights each; it cannot be matched")
+    return numbers[order].reshape(count // sizes[names[-1]], sizes[names[-1]], -1)
+
+
+# -- matching ---------------------------------------------------------------------------------------------------------
+
+
+def _matched(moves: Moved, ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Indices | None:
+    """The best order of an axis, `(outer, size)`, while all others stay; None where it is the one it has."""
+    gains = sum(ours[places] @ theirs[places].swapaxes(1, 2) for places in moves.places)
+    orders = np.stack([linear_sum_assignment(gain, maximize=True)[1] for gain in np.asarray(gains)])
+    kept = np.broadcast_to(np.arange(orders.shape[1]), orders.shape)
+    total = [np.take_along_axis(np.asarray(gains), each[..., None], 2).sum() for each in (orders, kept)]
+    return orders if total[0] > total[1] + SMALLEST * abs(total[1]) and not np.array_equal(orders, kept) else None
+
+
+def _move(moves: Moved, orders: Indices, values: NDArray[np.float64]) -> None:
+    """Put the numbers of an axis into another order, in place."""
+    for places in moves.places:
+        values[places] = values[np.take_along_axis(places, orders[..., None], 1)]
+
+
+def _shaped(layout: Layout, atom: Atom, orders: Indices) -> Indices:
+    sizes = {each.name: each.size for group in layout.groups for each in group.axis.atoms()}
+    return orders.reshape(*(sizes[name] for name in atom.within), atom.size)
