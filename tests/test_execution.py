@@ -18,7 +18,10 @@ PARK = Layout.cnn(
     activations=("relu", "tanh", "gelu", "silu"),
 )  # fmt: skip
 MODULES = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid,
-           "leaky_relu": nn.LeakyReLU, "none": nn.Identity}  # fmt: skip
+           "leaky_relu": nn.LeakyReLU, "none": nn.Identity, "elu": nn.ELU, "selu": nn.SELU, "softplus": nn.Softplus,
+           "mish": nn.Mish, "hardswish": nn.Hardswish, "hardsigmoid": nn.Hardsigmoid}  # fmt: skip
+FUNCTIONS = {"abs": torch.abs, "cos": torch.cos, "exp": torch.exp, "erf": torch.erf, "atan": torch.atan,
+             "square": torch.square, "sine": torch.sin}  # fmt: skip
 
 
 def draw(layout: Layout, count: int = 3, scale: float = 0.3) -> Networks:
@@ -47,7 +50,10 @@ def test_an_mlp_runs_like_its_module(kind: str) -> None:
 
 
 def test_every_activation_is_tested() -> None:
-    assert set(ACTIVATIONS) == {*MODULES, "sine"}
+    assert set(ACTIVATIONS) == {*MODULES, *FUNCTIONS}
+    x = points(50)
+    for kind, function in FUNCTIONS.items():
+        assert torch.equal(ACTIVATIONS[kind](x), function(x))
 
 
 def test_an_inr_runs_as_published() -> None:

@@ -60,7 +60,9 @@ def test_no_file_is_forgotten() -> None:
 def test_a_traced_layout_is_the_one_that_tracing_finds(name: str) -> None:
     """So networks traced today fit the zoos and runs of then."""
     make, shape = TRACED[name]
-    assert ng.trace(make().double().eval(), inputs(shape)) == facts.layout_in(HERE / f"layouts/{name}.json")
+    traced = ng.trace(make().double().eval(), inputs(shape))
+    untold = [replace(group, transparent=False) for group in traced.groups]  # what files did not tell then
+    assert replace(traced, groups=tuple(untold)) == facts.layout_in(HERE / f"layouts/{name}.json")
 
 
 def test_the_same_layout_is_found_wherever_it_is_written() -> None:
@@ -75,7 +77,10 @@ def test_layouts_have_the_family_they_had() -> None:
     former = ng.Family.from_json(json.loads((HERE / "families/all.json").read_bytes()))
     found = ng.Family.of(map(facts.layout_in, sorted((HERE / "layouts").glob("*.json"))))
     assert found.log_degree == pytest.approx(former.log_degree, rel=1e-14)
-    assert replace(found, log_degree=former.log_degree) == former
+    kinds = {"weight_kinds": former.weight_kinds, "neuron_kinds": former.neuron_kinds}
+    assert replace(found, log_degree=former.log_degree, **kinds) == former
+    for name, then in kinds.items():  # "" was the kind of what is built, which has the word of tracing now
+        assert set(then) - {""} == set(getattr(found, name)) | (set(then) & {"input"})
 
 
 def test_a_plain_state_dict_holds_the_network_of_its_zoo() -> None:

@@ -99,7 +99,7 @@ def test_kinds_are_kept_where_there_are_several() -> None:
     plain, kinds = chain((), ()), chain((), (), kinds=("linear", "norm"))
     assert InputSpec.of([plain]).weight_kinds == () and InputSpec.of([plain]).neuron_kinds == ()
     assert InputSpec.of([kinds]).weight_kinds == ("linear", "norm")
-    assert InputSpec.of([plain, kinds]).weight_kinds == ("", "linear", "norm")
+    assert InputSpec.of([plain, kinds]).weight_kinds == ("linear", "norm")  # a plain block is linear
     assert InputSpec.from_json(InputSpec.of([kinds]).to_json()) == InputSpec.of([kinds])
 
 
@@ -130,7 +130,7 @@ def test_unknown_kinds_are_refused_by_name() -> None:
     groups = tuple(replace(group, kind=kind) for group, kind in zip(known.groups, ("", "x", ""), strict=True))
     module = build(lambda: NGGNN(InputSpec.of([replace(known, groups=groups)]), 3))
     groups = tuple(replace(group, kind=kind) for group, kind in zip(known.groups, ("", "y", ""), strict=True))
-    with pytest.raises(LayoutError, match=r"g1: kind 'y' is not among \('', 'x'\)"):
+    with pytest.raises(LayoutError, match=r"g1: kind 'y' is not among \('input', 'linear', 'x'\)"):
         module(some(replace(known, groups=groups)))
 
 

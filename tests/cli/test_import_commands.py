@@ -34,7 +34,7 @@ def test_the_small_cnn_zoo(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     (here / "in" / "layout.csv").write_text("\n".join(lines), encoding="utf-8")
     np.save(here / "in" / "weights.npy", np.zeros((8, start), np.float32))
     titles = "config.activation,modeldir,step,test_accuracy,test_loss,train_accuracy,train_loss\n"
-    rows = [f"{('relu', 'mish')[row == 5]},m{row},86,0.5,1,0.5,1" for row in range(8)]
+    rows = [f"{('relu', 'swirl')[row == 5]},m{row},86,0.5,1,0.5,1" for row in range(8)]
     (here / "in" / "metrics.csv.gz").write_bytes(gzip.compress((titles + "\n".join(rows)).encode()))
     (here / "order.csv").write_text("\n".join("76543210"), encoding="utf-8")
     assert main(["zoo", "import", "small-cnn-zoo", "in", "zoo", "--shuffle", "order.csv"]) == 0
@@ -42,7 +42,7 @@ def test_the_small_cnn_zoo(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "7 networks, 1 →(3×3) 4 → 2 · relu" in said
     assert "checkpoints skipped: 1; neural-graphs zoo info zoo says why" in said
     assert main(["zoo", "info", "zoo"]) == 0
-    assert "skipped    metrics.csv.gz, row 5: its activation 'mish' is unknown" in capsys.readouterr().out
+    assert "skipped    metrics.csv.gz, row 5: its activation 'swirl' is unknown" in capsys.readouterr().out
     assert set(Zoo("zoo").split("test").column("row").tolist()) == {0, 1, 2, 3}
 
 

@@ -143,7 +143,7 @@ def test_runs_without_a_folder_are_told_by_their_hyperparameters(tmp_path):
 
 
 def test_diverged_networks_are_kept_and_marked_and_unknown_ones_told(tmp_path):
-    weights, rows = write_published(tmp_path / "in", runs=6, kinds=("relu", "tanh", "mish"))
+    weights, rows = write_published(tmp_path / "in", runs=6, kinds=("relu", "tanh", "swirl"))
     weights[3, 17] = np.nan
     np.save(tmp_path / "in" / "weights.npy", weights)
     rows[10]["test_accuracy"] = "nan"
@@ -153,7 +153,7 @@ def test_diverged_networks_are_kept_and_marked_and_unknown_ones_told(tmp_path):
     assert zoo.column("row")[~zoo.column("ok")].tolist() == [3, 10]
     reasons = dict(info(zoo)["skipped"])
     assert set(reasons) == {f"metrics.csv.gz, row {9 * run + step}" for run in (2, 5) for step in range(9)}
-    assert set(reasons.values()) == {"its activation 'mish' is unknown"}
+    assert set(reasons.values()) == {"its activation 'swirl' is unknown"}
     assert len(zoo) + len(reasons) == 54 == zoo.manifest.planned
 
 
@@ -224,7 +224,7 @@ def test_a_shuffle_of_other_runs_is_refused(tmp_path, published):
 
 
 def test_a_whole_shard_of_networks_that_cannot_be_used(tmp_path):
-    write_published(tmp_path / "in", runs=4, kinds=("relu", "mish"))
+    write_published(tmp_path / "in", runs=4, kinds=("relu", "swirl"))
     zoo = convert_small_cnn_zoo(tmp_path / "in", tmp_path / "zoo", shard_size=9)
     check_zoo(zoo)
     assert len(zoo) == 18 and len(info(zoo)["skipped"]) == 18 and not min(s.networks for s in zoo.manifest.shards)

@@ -176,7 +176,7 @@ def test_files_that_cannot_be_used_are_told_and_the_others_kept(tmp_path, monkey
         "nan": (content_of(0, 1, model=nan), r"conv1\.bias holds NaN"),
         "narrow": (content_of(0, 1, model=narrow), r"conv1\.weight has shape \(16, 3, 3, 3\)"),
         "odd": (content_of(0, 1, model=odd), "no pairs of weight and bias: .*extra"),
-        "kinds": (content_of(0, 1, config={**config, "activation": "mish"}), "activation 'mish' is unknown"),
+        "kinds": (content_of(0, 1, config={**config, "activation": "swirl"}), "activation 'swirl' is unknown"),
         "number": (content_of(0, 1, config={**config, "activation": 3}), "its activation is 3; expected one for all"),
         "word": (
             content_of(0, 1, config={**config, "residual": "none"}),

@@ -57,21 +57,30 @@ class Convolutional(nn.Module):
     def __init__(
         self, channels: tuple[int, ...], kernels: tuple[int, ...], classes: int, *, stride: int = 1,
         padding: int | None = None, skips: tuple[int, ...] = (), side: int = 0, window: int = 0,
-        activation: Callable[[Tensor], Tensor] = F.relu,
+        activation: Callable[[Tensor], Tensor] = F.relu, form: str = "",
     ) -> None:  # fmt: skip
         super().__init__()
         pads = [kernel // 2 if padding is None else padding for kernel in kernels]
         parts = zip(channels, channels[1:], kernels, pads, strict=False)
         self.convs = nn.ModuleList(nn.Conv2d(a, b, k, stride, pad) for a, b, k, pad in parts)
         self.head = nn.Linear(channels[-1] * max(side, 1) ** 2, classes)
-        self.skips, self.side, self.window, self.activation = skips, side, window, activation
+        self.skips, self.side, self.window, self.activation, self.form = skips, side, window, activation, form
+
+    def joined(self, x: Tensor, old: Tensor) -> Tensor:
+        """A skip on the channels that both have."""
+        both = min(x.shape[1], old.shape[1])
+        if x.shape == old.shape or (both == x.shape[1]):
+            return x + old[:, :both]
+        if self.form == "padded":
+            return x + F.pad(old, (0, 0, 0, 0, 0, x.shape[1] - both))
+        return torch.cat([x[:, :both] + old[:, :both], x[:, both:]], 1)
 
     def forward(self, x: Tensor) -> Tensor:
         seen: list[Tensor] = []
         for layer, conv in enumerate(self.convs):
             x = conv(x)
             if self.skips and self.skips[layer] >= 0:
-                x = x + seen[self.skips[layer]]
+                x = self.joined(x, seen[self.skips[layer]])
             x = self.activation(x)
             seen.append(x)
         x = F.max_pool2d(x, self.window) if self.window else x
@@ -123,6 +132,13 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Tensor, Layout]] = {
         lambda: Convolutional((1, 4, 4, 4), (3, 3, 3), 2, skips=(-1, 0, 0), activation=torch.tanh), IMAGE,
         Layout.cnn((1, 4, 4, 4), (3, 3, 3), 2, residual=(-1, 0, 0), activations="tanh"),
     ),
+    **{
+        f"CNN with skips of some channels, {form}": (
+            lambda form=form: Convolutional((3, 8, 16, 4, 8), (5, 3, 7, 3), 2, skips=(-1, -1, 0, 1), form=form),
+            torch.zeros(2, 3, 8, 8), Layout.cnn((3, 8, 16, 4, 8), (5, 3, 7, 3), 2, residual=(-1, -1, 0, 1)),
+        )
+        for form in ("concatenated", "padded")
+    },
     "CNN 1×1, one channel": (
         lambda: Convolutional((3, 1, 2), (1, 1), 2), torch.zeros(2, 3, 4, 4), Layout.cnn((3, 1, 2), (1, 1), 2),
     ),
@@ -166,7 +182,7 @@ def test_signs_scales_and_probes_find_what_they_find_on_built_ones(name: str) ->
     make, x, built = CASES[name]
     traced = trace(make().double().eval(), x.double())
     for kind in (NeuronPermutation, SignFlip, PositiveScale):
-        found = [kind.sample(layout, torch.Generator().manual_seed(3)) for layout in (traced, built)]
+        found = [kind.sample(layout, torch.Generator().manual_seed(3), missing_ok=True) for layout in (traced, built)]
         assert torch.equal(*(element.places for element in found))
         assert torch.equal(*(element.place_factors for element in found))
     networks = Networks(torch.rand(2, traced.size, dtype=torch.float64), traced)

@@ -72,7 +72,7 @@ class Group:
     window: Window | None = None
     kind: str = ""
     shared: bool = False
-    transparent: bool = field(default=False, compare=False, metadata={"written": True})  # older files do not tell
+    transparent: bool = field(default=False, metadata={"sparse": True})  # older files do not tell
 
     @property
     def size(self) -> int:

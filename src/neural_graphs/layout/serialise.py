@@ -15,7 +15,7 @@ PLAIN: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (st
 def to_json(value: Any) -> Any:
     """Plain values: a dataclass becomes a dictionary with its class name under `kind_of`, a tuple a list."""
     if is_dataclass(value) and not isinstance(value, type):
-        content = {f.name: to_json(getattr(value, f.name)) for f in fields(value) if f.compare or _told(f, value)}
+        content = {f.name: to_json(getattr(value, f.name)) for f in fields(value) if f.compare and _told(f, value)}
         return {"kind_of": written_as(type(value)), **content}
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
@@ -23,8 +23,8 @@ def to_json(value: Any) -> Any:
 
 
 def _told(field: Field[Any], value: Any) -> bool:
-    """Whether a field that is no part of the value is written: where it says something."""
-    return bool(field.metadata.get("written")) and getattr(value, field.name) != field.default
+    """Whether a field is written: those that older versions do not know only where they say something."""
+    return not field.metadata.get("sparse") or bool(getattr(value, field.name) != field.default)
 
 
 def from_json(value: Any, kinds: tuple[type, ...]) -> Any:
@@ -66,7 +66,7 @@ def build(kind: type[Kind], content: Mapping[str, Any]) -> Kind:
 @cache
 def _fields(kind: Any) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, tuple[type, ...]]]:
     """The fields of a dataclass that are written, those it needs, and the kinds of values of those that are plain."""
-    every = [each for each in fields(kind) if each.compare or each.metadata.get("written")]
+    every = [each for each in fields(kind) if each.compare]
     hints = get_type_hints(kind)
     required = tuple(f.name for f in every if f.default is MISSING and f.default_factory is MISSING)
     plain = {each.name: PLAIN[hints[each.name]] for each in every if hints[each.name] in PLAIN}

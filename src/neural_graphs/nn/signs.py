@@ -11,7 +11,7 @@ from neural_graphs.graph.index import bias_indices
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import SignFlip
-from neural_graphs.symmetry.elements import nothing_moves
+from neural_graphs.symmetry.elements import FINE, nothing_moves
 from neural_graphs.symmetry.permissions import SIGNS, objection
 
 
@@ -21,14 +21,19 @@ class CanonicalSigns(nn.Module):
     Flipping turns the signs of a neuron's bias, of the weights into it and of those out of it (Godfrey et al. 2022; the
     symmetry that ScaleGMN builds in, Kalogeropoulos et al. 2024). A bias of 0 leaves its neuron as it is, and so do
     activations that are not odd, offsets, maxima over places, and groups that a skip joins to others. Raises
-    LayoutError, saying why, where no neuron of any network could be flipped. Ours: the paper has no such step.
+    LayoutError, saying why, where no neuron of any network could be flipped, unless `missing_ok`. Ours: the paper has no
+    such step.
     """
+
+    def __init__(self, missing_ok: bool = False) -> None:
+        super().__init__()
+        self.missing_ok = missing_ok
 
     def forward(self, networks: Networks) -> Networks:
         """Networks of the same layouts and functions, exactly (products with 1 and −1)."""
         layouts = dict.fromkeys(networks.layouts)
-        if not any((flippable(layout) >= 0).any() for layout in layouts):
-            raise LayoutError(f"no canonical signs: {nothing_moves(SignFlip, next(iter(layouts)))}")
+        if not self.missing_ok and not any((flippable(layout) >= 0).any() for layout in layouts):
+            raise LayoutError(f"no canonical signs: {nothing_moves(SignFlip, next(iter(layouts)))}; {FINE}")
         return self._moved(networks)
 
     def _moved(self, networks: Networks) -> Networks:

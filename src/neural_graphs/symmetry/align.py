@@ -1,8 +1,8 @@
 """Weight matching: the permutation of the neurons of one network that brings it closest to another.
 
 Coordinate descent over the free axes (Ainsworth et al. 2023, *Git Re-Basin*, section 3.2): one axis at a time is
-matched by a linear assignment while the others stay. Which numbers an axis moves is read off the layout, so whatever can be
-traced can be matched: skips, norms, grouped convolutions, the heads of attention and the dimensions within each.
+matched by a linear assignment while the others stay. Which numbers an axis moves is read off the layout, so whatever
+can be traced can be matched: skips, norms, grouped convolutions, the heads of attention and the dimensions within each.
 """
 
 from collections.abc import Iterator, Sequence

@@ -54,14 +54,17 @@ def objection(layout: Layout, index: int, rule: Rule) -> str | None:
 
 
 def scalable(layout: Layout, rule: Rule) -> list[Atom]:
-    """Free atoms whose neurons may be multiplied: all groups and all operators that meet them must allow it."""
+    """Free atoms whose neurons may be multiplied: all groups and all operators that meet them must allow it.
+
+    Those of an atom within others are multiplied alike at every place of these.
+    """
     bound = {
         atom.name
         for index, group in enumerate(layout.groups)
         if objection(layout, index, rule)
         for atom in group.axis.atoms()
     }
-    return [atom for atom in layout.free_atoms if atom.name not in bound and not atom.within]
+    return [atom for atom in layout.free_atoms if atom.name not in bound]
 
 
 def reasons(layout: Layout, rule: Rule) -> list[str]:
@@ -71,6 +74,5 @@ def reasons(layout: Layout, rule: Rule) -> list[str]:
     for atom in (atom for atom in layout.free_atoms if atom not in allowed):
         holders = [(i, group) for i, group in enumerate(layout.groups) if atom in group.axis.atoms()]
         why = ((group.name, objection(layout, i, rule)) for i, group in holders)
-        name, reason = next(((name, reason) for name, reason in why if reason), (holders[0][1].name, None))
-        found.append(f"{name} {reason or 'lies within axes of its own'}")
+        found.append(next(f"{name} {reason}" for name, reason in why if reason))
     return found

@@ -5,13 +5,14 @@ run by its operators, and the module by its code, on random weights and inputs. 
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Activation, Block, Group, Layout, Linear, Skip
-from neural_graphs.layout.axes import Atom, Axis
+from neural_graphs.layout.axes import Atom, Axis, Concat
 from neural_graphs.layout.kinds import ACTIVATIONS
 from neural_graphs.layout.strides import Table
 from neural_graphs.networks import Inputs, Networks, Program
@@ -25,46 +26,83 @@ SPREAD = 0.7  # of random weights and inputs
 
 def as_built(layout: Layout, groups: Sequence[GroupBuilder], blocks: Sequence[BlockBuilder]) -> Layout | None:
     """The layout as a builder would write it; None where it has more than Linear layers, convolutions and skips."""
-    parameters_plain = not any(p.buffer or p.dtype or p.also for p in layout.parameters)
     roles = [group.role for group in layout.groups]
     ends = roles[:1] == ["input"] and roles[-1:] == ["output"] and set(roles[1:-1]) <= {"hidden"}
-    if not (ends and parameters_plain and len(roles) > 1 and all(map(_plain, layout.groups))):
+    carried = any(p.buffer or p.dtype or p.also for p in layout.parameters)
+    if carried or not ends or len(roles) < 2 or not all(map(_plain, layout.groups)):
         return None
+    pieces = _pieces(layout)
     axes = _axes(layout)
-    made = [
-        Group(group.name, axis, group.role, group.bias, _activation(group, told), told.offset, told.pool)
-        for group, axis, told in zip(layout.groups, axes, groups, strict=True)
-    ]
-    written = [_block(layout, *each) for each in zip(layout.blocks, blocks, strict=True)]
-    found = [block for block in written if block is not None]
-    return Layout(tuple(made), tuple(found), layout.parameters, layout.program) if len(found) == len(written) else None
-
-
-def _activation(group: Group, told: GroupBuilder) -> Activation:
-    kind = group.activation.kind
-    return Activation(kind, told.scale if kind != "none" else 1.0)
+    made = [_joined(layout, parts, axes, groups) for parts in pieces]
+    written = _blocks(layout, pieces, blocks)
+    if written is None or None in made:
+        return None
+    try:
+        return Layout(tuple(group for group in made if group), tuple(written), layout.parameters, layout.program)
+    except LayoutError:  # parts that do not make a whole
+        return None
 
 
 def _plain(group: Group) -> bool:
-    plain = group.kind in ("input", "linear", "conv") and group.window is None and not group.shared
+    window = group.window is None or (len(group.window.sizes) == 1 and group.window.strides in ((1,), (0,)))
+    plain = group.kind in ("input", "linear", "conv") and window and not group.shared
     return plain and group.activation.kind in ACTIVATIONS
 
 
-def _block(layout: Layout, block: Block, told: BlockBuilder) -> Block | None:
-    """A block without what follows from its operator; None where it is another one."""
-    table, target, source = layout.table(block), layout.groups[block.target], layout.groups[block.source]
-    if block.window is not None or block.shared:
+def _pieces(layout: Layout) -> list[list[int]]:
+    """Groups that are parts of one layer, because skips end within it: those that share a bias, in its order."""
+    found: dict[str, list[int]] = {}
+    for index, group in enumerate(layout.groups):
+        found.setdefault(group.bias if group.window and group.bias else f"#{index}", []).append(index)
+    return [sorted(parts, key=lambda index: _start(layout.groups[index])) for parts in found.values()]
+
+
+def _start(group: Group) -> int:
+    return group.window.offset if group.window else 0
+
+
+def _joined(
+    layout: Layout, parts: Sequence[int], axes: Sequence[Axis], groups: Sequence[GroupBuilder]
+) -> Group | None:  # fmt: skip
+    """One group of the parts of a layer; None where they differ in more than their places."""
+    group, told = layout.groups[parts[0]], [groups[index] for index in parts]
+    kind = group.activation.kind
+    same = {(each.activation, each.scale, each.offset, each.pool, each.kind, each.role) for each in told}
+    ends = accumulate(layout.groups[index].size for index in parts)
+    if len(same) > 1 or [_start(layout.groups[index]) for index in parts[1:]] != list(ends)[:-1]:
         return None
-    if block.kind == "skip" and block.parameter is None:
-        span = table.size
-        tied = (table.first, table.short) == (0, Table.one_to_one(span).short)
-        return Block(block.source, block.target, None, (1, 1), Skip(), span) if tied else None
-    dense = (table.first, table.short) == (0, Table.dense(target.size, source.size).short)
-    if not dense or block.parameter is None or block.kind not in ("linear", "conv"):
-        return None
-    operator = Linear() if block.kind == "linear" else told.operator
-    kernel = block.kernel if block.kind == "linear" else layout.shapes[block.parameter][2:]  # 1 × 1 as well
-    return None if operator is None else Block(block.source, block.target, block.parameter, kernel, operator)
+    axis = axes[parts[0]] if len(parts) == 1 else Concat(tuple(axes[index] for index in parts))
+    scale = told[0].scale if kind != "none" else 1.0
+    return Group(group.name, axis, group.role, group.bias, Activation(kind, scale), told[0].offset, told[0].pool)
+
+
+def _blocks(
+    layout: Layout, pieces: Sequence[Sequence[int]], told: Sequence[BlockBuilder]
+) -> list[Block] | None:  # fmt: skip
+    """Blocks between whole layers, in the order of their targets; None where one is no layer and no skip."""
+    layer = {index: place for place, parts in enumerate(pieces) for index in parts}
+    starts = {index: _start(layout.groups[index]) for index in layer}
+    found: dict[tuple[int, int, str | None], Block] = {}
+    for block, builder in zip(layout.blocks, told, strict=True):
+        table = layout.table(block)
+        source, target = layout.groups[block.source], layout.groups[block.target]
+        key = layer[block.source], layer[block.target], block.parameter
+        if block.shared:
+            return None
+        if block.kind == "skip" and block.parameter is None:
+            one = table.first == 0 and table.short == Table.one_to_one(table.size).short
+            if not one or starts[block.source] != starts[block.target]:
+                return None
+            span = starts[block.target] + table.size
+            found[key] = Block(*key, (1, 1), Skip(), max(span, getattr(found.get(key), "span", 0)))
+            continue
+        dense = table.first == 0 and table.short == Table.dense(target.size, source.size).short
+        operator = Linear() if block.kind == "linear" else builder.operator
+        if not dense or block.parameter is None or block.kind not in ("linear", "conv") or operator is None:
+            return None
+        kernel = block.kernel if block.kind == "linear" else layout.shapes[block.parameter][2:]  # 1 × 1 as well
+        found[key] = Block(*key, kernel, operator)
+    return sorted(found.values(), key=lambda block: (block.target, block.parameter is None))
 
 
 def _axes(layout: Layout) -> list[Axis]:
