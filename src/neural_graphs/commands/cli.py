@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from neural_graphs.commands import bench, demo, edit, graph, predict, rank, report, train, zoo
+from neural_graphs.commands import align, bench, demo, edit, graph, predict, rank, report, train, zoo
 from neural_graphs.commands.parser import Parser
 from neural_graphs.errors import NeuralGraphsError
 from neural_graphs.versions import version_of
@@ -17,6 +17,7 @@ Metanetworks: networks that read other networks as graphs.
 
   neural-graphs demo                                        the whole story on scikit-learn's digits, under 5 minutes
   neural-graphs graph model.onnx --check                    any network as a graph, its symmetries proven
+  neural-graphs align A B --out C                           B with its neurons in the order of A's
   neural-graphs zoo grow inr --images digits --out zoos/d   one small network per image
   neural-graphs zoo show zoos/d                             their renders beside the images
   neural-graphs fit --config FILE                           train a metanetwork on a zoo
@@ -31,7 +32,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="neural-graphs", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"neural-graphs {version_of('neural-graphs')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (demo, graph, zoo, train, predict, rank, edit, report, bench):
+    for module in (demo, graph, align, zoo, train, predict, rank, edit, report, bench):
         module.add(commands)
     return parser
 

@@ -47,7 +47,7 @@ def read(path: Path, module: str | None, sizes: Sizes | None, *, double: bool) -
         return Known(zoo.networks([0]), sizes, f"the first of a zoo's {len(zoo):,} networks, all of one layout")
     if module is None and Tensors().recognises(path):
         return Known(_by_shapes(path), sizes, "an MLP or plain CNN, read off its tensors' shapes as a ReLU network")
-    found, inputs = read_checkpoint(path, module, None if sizes is None else _inputs(sizes))
+    found, inputs = read_checkpoint(path, module, None if sizes is None else example_inputs(sizes))
     return Traced(found.double() if double else found, _double(inputs) if double else inputs)
 
 
@@ -73,7 +73,7 @@ class Known(Subject):
 
     def __init__(self, networks: Networks, sizes: Sizes | None, said: str):
         self.networks, self.layout, self.said = networks.to(torch.float64), networks.layout, said
-        given = None if sizes is None else _inputs(sizes)[0].double()
+        given = None if sizes is None else example_inputs(sizes)[0].double()
         self.inputs = _example(self.layout) if given is None else given
 
     def prove(self, draws: int) -> float:
@@ -114,7 +114,7 @@ def _by_shapes(path: Path) -> Networks:
     return Networks.from_state_dicts([tensors], layout, [str(path)])
 
 
-def _inputs(sizes: Sizes) -> tuple[Tensor, ...]:
+def example_inputs(sizes: Sizes) -> tuple[Tensor, ...]:
     """Random numbers of these sizes, or 0, 1, 2, … for whole numbers."""
     generator = torch.Generator().manual_seed(0)
     return tuple(
@@ -127,7 +127,7 @@ def _example(layout: Layout) -> Tensor:
     """Random points for an MLP, or a random image for a CNN, in double precision."""
     inputs = layout.groups[0].size
     image = any(isinstance(block.operator, Conv) for block in layout.blocks)
-    return _inputs([((1, inputs, SIDE, SIDE) if image else (8, inputs), "float32")])[0].double()
+    return example_inputs([((1, inputs, SIDE, SIDE) if image else (8, inputs), "float32")])[0].double()
 
 
 def _double(inputs: Inputs) -> Inputs:

@@ -21,8 +21,8 @@ class CanonicalSigns(nn.Module):
     Flipping turns the signs of a neuron's bias, of the weights into it and of those out of it (Godfrey et al. 2022; the
     symmetry that ScaleGMN builds in, Kalogeropoulos et al. 2024). A bias of 0 leaves its neuron as it is, and so do
     activations that are not odd, offsets, maxima over places, and groups that a skip joins to others. Raises
-    LayoutError, saying why, where no neuron of any network could be flipped, unless `missing_ok`. Ours: the paper has no
-    such step.
+    LayoutError, saying why, where no neuron of any network could be flipped, unless `missing_ok`. Ours: the paper has
+    no such step.
     """
 
     def __init__(self, missing_ok: bool = False) -> None:

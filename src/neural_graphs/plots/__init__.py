@@ -9,7 +9,7 @@ from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.layout.describe import is_chain
 from neural_graphs.networks import Networks
-from neural_graphs.plots.charts import bars, confusion_matrix, training_curve
+from neural_graphs.plots.charts import barrier_curve, bars, confusion_matrix, training_curve
 from neural_graphs.plots.gallery import gallery
 from neural_graphs.plots.layout import layout_graph
 from neural_graphs.plots.network import network_graph
@@ -18,6 +18,7 @@ from neural_graphs.plots.sheet import contact_sheet
 from neural_graphs.plots.style import save
 
 __all__ = [
+    "barrier_curve",
     "bars",
     "confusion_matrix",
     "contact_sheet",

@@ -65,6 +65,22 @@ def _curve(axes: Axes, columns: Mapping[str, Sequence[float]], quantity: str) ->
         axes.legend(frameon=False, fontsize=9, labelcolor=INK)
 
 
+def barrier_curve(
+    shares: Sequence[float], ways: Mapping[str, Sequence[float]], *, quantity: str = "cross-entropy", title: str = ""
+) -> Figure:  # fmt: skip
+    """What networks reach on the line between two of them, a curve per way; the last one is drawn darker."""
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for place, (name, values) in enumerate(ways.items()):
+        last = place == len(ways) - 1
+        axes.plot(shares, values, color=BLUE if last else GREY, linewidth=2, marker="o", markersize=3.5, label=name)
+    plain(axes)
+    axes.set(xlabel="share of the second network", xlim=(0, 1), ylim=(0, None))
+    axes.set_title(title or quantity, loc="left", color=INK, fontsize=10)
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    return figure
+
+
 def confusion_matrix(counts: NDArray[np.integer], names: Sequence[str] = (), *, title: str = "") -> Figure:
     """How often the networks of each class (rows) were taken for each class (columns)."""
     counts = np.asarray(counts)

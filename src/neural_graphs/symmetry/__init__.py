@@ -1,5 +1,6 @@
 """Changes of a network's parameters that leave the function it computes unchanged."""
 
+from neural_graphs.symmetry.align import align, interpolate, merge
 from neural_graphs.symmetry.elements import (
     Element,
     Kind,
@@ -20,6 +21,9 @@ __all__ = [
     "PositiveScale",
     "SignFlip",
     "Symmetry",
+    "align",
+    "interpolate",
+    "merge",
     "sample_symmetry",
     "shuffle",
 ]

@@ -48,21 +48,45 @@ def align(reference: Networks, networks: Networks, *, seed: int = 0, sweeps: int
     if not NeuronPermutation.movable(layout):
         raise LayoutError(f"{layout} has no neurons that may be permuted: there is nothing to align")
     ours, theirs = (each.values[0].detach().double().cpu().numpy() for each in (reference, networks))
-    ours, theirs = np.where(_trained(layout), ours, 0.0), theirs.copy()
-    moves = [moved(layout, atom) for atom in NeuronPermutation.movable(layout)]
-    random, found = np.random.default_rng(seed), NeuronPermutation(layout)
-    for _ in range(sweeps):
-        changed = False
-        for place in random.permutation(len(moves)):
-            order = _matched(moves[place], ours, theirs)
-            if order is not None:
-                changed = True
-                _move(moves[place], order, theirs)
-                step = NeuronPermutation(layout, {moves[place].atom.name: _shaped(layout, moves[place].atom, order)})
-                found = step @ found  # type: ignore[assignment]  # of the same kind
-        if not changed:
-            break
-    return found
+    search = _Search(layout, np.where(_trained(layout), ours, 0.0), sweeps)
+    found = [search(theirs, start, seed) for start in (False, True)]
+    return max(found, key=lambda each: each[1])[0]
+
+
+class _Search:
+    """Coordinate descent towards one network, from where another is or from a first guess."""
+
+    def __init__(self, layout: Layout, ours: NDArray[np.float64], sweeps: int) -> None:
+        self.layout, self.ours, self.sweeps = layout, ours, sweeps
+        atoms = sorted(NeuronPermutation.movable(layout), key=lambda atom: len(atom.within))
+        self.moves = [moved(layout, atom) for atom in atoms]  # outer axes before those within them
+
+    def __call__(self, theirs: NDArray[np.float64], guess: bool, seed: int) -> tuple[Element, float]:
+        """The permutation, and the inner product that it reaches."""
+        theirs, found = theirs.copy(), NeuronPermutation(self.layout)
+        for moves in self.moves if guess else ():
+            found = self._step(moves, _guessed(moves, self.ours, theirs), theirs, found)
+        random = np.random.default_rng(seed)
+        for _ in range(self.sweeps):
+            before = found
+            for place in random.permutation(len(self.moves)):
+                order = _matched(self.moves[place], self.ours, theirs)
+                found = found if order is None else self._step(self.moves[place], order, theirs, found)
+            if found is before:
+                break
+        return found, float(self.ours @ theirs)
+
+    def _step(
+        self, moves: Moved, order: Indices, theirs: NDArray[np.float64], found: NeuronPermutation
+    ) -> NeuronPermutation:  # fmt: skip
+        """Reorder one axis, in place; the permutation so far with it."""
+        for places in moves.places:
+            theirs[places] = theirs[np.take_along_axis(places, order[..., None], 1)]
+        sizes = {each.name: each.size for group in self.layout.groups for each in group.axis.atoms()}
+        shaped = order.reshape(*(sizes[name] for name in moves.atom.within), moves.atom.size)
+        step = NeuronPermutation(self.layout, {moves.atom.name: shaped}) @ found
+        assert isinstance(step, NeuronPermutation)
+        return step
 
 
 def interpolate(start: Networks, end: Networks, shares: Sequence[float]) -> Networks:
@@ -211,12 +235,8 @@ def _matched(moves: Moved, ours: NDArray[np.float64], theirs: NDArray[np.float64
     return orders if total[0] > total[1] + SMALLEST * abs(total[1]) and not np.array_equal(orders, kept) else None
 
 
-def _move(moves: Moved, orders: Indices, values: NDArray[np.float64]) -> None:
-    """Put the numbers of an axis into another order, in place."""
-    for places in moves.places:
-        values[places] = values[np.take_along_axis(places, orders[..., None], 1)]
-
-
-def _shaped(layout: Layout, atom: Atom, orders: Indices) -> Indices:
-    sizes = {each.name: each.size for group in layout.groups for each in group.axis.atoms()}
-    return orders.reshape(*(sizes[name] for name in atom.within), atom.size)
+def _guessed(moves: Moved, ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Indices:
+    """An order by what no other axis changes: the numbers of every place in order of their size."""
+    pairs = [(np.sort(ours[places], 2), np.sort(theirs[places], 2)) for places in moves.places]
+    gains = np.asarray(sum(one @ other.swapaxes(1, 2) for one, other in pairs))
+    return np.stack([linear_sum_assignment(gain, maximize=True)[1] for gain in gains])
