@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from neural_graphs import Layout, Networks, trace
 from neural_graphs.errors import LayoutError
+from neural_graphs.layout.axes import Axis, coordinates
 from neural_graphs.symmetry import NeuronPermutation
-from neural_graphs.symmetry.align import SWEEPS, align, coordinates, interpolate, merge, moved
+from neural_graphs.symmetry.align import SWEEPS, align, interpolate, merge, moved
 
 
 class Block(nn.Module):
@@ -121,6 +122,41 @@ def test_strangers_come_closer_and_their_functions_stay(name: str) -> None:
         for each in (other, near):
             each.values[:] = each.values.abs() if "residual" in name else each.values  # of variances
         torch.testing.assert_close(near.run(x), other.run(x), rtol=1e-9, atol=1e-12)
+
+
+def relabelled(axes: tuple[Axis, ...], shape: tuple[int, ...], orders: dict[str, np.ndarray]) -> np.ndarray:
+    """Old place of every number of a tensor whose dimensions are reordered by their axes, `shape`."""
+    new = np.indices(shape).reshape(len(shape), -1)
+    names = [{atom.name for atom in axis.atoms()} for axis in axes]
+    old = []
+    for dim, axis in enumerate(axes):
+        around = {
+            name: coordinates(other, name)[new[at]]
+            for at, other in enumerate(axes) if at != dim for name in names[at] - names[dim]
+        }  # fmt: skip
+        old.append(axis.old(new[dim], orders, around))
+    return np.ravel_multi_index(old, shape).reshape(shape) if shape else np.zeros((), np.int64)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_permuting_tensors_by_their_axes_is_the_symmetry(name: str) -> None:
+    layout = LAYOUTS[name]()
+    layout = Layout.from_json(layout.to_json())
+    element = NeuronPermutation.sample(layout, torch.Generator().manual_seed(0))
+    for parameter in (each for each in layout.parameters if each.shape):
+        axes = layout.axes[parameter.name]
+        assert tuple(axis.size for axis in axes) == parameter.shape
+        places = element.places.numpy()[layout.slices[parameter.name]] - layout.slices[parameter.name].start
+        assert np.array_equal(relabelled(axes, parameter.shape, element.orders), places.reshape(parameter.shape)), axes
+
+
+def test_axes_of_packed_tensors_are_told() -> None:
+    layout = layout_of("transformer")
+    rows, columns = layout.axes["1.self_attn.in_proj_weight"]
+    assert [part.size for part in rows.parts] == [16, 16, 16] and columns.free  # type: ignore[attr-defined]
+    assert all(len(part.atoms()) == 2 for part in rows.parts)  # type: ignore[attr-defined]  # head × dimension
+    gates = layout_of("recurrent").axes["lstm.weight_hh_l0"][0]
+    assert [part.name for part in gates.parts] == [layout_of("recurrent").free_atoms[0].name] * 4  # type: ignore[attr-defined]
 
 
 def test_lines_begin_and_end_where_they_should() -> None:

@@ -19,6 +19,7 @@ FORWARDED = {
         "layout.validate.validate",  # Layout(...) is checked when it is made
         "layout.describe.text",  # str(layout)
         "layout.describe.line",  # f"{layout}"
+        "layout.tensor_axes.tensor_axes",  # layout.axes
         "io.graphs.to_networkx",  # layout.to_networkx()
         "layout.builders.mlp",  # Layout.mlp
         "layout.builders.cnn",  # Layout.cnn

@@ -6,6 +6,8 @@ from math import prod
 
 import numpy as np
 
+from neural_graphs.errors import LayoutError
+
 Orders = Mapping[str, Sequence[int] | np.ndarray]
 
 
@@ -114,3 +116,23 @@ class Concat(Axis):
             moved[here] = start + part.old(new[here] - start, orders, outside)
             start += part.size
         return moved
+
+
+def coordinates(axis: Axis, name: str) -> np.ndarray:
+    """The place of every neuron of a group along an atom, -1 where it has none: `(size,)`.
+
+    Raises LayoutError where a neuron has two.
+    """
+    match axis:
+        case Atom():
+            return np.arange(axis.size) if axis.name == name else np.full(axis.size, -1)
+        case Concat(parts):
+            return np.concatenate([coordinates(part, name) for part in parts])
+        case Product(parts):
+            sizes = [part.size for part in parts]
+            along = np.unravel_index(np.arange(axis.size), sizes)
+            found = np.stack([coordinates(part, name)[at] for part, at in zip(parts, along, strict=True)])
+            if ((found >= 0).sum(0) > 1).any():
+                raise LayoutError(f"axis {name!r} occurs twice in one group, which cannot be matched")
+            return found.max(0)
+    raise LayoutError(f"an axis is an Atom, a Product or a Concat, got {type(axis).__name__}")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.layout.axes import Atom, Concat, Product
+from neural_graphs.layout.axes import Atom, Axis, Concat, Product
 from neural_graphs.layout.forwarding import forwarded
 from neural_graphs.layout.parts import Activation as Activation
 from neural_graphs.layout.parts import Block as Block
@@ -166,6 +166,11 @@ class Layout:
     def in_degree(self) -> np.ndarray:
         """The number of weights into every neuron, `(neurons,)`."""
         return np.bincount(self.ends[1], minlength=self.neurons)
+
+    @cached_property
+    def axes(self) -> dict[str, tuple[Axis, ...]]:
+        """The axis of every dimension of every tensor, by its name: which atoms permute it, and what is fixed."""
+        return forwarded("layout.tensor_axes.tensor_axes")(self)
 
     # -- roles and symmetry ------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Atom, Block, Layout
-from neural_graphs.layout.axes import Axis, Concat, Product
+from neural_graphs.layout.axes import coordinates
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry.elements import Element, NeuronPermutation
 
@@ -130,26 +130,6 @@ def _trained(layout: Layout) -> NDArray[np.bool_]:
 
 
 # -- which numbers an axis moves --------------------------------------------------------------------------------------
-
-
-def coordinates(axis: Axis, name: str) -> Indices:
-    """The place of every neuron of a group along an atom, -1 where it has none: `(size,)`.
-
-    Raises LayoutError where a neuron has two.
-    """
-    match axis:
-        case Atom():
-            return np.arange(axis.size) if axis.name == name else np.full(axis.size, -1)
-        case Concat(parts):
-            return np.concatenate([coordinates(part, name) for part in parts])
-        case Product(parts):
-            sizes = [part.size for part in parts]
-            along = np.unravel_index(np.arange(axis.size), sizes)
-            found = np.stack([coordinates(part, name)[at] for part, at in zip(parts, along, strict=True)])
-            if ((found >= 0).sum(0) > 1).any():
-                raise LayoutError(f"axis {name!r} occurs twice in one group, which cannot be matched")
-            return found.max(0)
-    raise LayoutError(f"an axis is an Atom, a Product or a Concat, got {type(axis).__name__}")
 
 
 def moved(layout: Layout, atom: Atom) -> Moved:
