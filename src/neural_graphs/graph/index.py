@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neural_graphs.graph.edges import EdgeBlock, Wiring, runs, subset
+from neural_graphs.graph.ops.blocks import encode
 from neural_graphs.layout import Layout, Parameter
 from neural_graphs.layout.strides import End, places
 
@@ -137,6 +138,7 @@ class Index:
     """Index tensors of one layout under one wiring on one device; what a regular batch needs."""
 
     edge_blocks: tuple[EdgeBlock, ...]
+    code: list[int]  # the same as numbers, for operators
     recipe: Tensor | None  # (edges,), None where pieces already lie in edge order
     weight_indices: Tensor  # (copies · weights,)
     reverse: Tensor | None  # (edges,)
@@ -163,6 +165,7 @@ def index_of(layout: Layout, wiring: Wiring, device: torch.device, end: End | No
         edge_blocks, edges = subset(edge_blocks, runs(outputs), end)
     return Index(
         edge_blocks=edge_blocks,
+        code=list(encode(edge_blocks)),
         recipe=None if plain else tensor(recipe),
         weight_indices=tensor(wiring.weight_indices(layout)),
         reverse=tensor(wiring.reverse(layout)) if wiring.paired else None,

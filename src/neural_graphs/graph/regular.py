@@ -6,8 +6,9 @@ from torch import Tensor
 from neural_graphs.errors import LayoutError
 from neural_graphs.graph.edges import AllPairs, Wiring
 from neural_graphs.graph.index import assemblies, index_of, kernel_indices
-from neural_graphs.graph.ops.aggregate import GatherAdd, ScatterStatistics, ScatterSum, peak, table
-from neural_graphs.graph.ops.attention import Attend
+from neural_graphs.graph.ops.aggregate import gather, gather_add, largest, scatter_statistics, scatter_sum
+from neural_graphs.graph.ops.attention import attend
+from neural_graphs.graph.ops.blocks import table
 from neural_graphs.graph.topology import EdgeSubset, Kernels, NeuronTable, Topology, WeightTable
 from neural_graphs.layout import Layout
 from neural_graphs.layout.strides import End, Window
@@ -65,25 +66,24 @@ class Regular(Topology):
         return every.index_select(1, self.index.recipe)
 
     def gather_add(self, source: Tensor, target: Tensor) -> Tensor:
-        return GatherAdd.apply(source, target, self.edge_blocks)  # type: ignore[no-untyped-call]
+        return gather_add(source, target, self.index.code)
 
     def statistics(self, messages: Tensor) -> Tensor:
-        return ScatterStatistics.apply(messages, self.edge_blocks, self.in_degree)  # type: ignore[no-untyped-call]
+        return scatter_statistics(messages, self.in_degree, self.index.code)
 
     def attend(self, nodes: Tensor, edges: Tensor, weight: Tensor, heads: int, modulate: bool) -> Tensor:
-        return Attend.apply(nodes, edges, weight, self.edge_blocks, heads, modulate)  # type: ignore[no-untyped-call]
+        return attend(nodes, edges, weight, self.index.code, heads, modulate)
 
     def sum(self, edges: Tensor, end: End = "target") -> Tensor:
-        return ScatterSum.apply(edges, self.edge_blocks, self.layout.neurons, end)  # type: ignore[no-untyped-call]
+        return scatter_sum(edges, self.index.code, self.layout.neurons, end)
 
     def softmax(self, logits: Tensor) -> Tensor:
         if len(self.edge_blocks) == 1 and len(self.edge_blocks[0].reduced_dims["source"]) == 1:
             block = self.edge_blocks[0]
             return table(logits, block).softmax(1 + block.reduced_dims["source"][0]).reshape(logits.shape)
-        top = peak(logits.detach(), self.edge_blocks, self.layout.neurons)
-        powers = (logits - self.gather_add(top, torch.zeros_like(top))).exp()
-        total = self.sum(powers, "source")
-        return powers / self.gather_add(total, torch.zeros_like(total))
+        top = largest(logits.detach(), self.index.code, self.layout.neurons)
+        powers = (logits - gather(top, self.index.code, "source")).exp()
+        return powers / gather(self.sum(powers, "source"), self.index.code, "source")
 
     def reverse(self, edges: Tensor) -> Tensor:
         if not isinstance(self.wiring, AllPairs):

@@ -8,47 +8,100 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd import Function
+from torch.library import custom_op, register_autograd, register_fake
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.graph.ops.folding import over_networks
+from neural_graphs.graph.ops.plain import transformed
 from neural_graphs.nn.spec import plane
 
 CHUNK = 2048  # rows of Fourier features alive at a time: 2048 × 256 numbers stay in a core's cache
 
 
-class FourierLinear(Function):
+FOURIER, BACKWARD = "neural_graphs::fourier_linear", "neural_graphs::fourier_linear_backward"
+OF_BACKWARD = "(Tensor grad, Tensor values, Tensor frequencies, Tensor weight, bool inner) -> (Tensor, Tensor)"
+
+
+@custom_op(FOURIER, mutates_args=(), schema="(Tensor values, Tensor frequencies, Tensor weight, Tensor bias) -> Tensor")
+def _fourier_linear(values: Tensor, frequencies: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`[cos(2π v Fᵀ), sin(2π v Fᵀ)] Wᵀ + b` chunk by chunk; the Fourier features are never stored, but made again in
     the backward pass."""
+    angular, transposed = 2 * torch.pi * frequencies.T, weight.T.contiguous()
+    out = values.new_empty(len(values), len(weight))
+    features = values.new_empty(min(CHUNK, len(values)), weight.shape[1])
+    for start in range(0, len(values), CHUNK):
+        chunk = values[start : start + CHUNK]
+        torch.addmm(bias, _waves(chunk, angular, features), transposed, out=out[start : start + CHUNK])
+    return out
 
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, frequencies: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(values, frequencies, weight)
-        angular, transposed = 2 * torch.pi * frequencies.T, weight.T.contiguous()
-        out = values.new_empty(len(values), len(weight))
-        features = values.new_empty(min(CHUNK, len(values)), weight.shape[1])
-        for start in range(0, len(values), CHUNK):
-            chunk = values[start : start + CHUNK]
-            torch.addmm(bias, _waves(chunk, angular, features), transposed, out=out[start : start + CHUNK])
-        return out
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, Tensor, Tensor]:
-        values, frequencies, weight = ctx.saved_tensors
-        grad, angular = grads[0], 2 * torch.pi * frequencies.T
-        weight_grad = torch.zeros_like(weight)
-        values_grad = torch.empty_like(values) if ctx.needs_input_grad[0] else None
-        features = values.new_empty(min(CHUNK, len(values)), weight.shape[1])
-        for start in range(0, len(values), CHUNK):
-            piece = grad[start : start + CHUNK]
-            waves = _waves(values[start : start + CHUNK], angular, features)
-            weight_grad.addmm_(piece.T, waves)
-            if values_grad is not None:
-                cosine, sine = waves.chunk(2, 1)
-                inner = piece @ weight  # (rows, 2 · frequencies): d/d cos and d/d sin
-                half = inner.shape[1] // 2
-                slope = inner[:, half:] * cosine - inner[:, :half] * sine
-                values_grad[start : start + CHUNK] = slope @ angular.T
-        return values_grad, None, weight_grad, grad.sum(0)
+@register_fake(FOURIER)
+def _(values: Tensor, frequencies: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return values.new_empty(values.shape[0], weight.shape[0])
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:3])
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor, Tensor]:
+    values, frequencies, weight = ctx.saved_tensors
+    inner = bool(ctx.needs_input_grad[0])
+    way = fourier_grad if torch.is_grad_enabled() else fourier_backward  # is a gradient of this gradient asked for?
+    values_grad, weight_grad = way(grad, values, frequencies, weight, inner)
+    return values_grad if inner else None, None, weight_grad, grad.sum(0)
+
+
+register_autograd(FOURIER, _backward, setup_context=_keep)
+over_networks(FOURIER, _fourier_linear, 1)
+
+
+def fourier_linear(values: Tensor, frequencies: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`[cos(2π v Fᵀ), sin(2π v Fᵀ)] Wᵀ + b`: our operator, or plain steps where a transform looks on."""
+    if not transformed():
+        found: Tensor = _fourier_linear(values, frequencies, weight, bias)
+        return found
+    angles = values @ (2 * torch.pi * frequencies.T)
+    return F.linear(torch.cat([angles.cos(), angles.sin()], 1), weight, bias)
+
+
+@custom_op(BACKWARD, mutates_args=(), schema=OF_BACKWARD)
+def fourier_backward(
+    grad: Tensor, values: Tensor, frequencies: Tensor, weight: Tensor, inner: bool
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The gradients of values (only where `inner`) and of the weight, chunk by chunk; see `fourier_grad`."""
+    angular, weight_grad = 2 * torch.pi * frequencies.T, torch.zeros_like(weight)
+    values_grad = torch.empty_like(values) if inner else values.new_empty(0)
+    features = values.new_empty(min(CHUNK, len(values)), weight.shape[1])
+    for start in range(0, len(values), CHUNK):
+        piece = grad[start : start + CHUNK]
+        waves = _waves(values[start : start + CHUNK], angular, features)
+        weight_grad.addmm_(piece.T, waves)
+        if inner:
+            values_grad[start : start + CHUNK] = _slope(piece @ weight, waves) @ angular.T
+    return values_grad, weight_grad
+
+
+@register_fake(BACKWARD)
+def _(
+    grad: Tensor, values: Tensor, frequencies: Tensor, weight: Tensor, inner: bool
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    return torch.empty_like(values) if inner else values.new_empty(0), torch.empty_like(weight)
+
+
+def fourier_grad(
+    grad: Tensor, values: Tensor, frequencies: Tensor, weight: Tensor, inner: bool
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The same in one go, by operators that have gradients themselves: the plain reference of `fourier_backward`."""
+    angular = 2 * torch.pi * frequencies.T
+    waves = torch.cat([(values @ angular).cos(), (values @ angular).sin()], 1)
+    return _slope(grad @ weight, waves) @ angular.T if inner else values.new_empty(0), grad.T @ waves
+
+
+def _slope(inner: Tensor, waves: Tensor) -> Tensor:
+    """What angles get of what cosines and sines get, `(rows, frequencies)`."""
+    (cosine, sine), (of_cosine, of_sine) = waves.chunk(2, 1), inner.chunk(2, 1)
+    return of_sine * cosine - of_cosine * sine
 
 
 def _waves(values: Tensor, angular: Tensor, out: Tensor) -> Tensor:
@@ -120,5 +173,5 @@ class ValueEncoder(nn.Module):
             return F.linear(values, weight if columns is None else weight[:, columns], bias)
         frequencies = self.frequencies if columns is None else self.frequencies[:, columns]
         rows = values.reshape(-1, values.shape[-1])
-        flat: Tensor = FourierLinear.apply(rows, frequencies, weight, bias)  # type: ignore[no-untyped-call]  # torch's
+        flat: Tensor = fourier_linear(rows, frequencies, weight, bias)
         return flat.unflatten(0, values.shape[:-1])

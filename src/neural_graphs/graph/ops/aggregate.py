@@ -1,95 +1,123 @@
-"""What edges send to their target neurons: sums, and the four statistics of NG-GNN; regular batches."""
+"""What edges send to neurons, and neurons to edges: operators of torch of our own; regular batches.
 
-from collections.abc import Callable, Sequence
+Each is registered with its gradient, which is made of such operators again, so that gradients of any order exist, with
+the shapes it makes (for compilers) and with what it is over a further axis (`vmap`: networks are a batch anyway).
+`blocks` are edge blocks as whole numbers, see `encode`.
+"""
+
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch.library import custom_op, register_autograd, register_fake
 
-from neural_graphs.graph.edges import EdgeBlock
+from neural_graphs.graph.edges import EdgeBlocks
+from neural_graphs.graph.ops import plain
+from neural_graphs.graph.ops.blocks import along, decode, each, neurons, table
+from neural_graphs.graph.ops.folding import over_networks
+from neural_graphs.graph.ops.plain import FLOOR
 from neural_graphs.layout.strides import End
 
-FLOOR = 1e-5  # variances below it count as zero, and so do their gradients (released PNA aggregation)
-Reduce: TypeAlias = Callable[[Tensor, tuple[int, ...]], Tensor]
+Count: TypeAlias = int | torch.SymInt  # the latter while a compiler looks on
 
 
-def table(edges: Tensor, block: EdgeBlock) -> Tensor:
-    """The edges of one edge block as a `(networks, *sizes, d)` view."""
-    return edges[:, block.edges].unflatten(1, block.table.sizes)
+def edge_count(blocks: EdgeBlocks) -> int:
+    """The edges of all blocks."""
+    return blocks[-1].edges.stop
 
 
-def along(nodes: Tensor, block: EdgeBlock, end: End) -> Tensor:
-    """What the neuron at one end of every edge of an edge block holds, a `(networks, *sizes, d)` view."""
-    return _view(nodes, block.first(end), block.table.sizes, block.table.strides(end))
+# -- neurons to edges -------------------------------------------------------------------------------------------------
+
+GATHER_ADD = "neural_graphs::gather_add"
 
 
-def neurons(nodes: Tensor, block: EdgeBlock, end: End) -> Tensor:
-    """What the neurons at one end of an edge block hold, a `(networks, *sizes it moves along, d)` view."""
-    sizes, strides = block.table.sizes, block.table.strides(end)
-    kept_dims = block.kept_dims[end]
-    return _view(nodes, block.first(end), [sizes[dim] for dim in kept_dims], [strides[dim] for dim in kept_dims])
-
-
-def _view(nodes: Tensor, first: int, sizes: Sequence[int], strides: Sequence[int]) -> Tensor:
-    networks, step, *rest = nodes.stride()
-    shape = (nodes.shape[0], *sizes, *nodes.shape[2:])
-    return nodes.as_strided(
-        shape, (networks, *(step * stride for stride in strides), *rest), nodes.storage_offset() + first * step
-    )
-
-
-def each(edges: Tensor, block: EdgeBlock, end: End, reduce: Reduce = torch.sum) -> Tensor:
-    """A table of edges reduced over those of each neuron at one end, shaped as `neurons`."""
-    dims = tuple(1 + dim for dim in block.reduced_dims[end])
-    return reduce(edges, dims) if dims else edges
-
-
-class GatherAdd(Function):
+@custom_op(GATHER_ADD, mutates_args=(), schema="(Tensor source, Tensor target, int[] blocks) -> Tensor")
+def _gather_add(source: Tensor, target: Tensor, blocks: Sequence[int]) -> Tensor:
     """`source[s] + target[t]` for every edge: `(networks, neurons, d)` twice to `(networks, edges, d)`."""
-
-    @staticmethod
-    def forward(ctx: Any, source: Tensor, target: Tensor, blocks: Sequence[EdgeBlock]) -> Tensor:
-        ctx.blocks, ctx.neurons = blocks, source.shape[1]
-        out = source.new_empty(source.shape[0], blocks[-1].edges.stop, source.shape[2])
-        for block in blocks:
-            torch.add(along(source, block, "source"), along(target, block, "target"), out=table(out, block))
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        source = grads[0].new_zeros(grads[0].shape[0], ctx.neurons, grads[0].shape[2])
-        target = torch.zeros_like(source)
-        add_up(grads[0], ctx.blocks, "source", source)
-        add_up(grads[0], ctx.blocks, "target", target)
-        return source, target, None
+    found = decode(tuple(blocks))
+    out = source.new_empty(source.shape[0], edge_count(found), source.shape[2])
+    for block in found:
+        torch.add(along(source, block, "source"), along(target, block, "target"), out=table(out, block))
+    return out
 
 
-class ScatterSum(Function):
+@register_fake(GATHER_ADD)
+def _(source: Tensor, target: Tensor, blocks: Sequence[int]) -> Tensor:
+    return source.new_empty(source.shape[0], edge_count(decode(tuple(blocks))), source.shape[2])
+
+
+def _keep_blocks(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.count, ctx.rest = inputs[0].shape[1], inputs[1:]
+
+
+def _gather_add_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    blocks = ctx.rest[-1]
+    return scatter_sum(grad, blocks, ctx.count, "source"), scatter_sum(grad, blocks, ctx.count, "target"), None
+
+
+register_autograd(GATHER_ADD, _gather_add_backward, setup_context=_keep_blocks)
+over_networks(GATHER_ADD, _gather_add, 2)
+
+GATHER = "neural_graphs::gather"
+
+
+@custom_op(GATHER, mutates_args=(), schema="(Tensor nodes, int[] blocks, str end) -> Tensor")
+def _gather(nodes: Tensor, blocks: Sequence[int], end: End) -> Tensor:
+    """What the neuron at one end of every edge holds: `(networks, neurons, d)` to `(networks, edges, d)`."""
+    found = decode(tuple(blocks))
+    out = nodes.new_empty(nodes.shape[0], edge_count(found), nodes.shape[2])
+    for block in found:
+        table(out, block).copy_(along(nodes, block, end))
+    return out
+
+
+@register_fake(GATHER)
+def _(nodes: Tensor, blocks: Sequence[int], end: End) -> Tensor:
+    return nodes.new_empty(nodes.shape[0], edge_count(decode(tuple(blocks))), nodes.shape[2])
+
+
+def _gather_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    return scatter_sum(grad, ctx.rest[0], ctx.count, ctx.rest[1]), None, None
+
+
+register_autograd(GATHER, _gather_backward, setup_context=_keep_blocks)
+over_networks(GATHER, _gather, 1)
+
+
+# -- edges to neurons -------------------------------------------------------------------------------------------------
+
+SCATTER_SUM = "neural_graphs::scatter_sum"
+
+
+@custom_op(SCATTER_SUM, mutates_args=(), schema="(Tensor edges, int[] blocks, int count, str end) -> Tensor")
+def _scatter_sum(edges: Tensor, blocks: Sequence[int], count: Count, end: End) -> Tensor:
     """The sum over the edges of every neuron, at their targets or (`end="source"`) at their sources."""
-
-    @staticmethod
-    def forward(ctx: Any, edges: Tensor, blocks: Sequence[EdgeBlock], count: int, end: End) -> Tensor:
-        ctx.blocks, ctx.end = blocks, end
-        out = edges.new_zeros(edges.shape[0], count, edges.shape[2])
-        add_up(edges, blocks, end, out)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        out = grads[0].new_empty(grads[0].shape[0], ctx.blocks[-1].edges.stop, grads[0].shape[2])
-        for block in ctx.blocks:
-            table(out, block).copy_(along(grads[0], block, ctx.end))
-        return out, None, None, None
+    out = edges.new_zeros(edges.shape[0], count, edges.shape[2])
+    add_up(edges, decode(tuple(blocks)), end, out)
+    return out
 
 
-def add_up(edges: Tensor, blocks: Sequence[EdgeBlock], end: End, out: Tensor) -> None:
+@register_fake(SCATTER_SUM)
+def _(edges: Tensor, blocks: Sequence[int], count: Count, end: End) -> Tensor:
+    return edges.new_empty(edges.shape[0], count, edges.shape[2])
+
+
+def _scatter_sum_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    return gather(grad, ctx.rest[0], ctx.rest[2]), None, None, None
+
+
+register_autograd(SCATTER_SUM, _scatter_sum_backward, setup_context=_keep_blocks)
+over_networks(SCATTER_SUM, _scatter_sum, 1)
+
+
+def add_up(edges: Tensor, blocks: EdgeBlocks, end: End, out: Tensor) -> None:
     """Add the edges of every neuron to `out`, `(networks, neurons, d)`, at their sources or targets."""
     for block in blocks:
         neurons(out, block, end).add_(each(table(edges, block), block, end))
 
 
-def peak(logits: Tensor, blocks: Sequence[EdgeBlock], count: int) -> Tensor:
+def peak(logits: Tensor, blocks: EdgeBlocks, count: Count) -> Tensor:
     """The largest value over the edges that leave each neuron, `(networks, neurons, heads)`; 0 where none does."""
     out = logits.new_full((logits.shape[0], count, logits.shape[2]), -torch.inf)
     for block in blocks:
@@ -98,45 +126,114 @@ def peak(logits: Tensor, blocks: Sequence[EdgeBlock], count: int) -> Tensor:
     return out.masked_fill(out == -torch.inf, 0.0)
 
 
-class ScatterStatistics(Function):
+PEAK = "neural_graphs::peak"
+
+
+@custom_op(PEAK, mutates_args=(), schema="(Tensor logits, int[] blocks, int count) -> Tensor")
+def _largest(logits: Tensor, blocks: Sequence[int], count: Count) -> Tensor:
+    """As `peak`, an operator without a gradient."""
+    return peak(logits, decode(tuple(blocks)), count)
+
+
+@register_fake(PEAK)
+def _(logits: Tensor, blocks: Sequence[int], count: Count) -> Tensor:
+    return logits.new_empty(logits.shape[0], count, logits.shape[2])
+
+
+over_networks(PEAK, _largest, 1)
+
+
+# -- statistics -------------------------------------------------------------------------------------------------------
+
+STATISTICS = "neural_graphs::scatter_statistics"
+
+
+@custom_op(STATISTICS, mutates_args=(), schema="(Tensor messages, Tensor degree, int[] blocks) -> Tensor")
+def _scatter_statistics(messages: Tensor, degree: Tensor, blocks: Sequence[int]) -> Tensor:
     """Mean, minimum, maximum and standard deviation of the messages into every neuron, `(networks, neurons, 4d)`.
 
     `degree` is `(neurons, 1)`; neurons without incoming edges get zeros. The deviation is `sqrt(max(E[m²] − E[m]², ε))`
     and 0 where that is not above `sqrt(ε)`, ε = 1e-5. A minimum reached by several messages shares its gradient evenly.
     """
-
-    @staticmethod
-    def forward(ctx: Any, messages: Tensor, blocks: Sequence[EdgeBlock], degree: Tensor) -> Tensor:
-        shape = (messages.shape[0], degree.shape[0], messages.shape[2])
-        total, square = messages.new_zeros(shape), messages.new_zeros(shape)
-        low, high = messages.new_full(shape, torch.inf), messages.new_full(shape, -torch.inf)
-        for block in blocks:
-            sent = table(messages, block)
-            neurons(total, block, "target").add_(each(sent, block, "target"))
-            neurons(square, block, "target").add_(each(sent * sent, block, "target"))
-            least, most = neurons(low, block, "target"), neurons(high, block, "target")
-            torch.minimum(least, each(sent, block, "target", torch.amin), out=least)
-            torch.maximum(most, each(sent, block, "target", torch.amax), out=most)
-        mean, deviation, low, high = summary(total, square, low, high, degree)
-        ctx.save_for_backward(messages, mean, deviation, low, high)
-        ctx.blocks, ctx.degree = blocks, degree
-        return torch.cat([mean, low, high, deviation], -1)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        messages, mean, deviation, low, high = ctx.saved_tensors
-        constant, slope, low_grad, high_grad = slopes(grads[0], mean, deviation, ctx.degree)
-        out = torch.empty_like(messages)
-        for block in ctx.blocks:
-            grad = table(out, block)
-            torch.mul(table(messages, block), along(slope, block, "target"), out=grad)
-            grad += along(constant, block, "target")
-        for bound, bound_grad in ((low, low_grad), (high, high_grad)):
-            _extreme_backward(out, messages, ctx.blocks, bound, bound_grad)
-        return out, None, None
+    shape = (messages.shape[0], degree.shape[0], messages.shape[2])
+    total, square = messages.new_zeros(shape), messages.new_zeros(shape)
+    low, high = messages.new_full(shape, torch.inf), messages.new_full(shape, -torch.inf)
+    for block in decode(tuple(blocks)):
+        sent = table(messages, block)
+        neurons(total, block, "target").add_(each(sent, block, "target"))
+        neurons(square, block, "target").add_(each(sent * sent, block, "target"))
+        least, most = neurons(low, block, "target"), neurons(high, block, "target")
+        torch.minimum(least, each(sent, block, "target", torch.amin), out=least)
+        torch.maximum(most, each(sent, block, "target", torch.amax), out=most)
+    mean, deviation, low, high = summary(total, square, low, high, degree)
+    return torch.cat([mean, low, high, deviation], -1)
 
 
-def _extreme_backward(out: Tensor, messages: Tensor, blocks: Sequence[EdgeBlock], bound: Tensor, grad: Tensor) -> None:
+@register_fake(STATISTICS)
+def _(messages: Tensor, degree: Tensor, blocks: Sequence[int]) -> Tensor:
+    return messages.new_empty(messages.shape[0], degree.shape[0], 4 * messages.shape[2])
+
+
+def _keep_statistics(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    messages, degree, ctx.blocks = inputs
+    ctx.save_for_backward(messages, degree, output)
+
+
+def _statistics_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    messages, degree, output = ctx.saved_tensors
+    if torch.is_grad_enabled():  # a gradient of this gradient is asked for
+        return statistics_grad(grad, messages, output, degree, ctx.blocks), None, None
+    return statistics_backward(grad, messages, output, degree, ctx.blocks), None, None
+
+
+register_autograd(STATISTICS, _statistics_backward, setup_context=_keep_statistics)
+over_networks(STATISTICS, _scatter_statistics, 1)
+
+STATISTICS_BACKWARD = "neural_graphs::scatter_statistics_backward"
+OF_STATISTICS = "(Tensor grad, Tensor messages, Tensor output, Tensor degree, int[] blocks) -> Tensor"
+
+
+@custom_op(STATISTICS_BACKWARD, mutates_args=(), schema=OF_STATISTICS)
+def statistics_backward(
+    grad: Tensor, messages: Tensor, output: Tensor, degree: Tensor, blocks: Sequence[int]
+) -> Tensor:  # fmt: skip
+    """The gradient of the messages from that of their statistics, in place; see `statistics_grad`."""
+    found = decode(tuple(blocks))
+    mean, low, high, deviation = output.chunk(4, -1)
+    constant, slope, low_grad, high_grad = slopes(grad, mean, deviation, degree)
+    out = torch.empty_like(messages)
+    for block in found:
+        part = table(out, block)
+        torch.mul(table(messages, block), along(slope, block, "target"), out=part)
+        part += along(constant, block, "target")
+    for bound, bound_grad in ((low.contiguous(), low_grad), (high.contiguous(), high_grad)):
+        _extreme_backward(out, messages, found, bound, bound_grad)
+    return out
+
+
+@register_fake(STATISTICS_BACKWARD)
+def _(grad: Tensor, messages: Tensor, output: Tensor, degree: Tensor, blocks: Sequence[int]) -> Tensor:
+    return torch.empty_like(messages)
+
+
+over_networks(STATISTICS_BACKWARD, statistics_backward, 3)
+
+
+def statistics_grad(
+    grad: Tensor, messages: Tensor, output: Tensor, degree: Tensor, blocks: Sequence[int]
+) -> Tensor:  # fmt: skip
+    """The same by operators that have gradients themselves; the plain reference of `statistics_backward`."""
+    mean, low, high, deviation = output.chunk(4, -1)
+    constant, slope, *bound_grads = slopes(grad, mean, deviation, degree)
+    found = messages * gather(slope, blocks, "target") + gather(constant, blocks, "target")
+    for bound, bound_grad in zip((low, high), bound_grads, strict=True):
+        at = (messages.detach() == gather(bound.detach(), blocks, "target")).to(messages.dtype)
+        ties = scatter_sum(at, blocks, degree.shape[0], "target")
+        found = found + at * gather(bound_grad / ties.clamp(min=1), blocks, "target")
+    return found
+
+
+def _extreme_backward(out: Tensor, messages: Tensor, blocks: EdgeBlocks, bound: Tensor, grad: Tensor) -> None:
     """Add the gradient of a minimum or maximum to the messages that reach it."""
     reached = [table(messages, block) == along(bound, block, "target") for block in blocks]
     ties = torch.zeros_like(bound)
@@ -165,3 +262,37 @@ def slopes(grad: Tensor, mean: Tensor, deviation: Tensor, degree: Tensor) -> tup
     count = degree.clamp(min=1).to(grad.dtype)
     slope = torch.where(deviation > 0, deviation_grad / (deviation * count).clamp(min=FLOOR**2), 0.0)
     return mean_grad / count - slope * mean, slope, low_grad, high_grad
+
+
+# -- what topologies call: the operators, or what they do in plain steps where a transform looks on --------------------
+
+
+def gather(nodes: Tensor, blocks: Sequence[int], end: End) -> Tensor:
+    """What the neuron at one end of every edge holds: `(networks, neurons, d)` to `(networks, edges, d)`."""
+    return plain.gather(nodes, blocks, end) if plain.transformed() else _gather(nodes, blocks, end)
+
+
+def gather_add(source: Tensor, target: Tensor, blocks: Sequence[int]) -> Tensor:
+    """`source[s] + target[t]` for every edge: `(networks, neurons, d)` twice to `(networks, edges, d)`."""
+    return (plain.gather_add if plain.transformed() else _gather_add)(source, target, blocks)
+
+
+def scatter_sum(edges: Tensor, blocks: Sequence[int], count: Count, end: End) -> Tensor:
+    """The sum over the edges of every neuron, at their targets or (`end="source"`) at their sources."""
+    if plain.transformed():
+        return plain.scatter_sum(edges, blocks, int(count), end)
+    found: Tensor = _scatter_sum(edges, blocks, count, end)
+    return found
+
+
+def scatter_statistics(messages: Tensor, degree: Tensor, blocks: Sequence[int]) -> Tensor:
+    """Mean, minimum, maximum and deviation of the messages into every neuron, `(networks, neurons, 4d)`."""
+    return (plain.scatter_statistics if plain.transformed() else _scatter_statistics)(messages, degree, blocks)
+
+
+def largest(logits: Tensor, blocks: Sequence[int], count: Count) -> Tensor:
+    """The largest value over the edges that leave each neuron, without a gradient; 0 where none does."""
+    if plain.transformed():
+        return plain.extreme(logits, blocks, int(count), "source", True)
+    found: Tensor = _largest(logits, blocks, count)
+    return found

@@ -10,81 +10,137 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch.library import custom_op, register_autograd, register_fake
 
-from neural_graphs.graph.edges import EdgeBlock
-from neural_graphs.graph.ops.aggregate import add_up, along, neurons, peak, table
+from neural_graphs.graph.edges import EdgeBlock, EdgeBlocks
+from neural_graphs.graph.ops import plain
+from neural_graphs.graph.ops.aggregate import add_up, peak
+from neural_graphs.graph.ops.blocks import along, decode, neurons, table
 
-Arcs = Sequence[EdgeBlock]
+ATTEND = "neural_graphs::attend"
+TENSORS = "Tensor nodes, Tensor edges, Tensor weight, int[] blocks, int heads, bool modulate"
 
 
-class Attend(Function):
+@custom_op(ATTEND, mutates_args=(), schema=f"({TENSORS}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)")
+def _attend(
+    nodes: Tensor, edges: Tensor, weight: Tensor, blocks: Sequence[int], heads: int, modulate: bool
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """The answer, and what the gradient needs: queries, keys and gates of edges, shares, weighted sums of edges."""
+    found = decode(tuple(blocks))
+    query, key, value = nodes.chunk(3, -1)
+    width = query.shape[-1]
+    to_query, to_key, to_value, *to_gate = weight.split(width)
+    q, k = _project(edges, to_query), _project(edges, to_key)
+    for block in found:
+        table(q, block).add_(along(query, block, "source"))
+        table(k, block).add_(along(key, block, "target"))
+    buffer = q * k
+    share = _by_head(buffer, heads).sum(-1).mul_(width**-0.5)
+    _softmax(share, found, nodes.shape[1])
+    gate = _project(edges, to_gate[0]) if modulate else None
+    _gated(value, gate, found, out=buffer)
+    _by_head(buffer, heads).mul_(share[..., None])
+    gathered = _weigh(share, edges, found, nodes.shape[1])  # (b, n, heads, d)
+    out = torch.einsum("bnhd,hkd->bnhk", gathered, _by_head(to_value.T, heads).movedim(0, -1)).flatten(2)
+    add_up(buffer, found, "source", out)
+    return out, q, k, gate if gate is not None else q.new_empty(0), share, gathered
+
+
+def attend(
+    nodes: Tensor, edges: Tensor, weight: Tensor, blocks: Sequence[int], heads: int, modulate: bool
+) -> Tensor:  # fmt: skip
     """See `Topology.attend`: `nodes (b, n, 3a)`, `edges (b, e, d)`, `weight (3a or 4a, d)` to `(b, n, a)`."""
+    if plain.transformed():
+        return plain.attend(nodes, edges, weight, blocks, heads, modulate)
+    found: Tensor = _attend(nodes, edges, weight, blocks, heads, modulate)[0]
+    return found
 
-    @staticmethod
-    def forward(
-        ctx: Any, nodes: Tensor, edges: Tensor, weight: Tensor, blocks: Arcs, heads: int, modulate: bool
-    ) -> Tensor:
-        query, key, value = nodes.chunk(3, -1)
-        width = query.shape[-1]
-        to_query, to_key, to_value, *to_gate = weight.split(width)
-        q, k = _project(edges, to_query), _project(edges, to_key)
-        for block in blocks:
-            table(q, block).add_(along(query, block, "source"))
-            table(k, block).add_(along(key, block, "target"))
-        buffer = q * k
-        share = _by_head(buffer, heads).sum(-1).mul_(width**-0.5)
-        _softmax(share, blocks, nodes.shape[1])
-        gate = _project(edges, to_gate[0]) if modulate else None
-        _gated(value, gate, blocks, out=buffer)
-        _by_head(buffer, heads).mul_(share[..., None])
-        gathered = _weigh(share, edges, blocks, nodes.shape[1])  # (b, n, heads, d)
-        out = torch.einsum("bnhd,hkd->bnhk", gathered, _by_head(to_value.T, heads).movedim(0, -1)).flatten(2)
-        add_up(buffer, blocks, "source", out)
-        ctx.save_for_backward(value, edges, weight, q, k, gate, share, gathered)
-        ctx.blocks, ctx.heads = blocks, heads
-        return out
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
-        value, edges, weight, q, k, gate, share, gathered = ctx.saved_tensors
-        blocks, heads, width, count = ctx.blocks, ctx.heads, value.shape[-1], value.shape[1]
-        to_query, to_key, to_value, *to_gate = weight.split(width)
-        by_head = _by_head(to_value.T, heads).movedim(0, -1)  # (heads, a / heads, d)
-        out_grad = _by_head(grads[0], heads)
-        pull = torch.einsum("bnhk,hkd->bnhd", out_grad, by_head)  # what the answer asks of the weighted sum of edges
-        nodes_grad = value.new_zeros(*value.shape[:2], 3 * width)
-        query_grad, key_grad, value_grad = nodes_grad.chunk(3, -1)
-        weight_grad, edges_grad = torch.empty_like(weight), torch.empty_like(edges)
-        # values: out = Σ share · (value ⊙ gate) + W_v Σ share · edge
-        message, sent = torch.empty_like(q), torch.empty_like(q)
-        _gated(value, gate, blocks, out=sent)
-        for block in blocks:
-            torch.mul(table(sent, block), along(grads[0], block, "source"), out=table(message, block))
-        share_grad = _by_head(message, heads).sum(-1)
-        for block in blocks:
-            share_part, edge_part = _pull_back(block, pull, share, edges)
-            table(share_grad, block).add_(share_part)
-            table(edges_grad, block).copy_(edge_part)
-            table(sent, block).copy_(along(grads[0], block, "source"))
-        _by_head(sent, heads).mul_(share[..., None])
-        if gate is not None:
-            torch.mul(sent, gate, out=message)
-        add_up(sent if gate is None else message, blocks, "target", value_grad)
-        if gate is not None:
-            for block in blocks:
-                table(sent, block).mul_(along(value, block, "target"))
-            _project_back(sent, to_gate[0], edges, edges_grad, weight_grad[3 * width :])
-        weight_grad[2 * width : 3 * width] = torch.einsum("bnhk,bnhd->hkd", out_grad, gathered).flatten(0, 1)
-        # queries and keys
-        logit_grad = _softmax_grad(share, share_grad, blocks, count).mul_(width**-0.5)[..., None]
-        torch.mul(_by_head(k, heads), logit_grad, out=_by_head(message, heads))
-        torch.mul(_by_head(q, heads), logit_grad, out=_by_head(sent, heads))
-        add_up(message, blocks, "source", query_grad)
-        add_up(sent, blocks, "target", key_grad)
-        _project_back(message, to_query, edges, edges_grad, weight_grad[:width])
-        _project_back(sent, to_key, edges, edges_grad, weight_grad[width : 2 * width])
-        return nodes_grad, edges_grad, weight_grad, None, None, None
+@register_fake(ATTEND)
+def _(
+    nodes: Tensor, edges: Tensor, weight: Tensor, blocks: Sequence[int], heads: int, modulate: bool
+) -> tuple[Tensor, ...]:  # fmt: skip
+    (networks, count, width), (_, every, features) = nodes.shape, edges.shape
+    width //= 3
+    project = edges.new_empty(networks, every, width)
+    gate = torch.empty_like(project) if modulate else edges.new_empty(0)
+    share, gathered = edges.new_empty(networks, every, heads), edges.new_empty(networks, count, heads, features)
+    return edges.new_empty(networks, count, width), project, torch.empty_like(project), gate, share, gathered
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    nodes, edges, weight, *ctx.options = inputs
+    ctx.save_for_backward(nodes, edges, weight, *output[1:])
+
+
+def _attend_backward(ctx: Any, grad: Tensor, *unused: Tensor) -> tuple[Tensor | None, ...]:
+    nodes, edges, weight, *kept = ctx.saved_tensors
+    if torch.is_grad_enabled():  # a gradient of this gradient is asked for
+        inputs = [each if each.requires_grad else each.detach().requires_grad_() for each in (nodes, edges, weight)]
+        answer = plain.attend(*inputs, *ctx.options)
+        return *torch.autograd.grad(answer, inputs, grad, create_graph=True), None, None, None
+    return *attend_backward(grad, nodes, edges, weight, *kept, *ctx.options), None, None, None
+
+
+register_autograd(ATTEND, _attend_backward, setup_context=_keep)
+
+BACKWARD = "neural_graphs::attend_backward"
+KEPT = "Tensor q, Tensor k, Tensor gates, Tensor share, Tensor gathered"
+OF_BACKWARD = TENSORS.replace("weight,", f"weight, {KEPT},")
+
+
+@custom_op(BACKWARD, mutates_args=(), schema=f"(Tensor grad, {OF_BACKWARD}) -> (Tensor, Tensor, Tensor)")
+def attend_backward(
+    grad: Tensor, nodes: Tensor, edges: Tensor, weight: Tensor, q: Tensor, k: Tensor, gates: Tensor, share: Tensor,
+    gathered: Tensor, blocks: Sequence[int], heads: int, modulate: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """The gradients of nodes, edges and weight, in place; see `plain.attend`."""
+    value, gate = nodes.chunk(3, -1)[2], gates if modulate else None
+    width, count, found = nodes.shape[-1] // 3, nodes.shape[1], decode(tuple(blocks))
+    to_query, to_key, to_value, *to_gate = weight.split(width)
+    by_head = _by_head(to_value.T, heads).movedim(0, -1)  # (heads, a / heads, d)
+    out_grad = _by_head(grad, heads)
+    pull = torch.einsum("bnhk,hkd->bnhd", out_grad, by_head)  # what the answer asks of the weighted sum of edges
+    nodes_grad = value.new_zeros(*value.shape[:2], 3 * width)
+    query_grad, key_grad, value_grad = nodes_grad.chunk(3, -1)
+    weight_grad, edges_grad = torch.empty_like(weight), torch.empty_like(edges)
+    # values: out = Σ share · (value ⊙ gate) + W_v Σ share · edge
+    message, sent = torch.empty_like(q), torch.empty_like(q)
+    _gated(value, gate, found, out=sent)
+    for block in found:
+        torch.mul(table(sent, block), along(grad, block, "source"), out=table(message, block))
+    share_grad = _by_head(message, heads).sum(-1)
+    for block in found:
+        share_part, edge_part = _pull_back(block, pull, share, edges)
+        table(share_grad, block).add_(share_part)
+        table(edges_grad, block).copy_(edge_part)
+        table(sent, block).copy_(along(grad, block, "source"))
+    _by_head(sent, heads).mul_(share[..., None])
+    if gate is not None:
+        torch.mul(sent, gate, out=message)
+    add_up(sent if gate is None else message, found, "target", value_grad)
+    if gate is not None:
+        for block in found:
+            table(sent, block).mul_(along(value, block, "target"))
+        _project_back(sent, to_gate[0], edges, edges_grad, weight_grad[3 * width :])
+    weight_grad[2 * width : 3 * width] = torch.einsum("bnhk,bnhd->hkd", out_grad, gathered).flatten(0, 1)
+    # queries and keys
+    logit_grad = _softmax_grad(share, share_grad, found, count).mul_(width**-0.5)[..., None]
+    torch.mul(_by_head(k, heads), logit_grad, out=_by_head(message, heads))
+    torch.mul(_by_head(q, heads), logit_grad, out=_by_head(sent, heads))
+    add_up(message, found, "source", query_grad)
+    add_up(sent, found, "target", key_grad)
+    _project_back(message, to_query, edges, edges_grad, weight_grad[:width])
+    _project_back(sent, to_key, edges, edges_grad, weight_grad[width : 2 * width])
+    return nodes_grad, edges_grad, weight_grad
+
+
+@register_fake(BACKWARD)
+def _(
+    grad: Tensor, nodes: Tensor, edges: Tensor, weight: Tensor, q: Tensor, k: Tensor, gates: Tensor, share: Tensor,
+    gathered: Tensor, blocks: Sequence[int], heads: int, modulate: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    return torch.empty_like(nodes), torch.empty_like(edges), torch.empty_like(weight)
 
 
 def _by_head(x: Tensor, heads: int) -> Tensor:
@@ -102,7 +158,7 @@ def _project_back(grad: Tensor, weight: Tensor, edges: Tensor, edges_grad: Tenso
     weight_grad.copy_((edges.flatten(0, 1).T @ flat).T)
 
 
-def _gated(value: Tensor, gate: Tensor | None, blocks: Arcs, out: Tensor) -> None:
+def _gated(value: Tensor, gate: Tensor | None, blocks: EdgeBlocks, out: Tensor) -> None:
     """`value[target] ⊙ gate` of every edge."""
     for block in blocks:
         sent = along(value, block, "target")
@@ -127,7 +183,7 @@ def _unrows(rows: Tensor, block: EdgeBlock) -> Tensor:
     return unflat.permute(0, *(1 + dim for dim in order), -1)
 
 
-def _weigh(share: Tensor, edges: Tensor, blocks: Arcs, count: int) -> Tensor:
+def _weigh(share: Tensor, edges: Tensor, blocks: EdgeBlocks, count: int) -> Tensor:
     """`Σ share · edge` over the edges that leave each neuron, `(b, n, heads, d)`."""
     out = edges.new_zeros(edges.shape[0], count, share.shape[-1], edges.shape[-1])
     for block in blocks:
@@ -142,7 +198,7 @@ def _pull_back(block: EdgeBlock, pull: Tensor, share: Tensor, edges: Tensor) -> 
     return _unrows(_rows(edges, block) @ asked.mT, block), _unrows(_rows(share, block) @ asked, block)
 
 
-def _softmax(logits: Tensor, blocks: Arcs, count: int) -> None:
+def _softmax(logits: Tensor, blocks: EdgeBlocks, count: int) -> None:
     """Normalise in place over the edges that leave each neuron."""
     top = peak(logits, blocks, count)
     for block in blocks:
@@ -153,7 +209,7 @@ def _softmax(logits: Tensor, blocks: Arcs, count: int) -> None:
         table(logits, block).div_(along(total, block, "source"))
 
 
-def _softmax_grad(share: Tensor, grad: Tensor, blocks: Arcs, count: int) -> Tensor:
+def _softmax_grad(share: Tensor, grad: Tensor, blocks: EdgeBlocks, count: int) -> Tensor:
     """The gradient of the logits from that of the shares."""
     grad = grad * share
     total = grad.new_zeros(grad.shape[0], count, grad.shape[2])

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from neural_graphs.graph.memory import keep_memory
 from neural_graphs.networks import Networks
@@ -82,8 +83,9 @@ def read(reader: Reader, networks: Networks) -> Any:
 def mean_loss(reader: Reader, networks: Networks, targets: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
     """The mean loss over a batch, ready for `backward`, and the detached outputs `(networks, …)`.
 
-    `loss(outputs, targets)` must be a mean over networks. Gradients of the parameters are computed here, piece by
-    piece, and handed out by `backward`: the same values as in one go up to rounding, in a fraction of the memory.
+    `loss(outputs, targets)` must be a mean over networks. Gradients of the parameters, and of the networks where these
+    require them, are computed here, piece by piece, and handed out by `backward`: the same values as in one go up to
+    rounding, in a fraction of the memory. They have no gradients themselves, and say so: for those read in one go.
     Dropout is seeded per piece from torch's global generator, so that a run can be repeated.
     """
     cuts = pieces(reader, networks)
@@ -91,10 +93,11 @@ def mean_loss(reader: Reader, networks: Networks, targets: Tensor, loss: Loss) -
         outputs = reader.read(networks)
         return loss(outputs, targets), _detach(outputs)
     parameters = [p for p in reader.parameters() if p.requires_grad]
+    inner = networks.values.requires_grad
     seeds = torch.randint(2**62, (len(cuts),)).tolist()
     work = list(zip(cuts, seeds, strict=True))
 
-    def run(mine: Sequence[tuple[slice, int]]) -> tuple[list[Tensor | None], list[Tensor], list[Tensor]]:
+    def run(mine: Sequence[tuple[slice, int]]) -> Found:
         return _accumulate(reader, networks, targets, loss, parameters, mine)
 
     shares = _share(work, run, _workers(reader, networks))
@@ -102,28 +105,42 @@ def mean_loss(reader: Reader, networks: Networks, targets: Tensor, loss: Loss) -
     losses = [shares[i % workers][1][i // workers] for i in range(len(cuts))]
     outputs = [shares[i % workers][2][i // workers] for i in range(len(cuts))]
     grads = [_add([share[0][i] for share in shares]) for i in range(len(parameters))]
-    total = _Separable.apply(torch.stack(losses).sum(), grads, *parameters)  # type: ignore[no-untyped-call]
+    if inner:
+        every = [shares[i % workers][3][i // workers] for i in range(len(cuts))]
+        grads.append(torch.cat([each.reshape(-1, *networks.values.shape[1:]) for each in every]))
+    known = [*parameters, *([networks.values] if inner else [])]
+    total = _Separable.apply(torch.stack(losses).sum(), grads, *known)  # type: ignore[no-untyped-call]
     return total, torch.cat(outputs)
+
+
+Found = tuple[list[Tensor | None], list[Tensor], list[Tensor], list[Tensor]]
 
 
 def _accumulate(
     reader: Reader, networks: Networks, targets: Tensor, loss: Loss, parameters: list[nn.Parameter],
     work: Sequence[tuple[slice, int]],
-) -> tuple[list[Tensor | None], list[Tensor], list[Tensor]]:  # fmt: skip
-    """Summed gradients, losses weighted by their share of the batch, and outputs of some pieces."""
+) -> Found:  # fmt: skip
+    """Of some pieces: summed gradients, losses weighted by their share of the batch, outputs, gradients of networks."""
     total: list[Tensor | None] = [None] * len(parameters)
-    losses, outputs = [], []
+    losses, outputs, inner = [], [], []
     for cut, seed in work:
         generator = torch.Generator(networks.values.device).manual_seed(seed)
         with torch.enable_grad(), dropout_generator(generator):
             part = networks[cut]
             found = reader.read(part)
             value = loss(found, targets[cut]) * (len(part) / len(networks))
-            grads = torch.autograd.grad(value, parameters, allow_unused=True)
-        total = [_add([a, b]) for a, b in zip(total, grads, strict=True)]
+            wanted = [*parameters, *([part.values] if part.values.requires_grad else [])]
+            grads = torch.autograd.grad(value, wanted, allow_unused=True)
+        total = [_add([a, b]) for a, b in zip(total, grads[: len(parameters)], strict=True)]
+        inner += [_of(each, part) for each in grads[len(parameters) :]]
         losses.append(value.detach())
         outputs.append(_detach(found))
-    return total, losses, outputs
+    return total, losses, outputs, inner
+
+
+def _of(grad: Tensor | None, part: Networks) -> Tensor:
+    """The gradient of the networks of a piece, network after network."""
+    return torch.zeros_like(part.values) if grad is None else grad
 
 
 def _add(parts: Sequence[Tensor | None]) -> Tensor | None:
@@ -144,6 +161,7 @@ class _Separable(Function):
         return value.clone()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         return None, None, *(None if grad is None else grad * grads[0] for grad in ctx.grads)
 
