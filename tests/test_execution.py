@@ -12,6 +12,7 @@ from neural_graphs.layout import Layout, MaxPool
 from neural_graphs.networks import Networks
 from neural_graphs.networks.execution import ACTIVATIONS, apply, check_activations, run_each, run_groups
 from neural_graphs.tracing import trace
+from tests.test_align import TRACED
 
 PARK = Layout.cnn(
     (3, 4, 6, 5, 6), kernels=(5, 3, 7, 3), classes=4, residual=(-1, -1, 0, 1),
@@ -168,10 +169,41 @@ def test_a_traced_layout_from_a_file_says_what_it_lost() -> None:
     assert torch.equal(networks.run((points(4, 2),))[0], module(points(4, 2)))
     read = Layout.from_json(layout.to_json())
     assert read == layout and read.program is None
-    with pytest.raises(LayoutError, match="lost its module; trace the module again"):
+    with pytest.raises(LayoutError, match=r"networks.with_module\(module\)"):
         Networks.from_modules([module], read).run(points(4, 2))
-    with pytest.raises(LayoutError, match="was not traced here"):
+    with pytest.raises(LayoutError, match="has lost the module that runs it"):
         Networks.from_modules([module], read).run((points(4, 2),))
+
+
+def test_networks_from_a_file_run_with_a_module_given_back() -> None:
+    modules = [
+        nn.Sequential(nn.Linear(2, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3)).double().eval() for _ in "abc"
+    ]
+    layout = trace(modules[0], points(4, 2))
+    read = Networks.from_modules(modules, Layout.from_json(layout.to_json()))
+    running = read.with_module(modules[2])
+    assert torch.equal(running.run(points(4, 2)), torch.stack([module(points(4, 2)) for module in modules]))
+    with pytest.raises(LayoutError, match=r"Linear does not run .*: 0.bias is missing there, expected \(5,\)"):
+        read.with_module(nn.Linear(2, 5))
+
+
+@pytest.mark.parametrize("name", TRACED)
+def test_traced_networks_run_at_once_or_one_by_one_and_agree(name: str) -> None:
+    make, x = TRACED[name]
+    modules, x = [make().double().eval() for _ in range(3)], x.double()
+    networks = Networks.from_modules(modules, trace(modules[0], x))
+    expected = torch.stack([module(x) for module in modules])
+    torch.testing.assert_close(networks.run(x), expected, rtol=1e-10, atol=1e-12)
+    assert networks.layout.program.batches == (name != "recurrent")  # torch has no vmap of an LSTM
+    own = torch.stack([x, 2 * x, 3 * x])
+    each = torch.stack([module(part) for module, part in zip(modules, own, strict=True)])
+    torch.testing.assert_close(run_each(networks, own), each, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(networks.run((x,)), expected, rtol=1e-10, atol=1e-12)
+    values = networks.values.clone().requires_grad_()
+    slope = torch.autograd.grad(networks.with_values(values).run(x).square().sum(), values)[0]
+    networks.layout.program.batches = False
+    again = torch.autograd.grad(networks.with_values(values).run(x).square().sum(), values)[0]
+    torch.testing.assert_close(slope, again, rtol=1e-9, atol=1e-11)
 
 
 def test_an_unknown_activation_is_named() -> None:

@@ -1,6 +1,9 @@
 """Our operators of torch: gradients of every order, transforms, compilers; and gradients into the networks read."""
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -164,6 +167,13 @@ def test_second_derivatives_of_readers_and_editors(name: str) -> None:
     along = torch.func.grad(lambda at: (torch.func.grad(function)(at) * way).sum())
     twice = along(values.detach())
     torch.testing.assert_close(twice, found, rtol=1e-9, atol=1e-9 * float(found.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["NG-GNN", "NG-T"])
+def test_a_compiler_sees_one_graph(name: str) -> None:
+    program = [sys.executable, str(Path(__file__).with_name("compiled.py")), name]
+    said = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert said.stdout == "one graph\n", said.stderr[-2000:]
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["regular", "mixed"])

@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.graph.constants import constant
 from neural_graphs.layout import Layout
 from neural_graphs.layout.strides import End, Table
 
@@ -204,7 +205,7 @@ class AllPairs(Wiring):
         return np.arange(layout.neurons**2).reshape(layout.neurons, -1).T.reshape(-1)
 
 
-@lru_cache(maxsize=4096)
+@constant()
 def _weights(layout: Layout) -> tuple[EdgeBlock, ...]:
     """The blocks of a layout as edge blocks."""
     edge_blocks = []

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from neural_graphs.graph.constants import constant
 from neural_graphs.graph.edges import EdgeBlock, Wiring, runs, subset
 from neural_graphs.graph.ops.blocks import encode
 from neural_graphs.layout import Layout, Parameter
@@ -28,7 +28,7 @@ class KernelIndices:
     groups: np.ndarray
 
 
-@lru_cache(maxsize=4096)
+@constant()
 def kernel_indices(layout: Layout) -> tuple[KernelIndices, ...]:
     """The weights of a layout by kernel shape, in order of first appearance."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
@@ -43,7 +43,7 @@ def kernel_indices(layout: Layout) -> tuple[KernelIndices, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=4096)
+@constant()
 def kernel_numbers(layout: Layout, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The places of the numbers of all weights of one kernel shape in the flat vector, `(weights, kernel)`, -1 for
     structural weights, whose kernel is constant ones; and which weights own their numbers, `(weights,)`."""
@@ -56,13 +56,13 @@ def kernel_numbers(layout: Layout, shape: tuple[int, ...]) -> tuple[np.ndarray, 
     return np.concatenate(numbers), np.concatenate(owned)
 
 
-@lru_cache(maxsize=4096)
+@constant()
 def bias_indices(layout: Layout) -> np.ndarray:
     """The place of every neuron's bias in the flat vector, -1 where it has none: `(neurons,)`."""
     return np.concatenate([layout.bias_numbers(group) for group in layout.groups])
 
 
-@lru_cache(maxsize=4096)
+@constant()
 def owned_bias_indices(layout: Layout) -> np.ndarray:
     """The same, -1 also where another group owns the bias."""
     return np.where(np.array([group.shared for group in layout.groups])[layout.neuron_group], -1, bias_indices(layout))
@@ -79,7 +79,7 @@ class Assembly:
     order: np.ndarray | None
 
 
-@lru_cache(maxsize=4096)
+@constant()
 def assemblies(layout: Layout) -> tuple[Assembly, ...]:
     """How every tensor is put together from what owns its numbers, in the order of the parameters."""
     groups: dict[str, list[int]] = {}
@@ -107,21 +107,21 @@ def _assembly(layout: Layout, parameter: Parameter, groups: list[int], blocks: l
     return Assembly(parameter.size, tuple(groups), tuple(blocks), order)
 
 
-@lru_cache(maxsize=4096)
+@constant()
 def output_indices(layout: Layout) -> np.ndarray:
     """The output neurons, in order."""
     roles = [group.role == "output" for group in layout.groups]
     return np.flatnonzero(np.array(roles)[layout.neuron_group])
 
 
-@lru_cache(maxsize=4096)
+@constant()
 def ends(layout: Layout, wiring: Wiring) -> tuple[np.ndarray, np.ndarray]:
     """Source and target neuron of every edge."""
     pairs = [block.ends for block in wiring.edge_blocks(layout)]
     return np.concatenate([s for s, _ in pairs]), np.concatenate([t for _, t in pairs])
 
 
-@lru_cache(maxsize=4096)
+@constant()
 def edge_recipe(layout: Layout, wiring: Wiring) -> np.ndarray:
     """Which encoded piece fills every edge: an index into [weights by kernel shape, copy after copy; loop; absent]."""
     count = wiring.copies * layout.weights
@@ -149,8 +149,7 @@ class Index:
     edges: Tensor  # (edges,), their numbers among all edges of the wiring
 
 
-@lru_cache(maxsize=512)
-@torch.inference_mode(False)  # what is made while predicting is kept, and training may read it
+@constant(512)
 def index_of(layout: Layout, wiring: Wiring, device: torch.device, end: End | None = None) -> Index:
     """The index tensors of a layout, cached; with `end` those of the edges with an output neuron at that end."""
 

@@ -5,13 +5,15 @@ class itself (`layout.to_networkx()`, `networks.run(x)`) still belong above it; 
 found when it is first called. Every such name is listed in `tests/test_floors.py`; add one there when you add one.
 """
 
-from functools import cache
 from importlib import import_module
 from typing import Any
 
+_FOUND: dict[str, Any] = {}  # a plain dictionary: compilers see through it
 
-@cache
+
 def forwarded(name: str) -> Any:
     """The function of that name, below `neural_graphs`: `forwarded("io.graphs.to_pyg")`."""
-    file, _, function = name.rpartition(".")
-    return getattr(import_module(f"neural_graphs.{file}"), function)
+    if name not in _FOUND:
+        file, _, function = name.rpartition(".")
+        _FOUND[name] = getattr(import_module(f"neural_graphs.{file}"), function)
+    return _FOUND[name]

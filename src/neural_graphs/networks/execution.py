@@ -1,5 +1,6 @@
 """Running a batch of networks at once: every network on its own tensors, by the operators of its layout."""
 
+import warnings
 from collections.abc import Callable
 from functools import singledispatch
 
@@ -44,32 +45,74 @@ def run(networks: Networks, x: Inputs) -> Tensor:
     a mapping of arguments too, and answer with the first tensor of their answer. Mixed batches work where outputs
     agree in shape.
     """
-    if not isinstance(x, Tensor):
-        pairs = zip(networks.state_dicts(), networks.layouts, strict=True)
-        return torch.stack([_program(layout)(state, x) for state, layout in pairs])
-    return run_each(networks, x.expand(len(networks), *x.shape))
+    if isinstance(x, Tensor) and all(map(runs_itself, set(networks.layouts))):
+        return run_each(networks, x.expand(len(networks), *x.shape))
+    return _merged(networks, lambda part, _: run_module(part, x, shared=True))
 
 
-def _program(layout: Layout) -> Program:
-    if layout.program is None:
-        raise LayoutError(f"{layout} was not traced here, so it runs on one tensor only; trace its module")
-    return layout.program
+def runs_itself(layout: Layout) -> bool:
+    """Whether a layout tells all that is needed to run its networks: those that had to be traced do not."""
+    return not any(block.kind for block in layout.blocks)
 
 
 def run_each(networks: Networks, x: Tensor) -> Tensor:
     """As `run`, every network on inputs of its own: `x` has a leading `networks` axis."""
     if x.shape[0] != len(networks):
         raise LayoutError(f"inputs of their own for {len(networks)} networks were expected, got {tuple(x.shape)}")
-    outputs: list[Tensor | None] = [None] * len(networks)
-    if networks.regular and networks.layout.program is not None:
-        states = zip(networks.state_dicts(), x, strict=True)
-        return torch.stack([networks.layout.program(state, inputs) for state, inputs in states])
+
+    def one(part: Networks, places: list[int]) -> Tensor:
+        own = x if len(part) == len(networks) else x[places]
+        return run_groups(part, own)[-1] if runs_itself(part.layout) else run_module(part, own, shared=False)
+
+    return _merged(networks, one)
+
+
+def _merged(networks: Networks, one: Callable[[Networks, list[int]], Tensor]) -> Tensor:
+    """The answers of a batch, layout by layout."""
     if networks.regular:
-        return run_groups(networks, x)[-1]
+        return one(networks, list(range(len(networks))))
+    outputs: list[Tensor | None] = [None] * len(networks)
     for places, part in networks.by_layout():
-        for place, output in zip(places, run_each(part, x[places]), strict=True):
+        for place, output in zip(places, one(part, places), strict=True):
             outputs[place] = output
     return torch.stack([output for output in outputs if output is not None])
+
+
+def run_module(networks: Networks, x: Inputs, *, shared: bool) -> Tensor:
+    """Answers of networks of one traced layout by its module, all at once where `torch.vmap` can; else one by one.
+
+    Inputs are `shared` by all networks, or a tensor with a leading `networks` axis. Raises LayoutError for a layout
+    that comes from a file, saying what to pass.
+    """
+    layout, program = networks.layout, networks.layout.program
+    if program is None:
+        raise LayoutError(
+            f"{layout} comes from a file and has lost the module that runs it; give it back: "
+            "networks.with_module(module), with a module built as the one that was traced"
+        )
+    if program.batches:
+        try:
+            return _at_once(networks, program, x, shared)
+        except RuntimeError:  # an operator that vmap has no rule for, or that looks at values
+            program.batches = False
+    inputs = [x] * len(networks) if shared else list(x)
+    buffers = [parameter.name for parameter in layout.parameters if parameter.buffer]  # which no gradient flows into
+    states = [state | {name: state[name].detach() for name in buffers} for state in networks.state_dicts()]
+    return torch.stack([program(state, each) for state, each in zip(states, inputs, strict=True)])
+
+
+def _at_once(networks: Networks, program: Program, x: Inputs, shared: bool) -> Tensor:
+    states: dict[str, Tensor] = {}
+    for parameter in networks.layout.parameters:
+        kind = getattr(torch, parameter.dtype or "float")
+        flat = networks.values[:, networks.layout.slices[parameter.name]]
+        tensor = flat.unflatten(1, parameter.shape) if parameter.shape else flat[:, 0]
+        states |= dict.fromkeys(
+            (parameter.name, *parameter.also), tensor if kind.is_floating_point else tensor.to(kind)
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of operators that vmap runs one by one
+        return torch.vmap(program, in_dims=(0, None if shared else 0))(states, x)
 
 
 def run_groups(networks: Networks, x: Tensor) -> list[Tensor]:
@@ -78,10 +121,10 @@ def run_groups(networks: Networks, x: Tensor) -> list[Tensor]:
     `x` is `(networks, *points, inputs)` or `(networks, images, channels, height, width)`.
     """
     layout = networks.layout
-    if any(block.kind for block in layout.blocks):
+    if not runs_itself(layout):
         raise LayoutError(
-            f"{layout} was traced, so only its module can run it, and as a whole: single groups have no values, and a "
-            "layout that comes from a file has lost its module; trace the module again"
+            f"{layout} was traced and has more than Linear layers, convolutions and skips: its module runs it as a "
+            "whole, and single groups have no values"
         )
     spatial = any(isinstance(block.operator, Conv) for block in layout.blocks)
     if x.shape[2 if spatial else -1] != layout.groups[0].size or (spatial and x.ndim != 5):

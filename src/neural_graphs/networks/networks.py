@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from neural_graphs.errors import CheckpointError, LayoutError
 from neural_graphs.layout import Layout, Parameter
 from neural_graphs.layout.forwarding import forwarded
-from neural_graphs.networks.program import Inputs
+from neural_graphs.networks.program import Inputs, Program
 
 StateDict = Mapping[str, Tensor]
 
@@ -86,6 +87,25 @@ class Networks:
     def with_values(self, values: Tensor) -> Networks:
         """Networks of the same layouts with other values."""
         return Networks(values, self._shared or self.layouts)
+
+    def with_module(self, module: nn.Module) -> Networks:
+        """The same networks, run by a module: for traced layouts that come from a file, which keeps no code.
+
+        The module is one that was built as the one that was traced; its own parameters do not matter. Raises
+        LayoutError for one whose tensors have other names or shapes.
+        """
+        shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+        for layout in set(self.layouts):
+            expected = {name: p.shape for p in layout.parameters for name in (p.name, *p.also)}
+            if shapes != expected:
+                odd = sorted(name for name in {*shapes, *expected} if shapes.get(name) != expected.get(name))
+                raise LayoutError(
+                    f"{type(module).__name__} does not run {layout}: {odd[0]} is {shapes.get(odd[0], 'missing')} "
+                    f"there, expected {expected.get(odd[0], 'no such tensor')}"
+                )
+        program = Program(module)
+        every = [replace(layout, program=program) for layout in self.layouts]
+        return Networks(self.values, every[0] if self.regular else every)
 
     # -- reading them ------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """`Program`: the code that runs the networks of a traced layout, and what counts as their answer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any, TypeAlias
 
@@ -24,11 +25,13 @@ class Program:
     def __init__(self, module: nn.Module, pick: Callable[[Any], Any] | None = None):
         self.module = deepcopy(module).eval().requires_grad_(False)
         self.pick = pick or without_caches
+        self.batches = True  # as long as torch.vmap can run it
 
     def outputs(self, state: Mapping[str, Tensor], inputs: Inputs) -> list[Tensor]:
         """Every tensor of the answer of the network with these tensors."""
         arguments, keywords = as_arguments(inputs)
-        found = torch.func.functional_call(self.module, dict(state), arguments, keywords, tie_weights=False)
+        with plain_attention():  # the fused one has no gradient and no vmap
+            found = torch.func.functional_call(self.module, dict(state), arguments, keywords, tie_weights=False)
         return [tensor for tensor in pytree.tree_leaves(self.pick(found)) if isinstance(tensor, Tensor)]
 
     def __call__(self, state: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
@@ -54,3 +57,14 @@ def as_arguments(inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
     raise LayoutError(
         f"inputs are a tensor, a tuple of arguments or a mapping of keyword arguments, got {type(inputs).__name__}"
     )
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Without the fused kernels that hide the operators of attention layers."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

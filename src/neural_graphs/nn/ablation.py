@@ -1,8 +1,8 @@
 """What a metanetwork sees of a network beside its numbers; what it does not see shows what seeing it is worth."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
+from neural_graphs.graph.constants import constant
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 
@@ -35,7 +35,7 @@ def _has_skips(layout: Layout) -> bool:
     return any(block.parameter is None for block in layout.blocks)
 
 
-@lru_cache(maxsize=4096)
+@constant()
 def without_skips(layout: Layout) -> Layout:
     """The layout with blocks that hold weights only; it is another function, and no longer says how to run it."""
     return replace(layout, blocks=tuple(block for block in layout.blocks if block.parameter is not None))

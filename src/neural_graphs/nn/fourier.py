@@ -1,6 +1,5 @@
 """Numbers to features: Fourier features and Linear layers, for biases, kernels and channels."""
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.library import custom_op, register_autograd, register_fake
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.graph.constants import constant
 from neural_graphs.graph.ops.folding import over_networks
 from neural_graphs.graph.ops.plain import transformed
 from neural_graphs.nn.spec import plane
@@ -117,7 +117,7 @@ def _waves(values: Tensor, angular: Tensor, out: Tensor) -> Tensor:
     return rows
 
 
-@cache
+@constant()
 def frame_columns(shape: tuple[int, ...], frame: tuple[int, int], channels: int) -> np.ndarray | None:
     """The numbers of a frame that a kernel, laid out flat, fills when centred, `⌊(K − k) / 2⌋` free places before it.
 

@@ -1,12 +1,11 @@
 """Canonical signs: one representative of all networks that differ by sign flips of neurons with odd activations."""
 
-from functools import lru_cache
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.graph.constants import constant
 from neural_graphs.graph.index import bias_indices
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
@@ -60,7 +59,7 @@ class CanonicalSigns(nn.Module):
         return signs[:, sources] * signs[:, targets]
 
 
-@lru_cache(maxsize=4096)
+@constant()
 def flippable(layout: Layout) -> np.ndarray:
     """The place of the bias of every neuron that may be flipped by itself, -1 for the others: `(neurons,)`."""
     joined = {end for block in layout.blocks if block.parameter is None for end in (block.source, block.target)}

@@ -21,7 +21,7 @@ from torch.utils import _pytree as pytree
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout, Parameter
 from neural_graphs.layout.builders import from_shapes
-from neural_graphs.networks.program import Inputs, Program, as_arguments
+from neural_graphs.networks.program import Inputs, Program, as_arguments, plain_attention
 from neural_graphs.tracing import rules as rules
 from neural_graphs.tracing.build import build
 from neural_graphs.tracing.builder import LayoutBuilder
@@ -94,7 +94,7 @@ def export(program: Program, example_input: Inputs) -> ExportedProgram:
             return tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
 
     try:
-        with _plain_attention(), torch.enable_grad(), _quiet():
+        with plain_attention(), torch.enable_grad(), _quiet():
             return torch.export.export(Answer().eval(), arguments, keywords, strict=False)
     except Exception as error:  # export raises many kinds
         reason = str(error).strip().partition("\n")[0][:300]
@@ -102,17 +102,6 @@ def export(program: Program, example_input: Inputs) -> ExportedProgram:
             f"{type(program.module).__name__} cannot be traced: its operators depend on the values it is given, or the "
             f"example input does not fit it ({type(error).__name__}: {reason})"
         ) from error
-
-
-@contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Without the fused kernels that hide the operators of attention layers."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextmanager

@@ -4,13 +4,13 @@ Under the transforms of `torch.func` (`grad`, `vmap`, `jvp`) these run in their 
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neural_graphs.graph.constants import constant
 from neural_graphs.graph.ops.blocks import Code, decode
 from neural_graphs.layout.strides import End
 
@@ -22,8 +22,7 @@ def transformed() -> bool:
     return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
-@lru_cache(maxsize=256)
-@torch.inference_mode(False)
+@constant(256)
 def _index(code: Code, end: End, device: torch.device) -> Tensor:
     """The neuron at one end of every edge, `(edges,)`."""
     ends = [block.ends[0 if end == "source" else 1] for block in decode(code)]

@@ -8,6 +8,7 @@ import torch
 
 from neural_graphs.errors import MemoryNeeded
 from neural_graphs.graph import Wiring
+from neural_graphs.graph.constants import constant
 from neural_graphs.graph.memory import available
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
@@ -40,6 +41,7 @@ class EdgeMemory:
         return self.layers * (self.state + self.work) + self.work
 
 
+@constant()
 def edge_count(layout: Layout, wiring: Wiring) -> int:
     """The edges of one network."""
     return sum(block.size for block in wiring.edge_blocks(layout))

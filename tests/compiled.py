@@ -1,0 +1,35 @@
+"""A program of its own, without checks of shapes, which compilers do not see through: one graph per forward pass."""
+
+import sys
+import warnings
+
+import torch
+from torch import Tensor
+
+from neural_graphs import NGGNN, NGT, InputSpec, Layout, Networks
+
+warnings.simplefilter("ignore")  # torch's own
+CNN = Layout.cnn((1, 2, 3), (3, 3), 2, residual=(-1, 0))
+
+
+def main(name: str) -> None:
+    torch.manual_seed(0)
+    spec = InputSpec.of([CNN])
+    small = {"widths": (8, 4), "attention": 8, "heads": 2, "hidden": (8, 8), "depth": 2}
+    module = (NGGNN(spec, 3, width=8, depth=2) if name == "NG-GNN" else NGT(spec, 3, **small)).double()  # type: ignore[arg-type]
+    values = torch.randn(3, CNN.size, dtype=torch.float64, requires_grad=True)
+
+    def forward(values: Tensor) -> Tensor:
+        return module(Networks(values, CNN))
+
+    expected = forward(values)
+    compiled = torch.compile(forward, backend="aot_eager", fullgraph=True)  # which fails where a graph breaks
+    found = compiled(values)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    slopes = [torch.autograd.grad(each.square().sum(), values)[0] for each in (found, expected)]
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-10, atol=1e-12)
+    sys.stdout.write("one graph\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
