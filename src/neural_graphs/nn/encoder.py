@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neural_graphs.errors import LayoutError
 from neural_graphs.graph import NeuralGraph, Wiring
 from neural_graphs.graph.topology import Kernels, Topology
 from neural_graphs.networks import Networks
@@ -54,11 +55,23 @@ class Encoder(nn.Module):
         self.edge_out = nn.Linear(weights.first.out_features, weights.first.out_features)
 
     def forward(self, networks: Networks) -> NeuralGraph:
-        """The neural graph of a batch. Raises LayoutError for kernels or groups this encoder has no room for."""
+        """The neural graph of a batch.
+
+        Raises LayoutError for kernels or groups this encoder has no room for, and for another number of channels.
+        """
+        self._check_channels(networks)
         networks = self.sight.see(networks)
         topology = Topology.of(networks, self.wiring)
         networks = networks if self.signs is None else self.signs(networks)
         return NeuralGraph(self.encode_neurons(networks, topology), self.encode_weights(networks, topology), topology)
+
+    def _check_channels(self, networks: Networks) -> None:
+        found = networks.values.shape[2 if networks.regular else 1 :].numel()
+        if found != (expected := _inputs(self.biases)):
+            raise LayoutError(
+                f"these networks have {found} channels per number, this metanetwork reads {expected}; "
+                f"make it for them: InputSpec.of(layouts, channels={found})"
+            )
 
     def encode_neurons(self, networks: Networks, topology: Topology) -> Tensor:
         """`(*batch, neurons, node_width)`."""
@@ -87,12 +100,8 @@ class Encoder(nn.Module):
         else:
             halves = [piece.chunk(self.wiring.copies, -2) for piece in encoded]
             pieces = [half[copy] for copy in range(self.wiring.copies) for half in halves]
-        nothing = self.weights(pieces[0].new_zeros(1, self._inputs()), then=self.edge_out)[0]
+        nothing = self.weights(pieces[0].new_zeros(1, _inputs(self.weights)), then=self.edge_out)[0]
         return topology.arrange(pieces, nothing, nothing)
-
-    def _inputs(self) -> int:
-        frequencies = self.weights.frequencies
-        return self.weights.first.in_features if frequencies is None else frequencies.shape[1]
 
     def _size(self, kernels: Kernels) -> int:
         return kernels.values.shape[:-1].numel() * self.wiring.copies * self.weights.first.out_features
@@ -122,3 +131,8 @@ class Encoder(nn.Module):
         return torch.from_numpy(np.concatenate([columns + part * size for part in range(parts)])).to(
             kernels.values.device
         )
+
+
+def _inputs(encoder: ValueEncoder) -> int:
+    """How many numbers it reads at once."""
+    return encoder.first.in_features if encoder.frequencies is None else encoder.frequencies.shape[1]

@@ -41,10 +41,10 @@ def encoder(
     kinds = family.activations if sight.activations and len(family.activations) > 1 else ()
     return Encoder(
         wiring,
-        ValueEncoder(1, nodes, sigma),
-        ValueEncoder(parts * family.kernel_size, edges, sigma),
+        ValueEncoder(family.channels, nodes, sigma),
+        ValueEncoder(parts * family.kernel_size * family.channels, edges, sigma),
         family.frame,
-        scalars=ValueEncoder(parts, edges, sigma) if sight.scalars_apart else None,
+        scalars=ValueEncoder(parts * family.channels, edges, sigma) if sight.scalars_apart else None,
         position=Position(family.inputs, family.hidden_groups, family.outputs, nodes) if sight.position else None,
         activations=ActivationKinds(kinds, nodes) if kinds else None,
         probes=Probes(probes, probe_shape or (family.inputs,), family.groups + 1, nodes) if probes else None,
@@ -57,15 +57,21 @@ def encoder(
     )
 
 
-def edit_readout(family: InputSpec, nodes: int, edges: int, initial: float, standardised: bool) -> WeightReadout:
+def edit_readout(
+    family: InputSpec, nodes: int, edges: int, initial: float, standardised: bool, channels: int = 1
+) -> WeightReadout:  # fmt: skip
     """The readout both editors share; `nodes` and `edges` are widths, the rest as for `NGGNNEditor`.
 
     Raises ConfigError for `standardised` edits of a family whose statistics are not known.
     """
+    if channels < 1:
+        raise ConfigError(f"channels is {channels}: an edit has at least one number for every parameter")
     if standardised and family.statistics is None:
         raise ConfigError("standardised edits need a family with statistics, of networks that share one layout")
     scale = Standardise(family.statistics) if standardised and family.statistics else None
-    return WeightReadout(nodes, edges, family.groups, family.frame, initial=initial, standardise=scale)
+    return WeightReadout(
+        nodes, edges, family.groups, family.frame, channels=channels, initial=initial, standardise=scale
+    )
 
 
 def initialise(metanetwork: nn.Module) -> None:
@@ -112,18 +118,20 @@ class NGGNNEditor(Metanetwork):
     """NG-GNN that returns a change of every parameter; arguments as for `NGGNN`.
 
     Each layer's changes are scaled by learned numbers, `initial` at first; with `standardised` they are counted in
-    standard deviations of that layer's parameters in the family.
+    standard deviations of that layer's parameters in the family. `channels` are the numbers returned for every
+    parameter, whatever the family has.
     """
 
     def __init__(
         self, family: InputSpec, width: int = 128, depth: int = 4, reverse: bool = True, probes: int = 0,
         sigma: float | None = 3.0, dropout: float = 0.0, initial: float = 0.01, standardised: bool = False,
+        channels: int = 1,
     ):  # fmt: skip
         wiring = Bidirectional() if reverse else Forward()
         super().__init__(
             encoder(family, wiring, width, width, sigma=sigma, probes=probes),
             MessagePassing(width, depth, family.log_degree, dropout),
-            edit_readout(family, width, width, initial, standardised),
+            edit_readout(family, width, width, initial, standardised, channels),
         )
         initialise(self)
 
@@ -161,10 +169,11 @@ class NGTEditor(Metanetwork):
         self, family: InputSpec, widths: tuple[int, int] = (64, 32), attention: int = 128, heads: int = 4,
         hidden: tuple[int, int] = (128, 64), depth: int = 4, wiring: Wiring | None = None, probes: int = 0,
         sigma: float | None = 3.0, dropout: float = 0.0, initial: float = 0.01, standardised: bool = False,
+        channels: int = 1,
     ):  # fmt: skip
         super().__init__(
             encoder(family, wiring or Looped(), *widths, sigma=sigma, probes=probes),
             RelationalTransformer(widths, depth, heads, attention, hidden, dropout=dropout, update_edges=True),
-            edit_readout(family, *widths, initial, standardised),
+            edit_readout(family, *widths, initial, standardised, channels),
         )
         initialise(self)

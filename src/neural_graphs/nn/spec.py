@@ -1,7 +1,7 @@
 """`InputSpec`: what a metanetwork must know of the networks it will read before it sees them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, ClassVar
 
@@ -45,7 +45,8 @@ class InputSpec:
     (δ of PNA), `statistics` those of the training networks, if they are to be standardised, `size` the most parameters
     any network has. `weight_kinds` and `neuron_kinds` are those of blocks and groups, where there is more than one;
     `ordered` tells whether hidden groups have fixed places (positions, vocabularies), which must be told apart;
-    `end_groups` are the most groups of inputs and outputs together.
+    `end_groups` are the most groups of inputs and outputs together; `channels` are those of every number (its value,
+    gradient, momenta).
     """
 
     KIND_OF: ClassVar[str] = "Family"  # its name in files, from before it had this one
@@ -62,10 +63,18 @@ class InputSpec:
     neuron_kinds: tuple[str, ...] = ()
     ordered: bool = False
     end_groups: int = 2
+    channels: int = field(default=1, metadata={"sparse": True})
 
     @classmethod
-    def of(cls, layouts: Iterable[Layout], statistics: Statistics | None = None) -> "InputSpec":
-        """The smallest family these layouts belong to. Raises LayoutError for none."""
+    def of(
+        cls, layouts: Iterable[Layout], statistics: Statistics | None = None, channels: int = 1
+    ) -> "InputSpec":  # fmt: skip
+        """The smallest family these layouts belong to, of networks with so many channels. Raises LayoutError for none.
+
+        Statistics are those of values, so there are none where numbers have further channels.
+        """
+        if channels < 1 or (statistics is not None and channels > 1):
+            raise LayoutError(f"expected at least one channel, and no statistics of several; got {channels} channels")
         every = list(dict.fromkeys(layouts))
         if not every:
             raise LayoutError("a family needs at least one layout")
@@ -88,6 +97,7 @@ class InputSpec:
                 atom.size > 1 and not atom.free for groups in hidden for group in groups for atom in group.axis.atoms()
             ),
             max(len(layout.groups) - len(groups) for layout, groups in zip(every, hidden, strict=True)),
+            channels,
         )
 
     @property
