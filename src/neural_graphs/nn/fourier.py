@@ -11,6 +11,7 @@ from torch.library import custom_op, register_autograd, register_fake
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.graph.constants import constant
+from neural_graphs.graph.ops.direct import direct, plainly
 from neural_graphs.graph.ops.folding import over_networks
 from neural_graphs.graph.ops.plain import transformed
 from neural_graphs.nn.spec import plane
@@ -47,20 +48,20 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor, Tensor]:
     values, frequencies, weight = ctx.saved_tensors
     inner = bool(ctx.needs_input_grad[0])
-    way = fourier_grad if torch.is_grad_enabled() else fourier_backward  # is a gradient of this gradient asked for?
+    way = fourier_grad if torch.is_grad_enabled() else _backward_directly  # is a gradient of this gradient asked for?
     values_grad, weight_grad = way(grad, values, frequencies, weight, inner)
     return values_grad if inner else None, None, weight_grad, grad.sum(0)
 
 
 register_autograd(FOURIER, _backward, setup_context=_keep)
 over_networks(FOURIER, _fourier_linear, 1)
+_directly = direct(_fourier_linear, _keep, _backward)
 
 
 def fourier_linear(values: Tensor, frequencies: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`[cos(2π v Fᵀ), sin(2π v Fᵀ)] Wᵀ + b`: our operator, or plain steps where a transform looks on."""
     if not transformed():
-        found: Tensor = _fourier_linear(values, frequencies, weight, bias)
-        return found
+        return _directly(values, frequencies, weight, bias)
     angles = values @ (2 * torch.pi * frequencies.T)
     return F.linear(torch.cat([angles.cos(), angles.sin()], 1), weight, bias)
 
@@ -87,6 +88,9 @@ def _(
     grad: Tensor, values: Tensor, frequencies: Tensor, weight: Tensor, inner: bool
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     return torch.empty_like(values) if inner else values.new_empty(0), torch.empty_like(weight)
+
+
+_backward_directly = plainly(fourier_backward)
 
 
 def fourier_grad(

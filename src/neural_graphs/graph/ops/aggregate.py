@@ -15,6 +15,7 @@ from torch.library import custom_op, register_autograd, register_fake
 from neural_graphs.graph.edges import EdgeBlocks
 from neural_graphs.graph.ops import plain
 from neural_graphs.graph.ops.blocks import along, decode, each, neurons, table
+from neural_graphs.graph.ops.direct import direct, plainly
 from neural_graphs.graph.ops.folding import over_networks
 from neural_graphs.graph.ops.plain import FLOOR
 from neural_graphs.layout.strides import End
@@ -58,6 +59,7 @@ def _gather_add_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
 
 register_autograd(GATHER_ADD, _gather_add_backward, setup_context=_keep_blocks)
 over_networks(GATHER_ADD, _gather_add, 2)
+_gather_add_directly = direct(_gather_add, _keep_blocks, _gather_add_backward)
 
 GATHER = "neural_graphs::gather"
 
@@ -83,6 +85,7 @@ def _gather_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
 
 register_autograd(GATHER, _gather_backward, setup_context=_keep_blocks)
 over_networks(GATHER, _gather, 1)
+_gather_directly = direct(_gather, _keep_blocks, _gather_backward)
 
 
 # -- edges to neurons -------------------------------------------------------------------------------------------------
@@ -109,6 +112,7 @@ def _scatter_sum_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, N
 
 register_autograd(SCATTER_SUM, _scatter_sum_backward, setup_context=_keep_blocks)
 over_networks(SCATTER_SUM, _scatter_sum, 1)
+_scatter_sum_directly = direct(_scatter_sum, _keep_blocks, _scatter_sum_backward)
 
 
 def add_up(edges: Tensor, blocks: EdgeBlocks, end: End, out: Tensor) -> None:
@@ -141,6 +145,7 @@ def _(logits: Tensor, blocks: Sequence[int], count: Count) -> Tensor:
 
 
 over_networks(PEAK, _largest, 1)
+_largest_directly = plainly(_largest)
 
 
 # -- statistics -------------------------------------------------------------------------------------------------------
@@ -183,11 +188,12 @@ def _statistics_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
     messages, degree, output = ctx.saved_tensors
     if torch.is_grad_enabled():  # a gradient of this gradient is asked for
         return statistics_grad(grad, messages, output, degree, ctx.blocks), None, None
-    return statistics_backward(grad, messages, output, degree, ctx.blocks), None, None
+    return _statistics_backward_directly(grad, messages, output, degree, ctx.blocks), None, None
 
 
 register_autograd(STATISTICS, _statistics_backward, setup_context=_keep_statistics)
 over_networks(STATISTICS, _scatter_statistics, 1)
+_scatter_statistics_directly = direct(_scatter_statistics, _keep_statistics, _statistics_backward)
 
 STATISTICS_BACKWARD = "neural_graphs::scatter_statistics_backward"
 OF_STATISTICS = "(Tensor grad, Tensor messages, Tensor output, Tensor degree, int[] blocks) -> Tensor"
@@ -217,6 +223,7 @@ def _(grad: Tensor, messages: Tensor, output: Tensor, degree: Tensor, blocks: Se
 
 
 over_networks(STATISTICS_BACKWARD, statistics_backward, 3)
+_statistics_backward_directly = plainly(statistics_backward)
 
 
 def statistics_grad(
@@ -269,30 +276,29 @@ def slopes(grad: Tensor, mean: Tensor, deviation: Tensor, degree: Tensor) -> tup
 
 def gather(nodes: Tensor, blocks: Sequence[int], end: End) -> Tensor:
     """What the neuron at one end of every edge holds: `(networks, neurons, d)` to `(networks, edges, d)`."""
-    return plain.gather(nodes, blocks, end) if plain.transformed() else _gather(nodes, blocks, end)
+    return plain.gather(nodes, blocks, end) if plain.transformed() else _gather_directly(nodes, blocks, end)
 
 
 def gather_add(source: Tensor, target: Tensor, blocks: Sequence[int]) -> Tensor:
     """`source[s] + target[t]` for every edge: `(networks, neurons, d)` twice to `(networks, edges, d)`."""
-    return (plain.gather_add if plain.transformed() else _gather_add)(source, target, blocks)
+    return (plain.gather_add if plain.transformed() else _gather_add_directly)(source, target, blocks)
 
 
 def scatter_sum(edges: Tensor, blocks: Sequence[int], count: Count, end: End) -> Tensor:
     """The sum over the edges of every neuron, at their targets or (`end="source"`) at their sources."""
     if plain.transformed():
         return plain.scatter_sum(edges, blocks, int(count), end)
-    found: Tensor = _scatter_sum(edges, blocks, count, end)
-    return found
+    return _scatter_sum_directly(edges, blocks, count, end)
 
 
 def scatter_statistics(messages: Tensor, degree: Tensor, blocks: Sequence[int]) -> Tensor:
     """Mean, minimum, maximum and deviation of the messages into every neuron, `(networks, neurons, 4d)`."""
-    return (plain.scatter_statistics if plain.transformed() else _scatter_statistics)(messages, degree, blocks)
+    return (plain.scatter_statistics if plain.transformed() else _scatter_statistics_directly)(messages, degree, blocks)
 
 
 def largest(logits: Tensor, blocks: Sequence[int], count: Count) -> Tensor:
     """The largest value over the edges that leave each neuron, without a gradient; 0 where none does."""
     if plain.transformed():
         return plain.extreme(logits, blocks, int(count), "source", True)
-    found: Tensor = _largest(logits, blocks, count)
+    found: Tensor = _largest_directly(logits, blocks, count)
     return found

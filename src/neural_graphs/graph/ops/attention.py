@@ -16,6 +16,7 @@ from neural_graphs.graph.edges import EdgeBlock, EdgeBlocks
 from neural_graphs.graph.ops import plain
 from neural_graphs.graph.ops.aggregate import add_up, peak
 from neural_graphs.graph.ops.blocks import along, decode, neurons, table
+from neural_graphs.graph.ops.direct import direct, plainly
 
 ATTEND = "neural_graphs::attend"
 TENSORS = "Tensor nodes, Tensor edges, Tensor weight, int[] blocks, int heads, bool modulate"
@@ -52,8 +53,7 @@ def attend(
     """See `Topology.attend`: `nodes (b, n, 3a)`, `edges (b, e, d)`, `weight (3a or 4a, d)` to `(b, n, a)`."""
     if plain.transformed():
         return plain.attend(nodes, edges, weight, blocks, heads, modulate)
-    found: Tensor = _attend(nodes, edges, weight, blocks, heads, modulate)[0]
-    return found
+    return _directly(nodes, edges, weight, blocks, heads, modulate)
 
 
 @register_fake(ATTEND)
@@ -79,10 +79,11 @@ def _attend_backward(ctx: Any, grad: Tensor, *unused: Tensor) -> tuple[Tensor | 
         inputs = [each if each.requires_grad else each.detach().requires_grad_() for each in (nodes, edges, weight)]
         answer = plain.attend(*inputs, *ctx.options)
         return *torch.autograd.grad(answer, inputs, grad, create_graph=True), None, None, None
-    return *attend_backward(grad, nodes, edges, weight, *kept, *ctx.options), None, None, None
+    return *_backward_directly(grad, nodes, edges, weight, *kept, *ctx.options), None, None, None
 
 
 register_autograd(ATTEND, _attend_backward, setup_context=_keep)
+_directly = direct(_attend, _keep, _attend_backward)
 
 BACKWARD = "neural_graphs::attend_backward"
 KEPT = "Tensor q, Tensor k, Tensor gates, Tensor share, Tensor gathered"
@@ -141,6 +142,9 @@ def _(
     gathered: Tensor, blocks: Sequence[int], heads: int, modulate: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     return torch.empty_like(nodes), torch.empty_like(edges), torch.empty_like(weight)
+
+
+_backward_directly = plainly(attend_backward)
 
 
 def _by_head(x: Tensor, heads: int) -> Tensor:
