@@ -11,6 +11,10 @@ from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout, MaxPool
 from neural_graphs.networks import Networks
 from neural_graphs.networks.execution import ACTIVATIONS, apply, check_activations, run_each, run_groups
+from neural_graphs.nn import NGGNN
+from neural_graphs.nn.spec import InputSpec
+from neural_graphs.symmetry import NeuronPermutation
+from neural_graphs.testing import assert_invariant
 from neural_graphs.tracing import trace
 from tests.test_align import TRACED
 
@@ -204,6 +208,45 @@ def test_traced_networks_run_at_once_or_one_by_one_and_agree(name: str) -> None:
     networks.layout.program.batches = False
     again = torch.autograd.grad(networks.with_values(values).run(x).square().sum(), values)[0]
     torch.testing.assert_close(slope, again, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", TRACED)
+def test_single_groups_of_traced_networks_have_values_that_move_with_them(name: str) -> None:
+    make, x = TRACED[name]
+    modules, x = [make().double().eval() for _ in range(2)], x.double()
+    layout = trace(modules[0], x)
+    networks = Networks.from_modules(modules, layout)
+    more = torch.rand(5, *x.shape[1:], dtype=torch.float64).expand(2, 5, *x.shape[1:])  # no multiple of the example's
+    values = run_groups(networks, more)
+    assert [value.shape for value in values] == [(2, 5, group.size) for group in layout.groups]
+    symmetry = NeuronPermutation.sample(layout, torch.Generator().manual_seed(0))
+    moved = run_groups(symmetry.act(networks), more)
+    for group, order, one, other in zip(layout.groups, symmetry.group_orders, values, moved, strict=True):
+        torch.testing.assert_close(
+            other, one[..., order], rtol=1e-9, atol=1e-11, msg=lambda text, g=group: f"{g.name}: {text}"
+        )
+    (output,) = [value for group, value in zip(layout.groups, values, strict=True) if group.role == "output"]
+    answers = networks.run(more[0])
+    answers = answers.flatten(2, -2).mean(2) if answers.ndim > 3 else answers
+    torch.testing.assert_close(output, answers, rtol=1e-9, atol=1e-11)
+    known = sum(float(value.abs().max()) > 0 for value in values)
+    assert known == len(values) or name in ("recurrent", "transformer"), known  # a kernel of torch hides what is inside
+
+
+@pytest.mark.parametrize("name", ["residual", "transformer"])
+def test_a_reader_probes_traced_networks(name: str) -> None:
+    make, x = TRACED[name]
+    modules = [make().double().eval() for _ in range(2)]
+    layout = trace(modules[0], x.double())
+    reader = NGGNN(InputSpec.of([layout]), 3, width=8, depth=2, probes=3, probe_shape=x.shape[1:]).double()
+    networks = Networks.from_modules(modules, layout)
+    assert_invariant(reader, networks)
+    torch.nn.init.normal_(reader.encoder.probes.inputs)
+    before = reader(networks)
+    reader.encoder.probes.inputs.data.mul_(2)
+    assert not torch.allclose(reader(networks), before)
+    with pytest.raises(LayoutError, match="was traced in this process"):
+        reader(Networks(networks.values, Layout.from_json(layout.to_json())))
 
 
 def test_an_unknown_activation_is_named() -> None:

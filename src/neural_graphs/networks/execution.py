@@ -102,17 +102,22 @@ def run_module(networks: Networks, x: Inputs, *, shared: bool) -> Tensor:
 
 
 def _at_once(networks: Networks, program: Program, x: Inputs, shared: bool) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of operators that vmap runs one by one
+        return torch.vmap(program, in_dims=(0, None if shared else 0))(_states(networks), x)
+
+
+def _states(networks: Networks) -> dict[str, Tensor]:
+    """All tensors by name, networks in front; no gradient flows into buffers."""
     states: dict[str, Tensor] = {}
     for parameter in networks.layout.parameters:
         kind = getattr(torch, parameter.dtype or "float")
         flat = networks.values[:, networks.layout.slices[parameter.name]]
         tensor = flat.unflatten(1, parameter.shape) if parameter.shape else flat[:, 0]
-        states |= dict.fromkeys(
-            (parameter.name, *parameter.also), tensor if kind.is_floating_point else tensor.to(kind)
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of operators that vmap runs one by one
-        return torch.vmap(program, in_dims=(0, None if shared else 0))(states, x)
+        tensor = tensor.detach() if parameter.buffer else tensor
+        tensor = tensor if kind.is_floating_point else tensor.to(kind)
+        states |= dict.fromkeys((parameter.name, *parameter.also), tensor)
+    return states
 
 
 def run_groups(networks: Networks, x: Tensor) -> list[Tensor]:
@@ -122,10 +127,7 @@ def run_groups(networks: Networks, x: Tensor) -> list[Tensor]:
     """
     layout = networks.layout
     if not runs_itself(layout):
-        raise LayoutError(
-            f"{layout} was traced and has more than Linear layers, convolutions and skips: its module runs it as a "
-            "whole, and single groups have no values"
-        )
+        return _traced_groups(networks, x)
     spatial = any(isinstance(block.operator, Conv) for block in layout.blocks)
     if x.shape[2 if spatial else -1] != layout.groups[0].size or (spatial and x.ndim != 5):
         raise LayoutError(f"{layout} reads {layout.groups[0].size} inputs, got a tensor {tuple(x.shape[1:])}")
@@ -137,6 +139,27 @@ def run_groups(networks: Networks, x: Tensor) -> list[Tensor]:
         kind = group.activation
         values.append(ACTIVATIONS[kind.kind](kind.scale * total if kind.scale != 1 else total) + group.offset)
     return values if spatial else [value.reshape(len(networks), *points, value.shape[-1]) for value in values]
+
+
+def _traced_groups(networks: Networks, x: Tensor) -> list[Tensor]:
+    """The same by the graph that tracing left: `(networks, points, neurons)` each, means over places and tokens."""
+    layout, program = networks.layout, networks.layout.program
+    if program is None or program.groups is None:
+        raise LayoutError(
+            f"{layout} was traced and has more than Linear layers, convolutions and skips: single groups have values "
+            "where it was traced in this process, with one tensor as its example input"
+        )
+    states = _states(networks)
+    if program.batches:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                found: list[Tensor] = torch.vmap(program.groups)(states, x)
+            return found
+        except RuntimeError:
+            program.batches = False
+    each = [program.groups({k: v[i] for k, v in states.items()}, x[i]) for i in range(len(networks))]
+    return [torch.stack(group) for group in zip(*each, strict=True)]
 
 
 def _sum_blocks(networks: Networks, blocks: list[Block], values: list[Tensor], group: Group) -> Tensor:

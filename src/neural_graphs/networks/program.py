@@ -26,6 +26,7 @@ class Program:
         self.module = deepcopy(module).eval().requires_grad_(False)
         self.pick = pick or without_caches
         self.batches = True  # as long as torch.vmap can run it
+        self.groups: Any = None  # what reads the values of single groups, where tracing left it
 
     def outputs(self, state: Mapping[str, Tensor], inputs: Inputs) -> list[Tensor]:
         """Every tensor of the answer of the network with these tensors."""

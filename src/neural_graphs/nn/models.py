@@ -93,21 +93,31 @@ class NGGNN(Metanetwork):
     """NG-GNN (paper section 3.1): message passing over the weights, and over reversed weights with `reverse`.
 
     `family` describes the networks it will read, `classes` the answers per network, `width` and `depth` the backbone,
-    `probes` the number of probe inputs (0: weights only), `sigma` the scale of the Fourier frequencies (None: raw
-    numbers), `signs` whether networks are first brought to canonical signs (ours, see `CanonicalSigns`), `pool` which
-    neurons are read: by default output neurons one after another, `MeanOutputs()` where they are many or not always as
-    many, `MeanNodes()` for all neurons, where networks are deeper than the backbone; `sight` what is seen beside
-    numbers (default: everything).
+    `probes` the number of probe inputs (0: weights only), each of `probe_shape` (default: a point), `sigma` the scale
+    of the Fourier frequencies (None: raw numbers), `signs` whether networks are first brought to canonical signs (ours,
+    see `CanonicalSigns`), `pool` which neurons are read: by default output neurons one after another, `MeanOutputs()`
+    where they are many or not always as many, `MeanNodes()` for all neurons, where networks are deeper than the
+    backbone; `sight` what is seen beside numbers (default: everything).
     """
 
     def __init__(
         self, family: InputSpec, classes: int, width: int = 32, depth: int = 4, reverse: bool = True, probes: int = 0,
         sigma: float | None = 3.0, dropout: float = 0.0, signs: bool = False,
-        pool: Pool | None = None, sight: Ablation | None = None,
+        pool: Pool | None = None, sight: Ablation | None = None, probe_shape: Sequence[int] | None = None,
     ):  # fmt: skip
         wiring, pool = Bidirectional() if reverse else Forward(), pool or ConcatOutputs(family.outputs)
         super().__init__(
-            encoder(family, wiring, width, width, sigma=sigma, probes=probes, signs=signs, sight=sight),
+            encoder(
+                family,
+                wiring,
+                width,
+                width,
+                sigma=sigma,
+                probes=probes,
+                signs=signs,
+                sight=sight,
+                probe_shape=probe_shape,
+            ),
             MessagePassing(width, depth, family.log_degree, dropout, outputs_only=pool.outputs_only),
             GraphReadout(width, classes, pool),
         )
@@ -148,14 +158,23 @@ class NGT(Metanetwork):
         self, family: InputSpec, classes: int, widths: tuple[int, int] = (64, 32), attention: int = 128, heads: int = 8,
         hidden: tuple[int, int] = (128, 64), depth: int = 4, wiring: Wiring | None = None, probes: int = 0,
         sigma: float | None = 1.0, dropout: float = 0.0, signs: bool = False,
-        pool: Pool | None = None, sight: Ablation | None = None,
+        pool: Pool | None = None, sight: Ablation | None = None, probe_shape: Sequence[int] | None = None,
     ):  # fmt: skip
         pool = pool or ConcatOutputs(family.outputs)
         backbone = RelationalTransformer(
             widths, depth, heads, attention, hidden, dropout=dropout, outputs_only=pool.outputs_only
         )
         super().__init__(
-            encoder(family, wiring or Looped(), *widths, sigma=sigma, probes=probes, signs=signs, sight=sight),
+            encoder(
+                family,
+                wiring or Looped(),
+                *widths,
+                sigma=sigma,
+                probes=probes,
+                signs=signs,
+                sight=sight,
+                probe_shape=probe_shape,
+            ),
             backbone,
             GraphReadout(widths[0], classes, pool, hidden[0], depth=1),
         )

@@ -23,11 +23,12 @@ from neural_graphs.layout import Layout, Parameter
 from neural_graphs.layout.builders import from_shapes
 from neural_graphs.networks.program import Inputs, Program, as_arguments, plain_attention
 from neural_graphs.tracing import rules as rules
-from neural_graphs.tracing.build import build
+from neural_graphs.tracing.build import build, ordered
 from neural_graphs.tracing.builder import LayoutBuilder
 from neural_graphs.tracing.cache import recall, remember
 from neural_graphs.tracing.canonical import proven
 from neural_graphs.tracing.dims import freeze
+from neural_graphs.tracing.group_values import GroupValues
 from neural_graphs.tracing.registry import OpCall, find, short
 from neural_graphs.tracing.sources import ParamRef
 from neural_graphs.tracing.tape import Tape
@@ -56,6 +57,8 @@ def trace(module: nn.Module, example_input: Inputs, *, output: Callable[[Any], A
     layout, plain = tracer.build(outputs, program)
     if plain is not None and proven(plain, example_input):
         layout = plain
+    elif isinstance(example_input, Tensor) and example_input.ndim:
+        program.groups = tracer.group_values(len(example_input))
     if output is None:  # a chosen answer says nothing of the next module that is built alike
         remember(module, layout)
     return layout
@@ -130,6 +133,7 @@ class Tracer:
                 continue
             kind = "" if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")
             self.parameters[name] = Parameter(name, tuple(tensor.shape), name in buffers, (), kind)
+        self.builder, self.nodes = LayoutBuilder(), dict[str, TracedTensor]()  # nodes: of the whole graph, by name
         self.values = {name: TracedTensor(fresh(p.shape)) for name, p in self.parameters.items() if not p.dtype}
 
     def enter(self) -> dict[str, Any]:
@@ -160,14 +164,20 @@ class Tracer:
         for node in graph.graph.nodes:
             if node.op == "placeholder":
                 known[node] = entering[node.name]
+                self._name(graph, node, known[node])
             elif node.op == "get_attr":
                 known[node] = self._attribute(graph, node)
             elif node.op == "call_function":
                 known[node] = self._call(node, known)
                 self._see(node, known[node])
+                self._name(graph, node, known[node])
             elif node.op == "output":
                 return [known[n] if isinstance(n, fx.Node) else n for n in pytree.tree_leaves(node.args[0])]
         return []
+
+    def _name(self, graph: fx.GraphModule, node: fx.Node, value: Any) -> None:
+        if graph is self.exported.graph_module and isinstance(value, TracedTensor):
+            self.nodes[node.name] = value
 
     def _attribute(self, graph: fx.GraphModule, node: fx.Node) -> Any:
         found: Any = graph
@@ -231,13 +241,17 @@ class Tracer:
         if isinstance(node.meta.get("val"), Tensor) and values and values[0].shape != expected[0]:
             raise LayoutError(f"the rule for {_name(node)} made {values[0].shape}, expected {expected[0]}")
 
+    def group_values(self, points: int) -> GroupValues:
+        """What reads the values of single groups, once `build` has put them together."""
+        return GroupValues(self.exported, self.nodes, self.builder, ordered(self.builder), points)
+
     def build(self, outputs: list[TracedTensor], program: Program) -> tuple[Layout, Layout | None]:
         """Put together what the rules said."""
         answers = [value for value in outputs if isinstance(value, TracedTensor)]
         for value in answers:
             for term in value.dims:
                 freeze(term)
-        builder = LayoutBuilder()
+        builder = self.builder
         stored = {name: ParamRef(name, p.shape, p.buffer) for name, p in self.parameters.items() if not p.dtype}
         for name, value in self.values.items():
             builder.known[value] = views_of(stored[name], value.dims)
