@@ -3,18 +3,19 @@
 An MLP of two wide layers, and a residual CNN with batch norms whose statistics are taken anew, on labelled images. Loss
 is cross-entropy on the test split, at 11 shares on the line; `seconds` is the alignment alone.
 
-    python benchmarks/align.py --images mnist [--seeds 3] [--train 20000] [--networks mlp cnn]
+    python benchmarks/align.py --images mnist [--seeds 3] [--train 20000] [--networks mlp cnn] [--plot FILE]
     python benchmarks/align.py --resnet18     # how long the alignment of two ResNet-18 takes
 """
 
 import argparse
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neural_graphs import Networks, trace
+from neural_graphs import Networks, plots, trace
 from neural_graphs.symmetry import align
 from neural_graphs.tasks.barriers import barrier
 from neural_graphs.zoo import load_images
@@ -84,7 +85,7 @@ def images(name: str, split: str, count: int) -> tuple[Tensor, Tensor]:
     return (pixels - 0.2) / 0.35, torch.from_numpy(found.labels)
 
 
-def measure(kind: str, name: str, count: int, seed: int) -> str:
+def measure(kind: str, name: str, count: int, seed: int, plot: Path | None) -> str:
     """One pair of networks."""
     train, test = images(name, "train", count), images(name, "test", 2000)
     first, second = (trained(kind, *train, seed=2 * seed + place) for place in range(2))
@@ -95,9 +96,15 @@ def measure(kind: str, name: str, count: int, seed: int) -> str:
     align(one, other)
     seconds = time.perf_counter() - start
     found = barrier(one, other, inputs, test[1], seed=seed)
+    if plot is not None:
+        ways = {"as they are": found.naive, "aligned": found.aligned}
+        plots.save(
+            plots.barrier_curve(found.shares, ways, title=f"{kind} on {Path(name).name}: test cross-entropy"), plot
+        )
     ends = f"{found.naive[0]:.3f} {found.naive[-1]:.3f}"
     naive, aligned = found.heights
-    return f"{kind} {name} seed {seed}   ends {ends}   barrier {naive:.3f} → {aligned:.3f}   align {seconds:.2f} s"
+    told = f"barrier {naive:.3f} → {aligned:.3f}   align {seconds:.2f} s"
+    return f"{kind} {Path(name).name} seed {seed}   ends {ends}   {told}"
 
 
 def resnet18() -> str:
@@ -115,6 +122,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--train", type=int, default=20_000)
     parser.add_argument("--networks", nargs="+", default=["mlp", "cnn"], choices=["mlp", "cnn"])
+    parser.add_argument("--plot", type=Path, help="draw the last pair")
     parser.add_argument("--resnet18", action="store_true")
     arguments = parser.parse_args()
     if arguments.resnet18:
@@ -122,7 +130,7 @@ def main() -> None:
         return
     for kind in arguments.networks:
         for seed in range(arguments.seeds):
-            print(measure(kind, arguments.images, arguments.train, seed), flush=True)
+            print(measure(kind, arguments.images, arguments.train, seed, arguments.plot), flush=True)
 
 
 if __name__ == "__main__":

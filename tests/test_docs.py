@@ -44,6 +44,13 @@ def test_the_readme_runs_as_printed() -> None:
     assert runner.failures == 0
 
 
+def test_the_page_on_aligning_runs_as_printed() -> None:
+    runner = doctest.DocTestRunner()
+    (block,) = python_blocks("docs/alignment.md")
+    runner.run(doctest.DocTestParser().get_doctest(block, {}, "alignment.md", "alignment.md", 0))
+    assert runner.failures == 0 and runner.tries > 5
+
+
 def test_the_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     grow = next(command for command in COMMANDS if "--out zoos/digits" in command)
