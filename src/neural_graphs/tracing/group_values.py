@@ -117,7 +117,8 @@ def _places(nodes: Mapping[str, TracedTensor], builder: LayoutBuilder) -> dict[G
 
 def _place(node: str, view: StridedView, shape: Sequence[int]) -> Place:
     dims = sorted({axis.dim for axis in view.axes})
-    steps = np.indices([axis.size for axis in view.axes]).reshape(len(view.axes), -1)
+    sizes = [axis.size for axis in view.axes]
+    steps = np.indices(sizes).reshape(len(sizes), int(np.prod(sizes)))  # of a single neuron: (0, 1)
     neurons = sum((at * axis.stride for at, axis in zip(steps, view.axes, strict=True)), np.zeros(steps.shape[1], int))
     along = {dim: np.full(steps.shape[1], view.starts[dim]) for dim in dims}
     for at, axis in zip(steps, view.axes, strict=True):
