@@ -1,13 +1,25 @@
 """What depends on layouts and wirings alone: made once, kept, and a constant to compilers."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache, wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 import torch
+from torch import Tensor
+
+from neural_graphs.layout import Layout
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, eq=False)
+class Tensors:
+    """Tensors that were made once; a constant that holds some has to be an object, for compilers to tell them apart."""
+
+    each: tuple[Tensor | None, ...]
 
 
 def constant(size: int = 4096) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
@@ -27,3 +39,22 @@ def constant(size: int = 4096) -> Callable[[Callable[Given, Made]], Callable[Giv
         return marked
 
     return decorate
+
+
+Table = Callable[[Layout], np.ndarray]  # whole numbers of neurons or weights
+_KEPT: dict[Any, Tensor] = {}
+
+
+def table_on(device: torch.device, table: Table, layout: Layout) -> Tensor:
+    """A table of a layout as a tensor on a device: uploaded once, and kept with the module whose method makes it."""
+    if torch.compiler.is_compiling():
+        return torch.from_numpy(table(layout)).to(device)
+    owner = getattr(table, "__self__", None)
+    kept = _KEPT if owner is None else owner.__dict__.setdefault("_tables", {})
+    key = (table if owner is None else table.__name__, layout, device)
+    if key not in kept:
+        if len(kept) >= 4096:
+            kept.clear()
+        with torch.inference_mode(False):
+            kept[key] = torch.from_numpy(np.ascontiguousarray(table(layout))).to(device)
+    return kept[key]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neural_graphs.graph.constants import constant
+from neural_graphs.graph.constants import Tensors, constant
 from neural_graphs.graph.edges import EdgeBlock, Wiring, runs, subset
 from neural_graphs.graph.ops.blocks import encode
 from neural_graphs.layout import Layout, Parameter
@@ -107,6 +107,11 @@ def _assembly(layout: Layout, parameter: Parameter, groups: list[int], blocks: l
     return Assembly(parameter.size, tuple(groups), tuple(blocks), order)
 
 
+def neuron_groups(layout: Layout) -> np.ndarray:
+    """The group of every neuron, `(neurons,)`."""
+    return layout.neuron_group
+
+
 @constant()
 def output_indices(layout: Layout) -> np.ndarray:
     """The output neurons, in order."""
@@ -131,6 +136,20 @@ def edge_recipe(layout: Layout, wiring: Wiring) -> np.ndarray:
     recipe[wiring.weight_indices(layout)[order]] = np.arange(count)
     recipe[wiring.loop_indices(layout)] = count
     return recipe
+
+
+@constant(512)
+def kernel_tensors(layout: Layout, device: torch.device) -> Tensors:
+    """Numbers and target groups of the weights of every kernel shape, one after another, `(weights,)`, on a device."""
+    parts = (part for each in kernel_indices(layout) for part in (each.weights, each.groups))
+    return Tensors(tuple(torch.from_numpy(part).to(device) for part in parts))
+
+
+@constant(512)
+def assembly_orders(layout: Layout, device: torch.device) -> Tensors:
+    """The orders of `assemblies` on a device; None where numbers lie in order."""
+    orders = [each.order for each in assemblies(layout)]
+    return Tensors(tuple(None if order is None else torch.from_numpy(order).to(device) for order in orders))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.graph.constants import table_on
 from neural_graphs.graph.edges import AllPairs, Wiring
-from neural_graphs.graph.index import assemblies, index_of, kernel_indices
+from neural_graphs.graph.index import assemblies, assembly_orders, index_of, kernel_indices, kernel_tensors
 from neural_graphs.graph.ops.aggregate import gather, gather_add, largest, scatter_statistics, scatter_sum
 from neural_graphs.graph.ops.attention import attend
 from neural_graphs.graph.ops.blocks import table
@@ -26,11 +27,16 @@ class Regular(Topology):
 
     def kernels(self, networks: Networks) -> list[Kernels]:
         found = []
-        for places in kernel_indices(self.layout):
+        for places, (_, groups) in zip(kernel_indices(self.layout), self._kernel_tensors(), strict=True):
             values = [self._read(networks, i) for i in places.blocks]
             kernels = torch.cat(values, 1) if len(values) > 1 else values[0]
-            found.append(Kernels(places.shape, kernels, torch.from_numpy(places.groups).to(self.device)))
+            found.append(Kernels(places.shape, kernels, groups))
         return found
+
+    def _kernel_tensors(self) -> list[tuple[Tensor, Tensor]]:
+        """Numbers and target groups of the weights of every kernel shape."""
+        flat = [each for each in kernel_tensors(self.layout, self.device).each if each is not None]
+        return list(zip(flat[::2], flat[1::2], strict=True))
 
     def _read(self, networks: Networks, index: int) -> Tensor:
         """The numbers of one block, `(networks, weights, kernel · channels)`; ones for a structural block."""
@@ -116,17 +122,15 @@ class Regular(Topology):
         return nodes.index_select(1, self.index.outputs)
 
     def neuron_index(self, table: NeuronTable) -> Tensor:
-        return torch.from_numpy(table(self.layout)).to(self.device)
+        return table_on(self.device, table, self.layout)
 
     def weight_index(self, table: WeightTable) -> list[Tensor]:
-        every = table(self.layout)
-        return [torch.from_numpy(every[places.weights]).to(self.device) for places in kernel_indices(self.layout)]
+        every = table_on(self.device, table, self.layout)
+        return [every.index_select(0, weights) for weights, _ in self._kernel_tensors()]
 
     def by_kernel(self, weights: Tensor) -> list[Tensor]:
-        every = kernel_indices(self.layout)
-        if len(every) == 1:
-            return [weights]
-        return [weights.index_select(1, torch.from_numpy(p.weights).to(self.device)) for p in every]
+        every = self._kernel_tensors()
+        return [weights] if len(every) == 1 else [weights.index_select(1, places) for places, _ in every]
 
     def fill(self, like: Networks, kernels: list[Tensor], biases: Tensor, channels: int) -> Networks:
         by_block: dict[int, Tensor] = {}
@@ -134,12 +138,10 @@ class Regular(Topology):
             counts = [self.layout.tables[i].size for i in places.blocks]
             by_block.update(zip(places.blocks, values.split(counts, 1), strict=True))
         tensors = []
-        for tensor in assemblies(self.layout):
+        for tensor, order in zip(assemblies(self.layout), assembly_orders(self.layout, self.device).each, strict=True):
             pieces = [biases[:, self.layout.neuron_slices[i]] for i in tensor.groups]
             pieces = [x.reshape(self.count, -1, channels) for x in pieces + [by_block[i] for i in tensor.blocks]]
             found = torch.cat(pieces, 1) if pieces else biases.new_zeros(self.count, tensor.size, channels)
-            if tensor.order is not None:
-                found = found.index_select(1, torch.from_numpy(tensor.order).to(self.device))
-            tensors.append(found)
+            tensors.append(found if order is None else found.index_select(1, order))
         flat = torch.cat(tensors, 1)
         return like.with_values(flat[..., 0] if channels == 1 else flat)

@@ -3,12 +3,12 @@
 from functools import partial
 from math import prod
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.graph import NeuralGraph, Wiring
+from neural_graphs.graph.index import neuron_groups
 from neural_graphs.graph.topology import Kernels, Topology
 from neural_graphs.networks import Networks
 from neural_graphs.nn.ablation import Ablation
@@ -21,7 +21,7 @@ from neural_graphs.nn.embeddings import (
     Standardise,
     WeightKinds,
 )  # fmt: skip
-from neural_graphs.nn.fourier import ValueEncoder, frame_columns
+from neural_graphs.nn.fourier import ValueEncoder, column_index
 from neural_graphs.nn.run.checkpointing import checkpointed
 from neural_graphs.nn.signs import CanonicalSigns
 
@@ -77,7 +77,7 @@ class Encoder(nn.Module):
         """`(*batch, neurons, node_width)`."""
         values, mask = topology.biases(networks)
         if self.standardise is not None:
-            groups = topology.neuron_index(lambda layout: layout.neuron_group)
+            groups = topology.neuron_index(neuron_groups)
             values = torch.where(mask, self.standardise.biases(values, groups), 0.0)
         if self.probes is None:
             nodes = self.biases(values, then=self.node_out)
@@ -123,14 +123,8 @@ class Encoder(nn.Module):
     def _columns(self, kernels: Kernels) -> Tensor | None:
         """The encoder inputs that the numbers of a kernel, once per part of `[own, opposite, sum]`, go to."""
         channels = kernels.values.shape[-1] // prod(kernels.shape)
-        columns = frame_columns(kernels.shape, self.frame, channels)
-        if columns is None:
-            return None
         parts = 1 if self.wiring.copies == 1 else 3
-        size = prod(self.frame) * channels
-        return torch.from_numpy(np.concatenate([columns + part * size for part in range(parts)])).to(
-            kernels.values.device
-        )
+        return column_index(kernels.shape, self.frame, channels, parts, kernels.values.device).each[0]
 
 
 def _inputs(encoder: ValueEncoder) -> int:

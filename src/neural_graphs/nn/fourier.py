@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.library import custom_op, register_autograd, register_fake
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.graph.constants import constant
+from neural_graphs.graph.constants import Tensors, constant
 from neural_graphs.graph.ops.direct import direct, plainly
 from neural_graphs.graph.ops.folding import over_networks
 from neural_graphs.graph.ops.plain import transformed
 from neural_graphs.nn.spec import plane
 
 CHUNK = 2048  # rows of Fourier features alive at a time: 2048 × 256 numbers stay in a core's cache
+LARGE_CHUNK = 1 << 20  # on an accelerator, which small pieces leave idle
 
 
 FOURIER, BACKWARD = "neural_graphs::fourier_linear", "neural_graphs::fourier_linear_backward"
@@ -29,10 +30,11 @@ def _fourier_linear(values: Tensor, frequencies: Tensor, weight: Tensor, bias: T
     the backward pass."""
     angular, transposed = 2 * torch.pi * frequencies.T, weight.T.contiguous()
     out = values.new_empty(len(values), len(weight))
-    features = values.new_empty(min(CHUNK, len(values)), weight.shape[1])
-    for start in range(0, len(values), CHUNK):
-        chunk = values[start : start + CHUNK]
-        torch.addmm(bias, _waves(chunk, angular, features), transposed, out=out[start : start + CHUNK])
+    rows = _rows(values)
+    features = values.new_empty(rows, weight.shape[1])
+    for start in range(0, len(values), max(1, rows)):
+        chunk = values[start : start + rows]
+        torch.addmm(bias, _waves(chunk, angular, features), transposed, out=out[start : start + rows])
     return out
 
 
@@ -73,13 +75,14 @@ def fourier_backward(
     """The gradients of values (only where `inner`) and of the weight, chunk by chunk; see `fourier_grad`."""
     angular, weight_grad = 2 * torch.pi * frequencies.T, torch.zeros_like(weight)
     values_grad = torch.empty_like(values) if inner else values.new_empty(0)
-    features = values.new_empty(min(CHUNK, len(values)), weight.shape[1])
-    for start in range(0, len(values), CHUNK):
-        piece = grad[start : start + CHUNK]
-        waves = _waves(values[start : start + CHUNK], angular, features)
+    rows = _rows(values)
+    features = values.new_empty(rows, weight.shape[1])
+    for start in range(0, len(values), max(1, rows)):
+        piece = grad[start : start + rows]
+        waves = _waves(values[start : start + rows], angular, features)
         weight_grad.addmm_(piece.T, waves)
         if inner:
-            values_grad[start : start + CHUNK] = _slope(piece @ weight, waves) @ angular.T
+            values_grad[start : start + rows] = _slope(piece @ weight, waves) @ angular.T
     return values_grad, weight_grad
 
 
@@ -106,6 +109,11 @@ def _slope(inner: Tensor, waves: Tensor) -> Tensor:
     """What angles get of what cosines and sines get, `(rows, frequencies)`."""
     (cosine, sine), (of_cosine, of_sine) = waves.chunk(2, 1), inner.chunk(2, 1)
     return of_sine * cosine - of_cosine * sine
+
+
+def _rows(values: Tensor) -> int:
+    """Rows of Fourier features that are alive at a time."""
+    return min(CHUNK if values.device.type == "cpu" else LARGE_CHUNK, len(values))
 
 
 def _waves(values: Tensor, angular: Tensor, out: Tensor) -> Tensor:
@@ -137,6 +145,19 @@ def frame_columns(shape: tuple[int, ...], frame: tuple[int, int], channels: int)
     top, left = (frame[0] - height) // 2, (frame[1] - width) // 2
     places = (top + np.arange(height))[:, None] * frame[1] + left + np.arange(width)
     return (places.reshape(-1, 1) * channels + np.arange(channels)).reshape(-1)
+
+
+@constant()
+def column_index(
+    shape: tuple[int, ...], frame: tuple[int, int], channels: int, parts: int, device: torch.device
+) -> Tensors:  # fmt: skip
+    """The columns of `frame_columns`, in each of so many frames side by side, on a device; None for all columns."""
+    columns = frame_columns(shape, frame, channels)
+    if columns is None:
+        return Tensors((None,))
+    size = frame[0] * frame[1] * channels
+    every = np.concatenate([columns + part * size for part in range(parts)])
+    return Tensors((torch.from_numpy(every).to(device),))
 
 
 class ValueEncoder(nn.Module):

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.graph import NeuralGraph
+from neural_graphs.graph.index import neuron_groups
 from neural_graphs.graph.topology import Kernels
 from neural_graphs.networks import Networks
 from neural_graphs.nn.embeddings import Standardise
-from neural_graphs.nn.fourier import frame_columns
+from neural_graphs.nn.fourier import column_index
 
 
 class Pool(nn.Module):
@@ -112,7 +113,7 @@ class WeightReadout(nn.Module):
             )
         hidden = topology.by_kernel(F.relu(self._read_weights(graph)))
         kernels = [self._kernels(h, k) for h, k in zip(hidden, topology.kernels(networks), strict=True)]
-        groups = topology.neuron_index(lambda layout: layout.neuron_group)
+        groups = topology.neuron_index(neuron_groups)
         biases = self.node(graph.nodes)
         if self.standardise is not None:
             biases = self.standardise.restore_biases(biases, groups)
@@ -128,11 +129,10 @@ class WeightReadout(nn.Module):
         return graph.topology.weights(features)
 
     def _kernels(self, hidden: Tensor, kernels: Kernels) -> Tensor:
-        columns = frame_columns(kernels.shape, self.frame, self.channels)
+        places = column_index(kernels.shape, self.frame, self.channels, 1, hidden.device).each[0]
         weight: Tensor = self.kernel.weight
         bias: Tensor = self.kernel.bias
-        if columns is not None:
-            places = torch.from_numpy(columns).to(weight.device)
+        if places is not None:
             weight, bias = weight[places], bias[places]
         numbers = F.linear(hidden, weight, bias)
         if self.standardise is not None:

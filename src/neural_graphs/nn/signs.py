@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.graph.constants import constant
+from neural_graphs.graph.constants import constant, table_on
 from neural_graphs.graph.index import bias_indices
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
@@ -51,8 +51,7 @@ class CanonicalSigns(nn.Module):
         """1 or −1 for every parameter of a regular batch, `(networks, size)`."""
         layout, device = networks.layout, networks.values.device
         biases = networks.values if networks.values.ndim == 2 else networks.values[..., 0]
-        indices = (flippable(layout), *layout.number_ends)
-        places, sources, targets = (torch.from_numpy(index).to(device) for index in indices)
+        places, sources, targets = (table_on(device, table, layout) for table in (flippable, _sources, _targets))
         negative = torch.where(places >= 0, biases[:, places.clamp(min=0)], 0.0) < 0
         signs = torch.where(negative, -1.0, 1.0).to(networks.values.dtype)  # (networks, neurons)
         signs = torch.cat([signs, signs.new_ones(len(networks), 1)], 1)  # of numbers without a neuron at that end
@@ -68,3 +67,11 @@ def flippable(layout: Layout) -> np.ndarray:
         for index, group in enumerate(layout.groups)
     ]
     return np.where(np.array(flips)[layout.neuron_group], bias_indices(layout), -1)
+
+
+def _sources(layout: Layout) -> np.ndarray:
+    return layout.number_ends[0]
+
+
+def _targets(layout: Layout) -> np.ndarray:
+    return layout.number_ends[1]
