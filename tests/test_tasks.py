@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from lightning import Trainer
 from lightning.fabric.utilities import move_data_to_device
 from safetensors.torch import save_file
@@ -72,11 +74,22 @@ def test_an_epoch_holds_every_network_once_in_an_order_of_its_own() -> None:
     assert len({draw.seed for draw in [*first, *draws]}) == 8
 
 
-def test_ranks_share_an_epoch_without_overlap() -> None:
-    parts = [list(BatchSampler(70, 8, shuffle=True, rank=rank, ranks=2)) for rank in range(2)]
-    assert [len(part) for part in parts] == [4, 4]
-    places = [place for part in parts for draw in part for place in draw.indices]
-    assert len(set(places)) == len(places) == 64
+@given(st.integers(4, 90), st.integers(1, 12), st.integers(1, 4), st.booleans())
+def test_ranks_share_an_epoch_as_one_process_would_read_it(count: int, size: int, ranks: int, even: bool) -> None:
+    work = np.arange(count) + 1 if even else None
+    parts = [list(BatchSampler(count, size, shuffle=True, rank=rank, ranks=ranks, work=work)) for rank in range(ranks)]
+    assert len({len(part) for part in parts}) == 1  # or a rank would wait for ever
+    assert sorted(place for part in parts for draw in part for place in draw.indices) == list(range(count))
+    assert all(0 < len(draw.indices) <= size + 1 for part in parts for draw in part)
+    if work is None:
+        together = [[place for draw in draws for place in draw.indices] for draws in zip(*parts, strict=True)]
+        alone = [draw.indices for draw in BatchSampler(count, size * ranks, shuffle=True)]
+        if 0 < count % (size * ranks) < ranks:  # too few left for every rank: they join those before
+            alone[-2:] = [[place for batch in alone[-2:] for place in batch]]
+        assert together == alone
+
+
+def test_ranks_share_what_is_read_in_order() -> None:
     in_order = [draw for rank in range(2) for draw in BatchSampler(70, 8, shuffle=False, rank=rank, ranks=2)]
     assert sorted(place for draw in in_order for place in draw.indices) == list(range(70))
 

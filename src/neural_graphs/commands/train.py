@@ -35,6 +35,7 @@ train for: neural_graphs.tasks.Classification (where it is missing) or neural_gr
   neural-graphs fit --config FILE --model.metanetwork.width 64 --trainer.max_epochs 50 --run runs/wide
   neural-graphs fit --run runs/wide --resume        goes on exactly where it stopped
 
+Several processes: --trainer.devices 2 --trainer.strategy ddp; data.batch_size is that of each.
 Loggers: --trainer.logger lightning.pytorch.loggers.TensorBoardLogger, WandbLogger … (extras tensorboard, wandb).
 """
 
@@ -80,7 +81,9 @@ def fit(arguments: Namespace) -> int:
     check_overrides(arguments.overrides, heads)
     with configuration(heads), show.bars_on_stderr():
         run = tasks.fit(words, folder, resume=arguments.resume)
-    print(f"{run.folder} is trained; measure it with: neural-graphs test --run {run.folder}")
+    from lightning.pytorch.utilities import rank_zero_only
+
+    rank_zero_only(print)(f"{run.folder} is trained; measure it with: neural-graphs test --run {run.folder}")
     return 0
 
 

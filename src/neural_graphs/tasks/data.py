@@ -34,9 +34,10 @@ class BatchIndices(NamedTuple):
 class BatchSampler(Sampler[BatchIndices]):
     """The batches of an epoch. Order and seeds depend on (`seed`, epoch) alone, so a resumed run draws the same.
 
-    Lightning tells the epoch through `set_epoch`. Of `ranks` processes each takes every `ranks`-th batch, and all take
-    equally many: training batches left over are dropped. With the `work` of every network, `(count,)`, shuffled batches
-    are about as large and as much work as each other: networks are dealt from light to heavy, one to every batch.
+    Lightning tells the epoch through `set_epoch`. Of `ranks` processes each takes every `ranks`-th batch. When training
+    all take equally many, and the k-th ones of all together are the k-th batch of one process that takes `ranks` times
+    as many networks. With the `work` of every network, `(count,)`, shuffled batches are about as large and as much work
+    as each other: networks are dealt from light to heavy, one to every batch.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class BatchSampler(Sampler[BatchIndices]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.batches // self.ranks if self.shuffle else len(range(self.rank, self.batches, self.ranks))
+        return len(range(self.rank, self.batches, self.ranks))
 
     def __iter__(self) -> Iterator[BatchIndices]:
         random = np.random.default_rng((self.seed, self.epoch))
@@ -61,14 +62,26 @@ class BatchSampler(Sampler[BatchIndices]):
         if self.shuffle and self.work is not None:
             dealt = deal(order, self.work, self.batches, random)
         else:
-            dealt = [order[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
-        for batch in range(self.rank, len(self) * self.ranks if self.shuffle else self.batches, self.ranks):
+            dealt = self._cut(order)
+        for batch in range(self.rank, self.batches, self.ranks):
             yield BatchIndices(dealt[batch].tolist(), int(seeds[batch]))
 
     @property
     def batches(self) -> int:
-        """The batches of all ranks together."""
-        return -(-self.count // self.batch_size)
+        """The batches of all ranks together, equally many for each when training."""
+        if not self.shuffle:
+            return -(-self.count // self.batch_size)
+        whole, rest = divmod(self.count, self.batch_size * self.ranks)
+        return self.ranks * (whole + (rest >= self.ranks))
+
+    def _cut(self, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Networks in batches, one after another; the ranks share the last ones that training has for all of them."""
+        starts = range(0, self.count, self.batch_size)
+        if not self.shuffle or self.ranks == 1:
+            return [order[start : start + self.batch_size] for start in starts]
+        shared = max(0, self.batches - self.ranks)
+        dealt = [order[start : start + self.batch_size] for start in starts[:shared]]
+        return dealt + np.array_split(order[shared * self.batch_size :], self.ranks)
 
 
 def deal(

@@ -92,7 +92,8 @@ def fit(arguments: Sequence[str], folder: str | Path, *, resume: bool = False) -
         raise ConfigError(f"{run.folder} holds a run already; add --resume to go on with it, or choose another folder")
     with quiet():
         cli = FitCLI(current(arguments), run, find_task(asked_task(arguments)))
-        _begin(run, cli)
+        if cli.trainer.is_global_zero:
+            _begin(run, cli)
         start: dict[str, Any] = {"ckpt_path": resumable(run, cli.model), "weights_only": True} if begun else {}
         cli.trainer.fit(cli.model, cli.datamodule, **start)
     if not run.best.is_file():

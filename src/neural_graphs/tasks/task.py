@@ -176,10 +176,11 @@ class Task(LightningModule, ABC):
 
     def log_metrics(self, split: str, networks: Networks, **quantities: Any) -> None:
         """Log quantities of a batch; those of `best` are shown on the progress bar."""
-        options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(networks)}
+        # Lightning divides by the mean count of the processes, which it would round down to a whole number.
+        options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": float(len(networks))}
         for name, value in quantities.items():
             shown = name == self.best[0] and split != "test"
-            self.log(f"{split}_{name}", value, prog_bar=shown, sync_dist=split != "train", **options)
+            self.log(f"{split}_{name}", value, prog_bar=shown, sync_dist=True, **options)
 
 
 def find_task(path: str) -> type[Task]:
