@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -42,16 +43,15 @@ def constant(size: int = 4096) -> Callable[[Callable[Given, Made]], Callable[Giv
 
 
 Table = Callable[[Layout], np.ndarray]  # whole numbers of neurons or weights
-_KEPT: dict[Any, Tensor] = {}
+_KEPT: WeakKeyDictionary[Any, dict[Any, Tensor]] = WeakKeyDictionary()
 
 
 def table_on(device: torch.device, table: Table, layout: Layout) -> Tensor:
-    """A table of a layout as a tensor on a device: uploaded once, and kept with the module whose method makes it."""
+    """A table of a layout as a tensor on a device: uploaded once, and kept as long as the module whose method it is."""
     if torch.compiler.is_compiling():
         return torch.from_numpy(table(layout)).to(device)
-    owner = getattr(table, "__self__", None)
-    kept = _KEPT if owner is None else owner.__dict__.setdefault("_tables", {})
-    key = (table if owner is None else table.__name__, layout, device)
+    kept = _KEPT.setdefault(getattr(table, "__self__", table), {})
+    key = (table.__name__, layout, device)
     if key not in kept:
         if len(kept) >= 4096:
             kept.clear()

@@ -138,11 +138,20 @@ def edge_recipe(layout: Layout, wiring: Wiring) -> np.ndarray:
     return recipe
 
 
+@dataclass(frozen=True, eq=False)
+class KernelTensors:
+    """`KernelIndices.weights` and `.groups` of every kernel shape, `(weights,)` each, on a device."""
+
+    weights: tuple[Tensor, ...]
+    groups: tuple[Tensor, ...]
+
+
 @constant(512)
-def kernel_tensors(layout: Layout, device: torch.device) -> Tensors:
-    """Numbers and target groups of the weights of every kernel shape, one after another, `(weights,)`, on a device."""
-    parts = (part for each in kernel_indices(layout) for part in (each.weights, each.groups))
-    return Tensors(tuple(torch.from_numpy(part).to(device) for part in parts))
+def kernel_tensors(layout: Layout, device: torch.device) -> KernelTensors:
+    """The weights of a layout by kernel shape, in the order of `kernel_indices`."""
+    every = kernel_indices(layout)
+    parts = ([each.weights for each in every], [each.groups for each in every])
+    return KernelTensors(*(tuple(torch.from_numpy(each).to(device) for each in part) for part in parts))
 
 
 @constant(512)

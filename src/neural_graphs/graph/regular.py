@@ -27,16 +27,12 @@ class Regular(Topology):
 
     def kernels(self, networks: Networks) -> list[Kernels]:
         found = []
-        for places, (_, groups) in zip(kernel_indices(self.layout), self._kernel_tensors(), strict=True):
+        groups_of = kernel_tensors(self.layout, self.device).groups
+        for places, groups in zip(kernel_indices(self.layout), groups_of, strict=True):
             values = [self._read(networks, i) for i in places.blocks]
             kernels = torch.cat(values, 1) if len(values) > 1 else values[0]
             found.append(Kernels(places.shape, kernels, groups))
         return found
-
-    def _kernel_tensors(self) -> list[tuple[Tensor, Tensor]]:
-        """Numbers and target groups of the weights of every kernel shape."""
-        flat = [each for each in kernel_tensors(self.layout, self.device).each if each is not None]
-        return list(zip(flat[::2], flat[1::2], strict=True))
 
     def _read(self, networks: Networks, index: int) -> Tensor:
         """The numbers of one block, `(networks, weights, kernel · channels)`; ones for a structural block."""
@@ -126,11 +122,11 @@ class Regular(Topology):
 
     def weight_index(self, table: WeightTable) -> list[Tensor]:
         every = table_on(self.device, table, self.layout)
-        return [every.index_select(0, weights) for weights, _ in self._kernel_tensors()]
+        return [every.index_select(0, weights) for weights in kernel_tensors(self.layout, self.device).weights]
 
     def by_kernel(self, weights: Tensor) -> list[Tensor]:
-        every = self._kernel_tensors()
-        return [weights] if len(every) == 1 else [weights.index_select(1, places) for places, _ in every]
+        every = kernel_tensors(self.layout, self.device).weights
+        return [weights] if len(every) == 1 else [weights.index_select(1, places) for places in every]
 
     def fill(self, like: Networks, kernels: list[Tensor], biases: Tensor, channels: int) -> Networks:
         by_block: dict[int, Tensor] = {}

@@ -8,6 +8,7 @@ can be traced can be matched: skips, norms, grouped convolutions, the heads of a
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from math import prod
 
 import numpy as np
 import torch
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.layout import Atom, Block, Layout
+from neural_graphs.layout import Atom, Layout
 from neural_graphs.layout.axes import coordinates
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry.elements import Element, NeuronPermutation
+from neural_graphs.symmetry.relabel import Relabelling
 
 SWEEPS = 100  # over all axes; it stops as soon as none moves anything
 SMALLEST = 1e-12  # gain, relative to what is there, below which an axis stays
@@ -82,8 +84,7 @@ class _Search:
         """Reorder one axis, in place; the permutation so far with it."""
         for places in moves.places:
             theirs[places] = theirs[np.take_along_axis(places, order[..., None], 1)]
-        sizes = {each.name: each.size for group in self.layout.groups for each in group.axis.atoms()}
-        shaped = order.reshape(*(sizes[name] for name in moves.atom.within), moves.atom.size)
+        shaped = order.reshape(found.relabelling.shape(moves.atom.name))
         step = NeuronPermutation(self.layout, {moves.atom.name: shaped}) @ found
         assert isinstance(step, NeuronPermutation)
         return step
@@ -136,31 +137,18 @@ def moved(layout: Layout, atom: Atom) -> Moved:
     """The numbers that an axis moves."""
     names = (*atom.within, atom.name)
     along = {name: np.concatenate([coordinates(g.axis, name) for g in layout.groups]) for name in names}
-    sizes = {each.name: each.size for group in layout.groups for each in group.axis.atoms()}
-    lists = [
-        _listed(each, along, names, sizes)
-        for ends in _owned(layout)
-        for each in _sides(ends, along[atom.name])
-    ]  # fmt: skip
+    shape = Relabelling(layout, {}).shape(atom.name)
+    lists = [_listed(each, along, shape) for ends in _owned(layout) for each in _sides(ends, along[atom.name])]
     return Moved(atom, tuple(each for each in lists if each.size))
 
 
 def _owned(layout: Layout) -> Iterator[tuple[Indices, Indices, Indices]]:
     """Number, source and target neuron (-1: none) of everything a block or a bias owns, `(numbers,)` each."""
-    for group, at in zip(layout.groups, layout.neuron_slices, strict=True):
-        if group.bias and not group.shared:
-            yield layout.bias_numbers(group), np.full(group.size, -1), np.arange(at.start, at.stop)
-    for block in layout.blocks:
-        if block.parameter and not block.shared:
-            yield _of_block(layout, block)
-
-
-def _of_block(layout: Layout, block: Block) -> tuple[Indices, Indices, Indices]:
-    numbers, (source, target) = layout.numbers(block), layout.table(block).ends
-    each = numbers.shape[1]
-    source = layout.neuron_slices[block.source].start + source
-    target = layout.neuron_slices[block.target].start + target
-    return numbers.reshape(-1), source.repeat(each), target.repeat(each)
+    sources, targets = layout.number_ends
+    every = [layout.bias_numbers(group) for group in layout.groups if group.bias and not group.shared]
+    every += [layout.numbers(block).reshape(-1) for block in layout.blocks if block.parameter and not block.shared]
+    for numbers in every:
+        yield numbers, sources[numbers], targets[numbers]
 
 
 Side = tuple[Indices, Indices, Indices]  # numbers, the neurons that move, what stays the same
@@ -189,18 +177,20 @@ def _rest(along: Indices, neurons: Indices) -> Indices:
     return rank[neurons]
 
 
-def _listed(side: Side, along: dict[str, Indices], names: tuple[str, ...], sizes: dict[str, int]) -> Indices:
-    """Numbers by outer place, place along the axis, and all else, `(outer, size, rest)`."""
+def _listed(side: Side, along: dict[str, Indices], shape: tuple[int, ...]) -> Indices:
+    """Numbers by outer place, place along the axis, and all else, `(outer, size, rest)`.
+
+    `along` are the places of all neurons along the axes it lies within, outermost first, and along itself.
+    """
     numbers, moving, staying = side
+    *around, here = along.values()
     outer = np.zeros(len(numbers), dtype=np.int64)
-    for name in names[:-1]:
-        outer = outer * sizes[name] + along[name][moving]
-    here = along[names[-1]]
+    for size, each in zip(shape[:-1], around, strict=True):
+        outer = outer * size + each[moving]
     order = np.lexsort((numbers, staying, _rest(here, moving), here[moving], outer))
-    count = int(np.prod([sizes[name] for name in names]))
-    if len(numbers) % count:
-        raise LayoutError(f"the places of axis {names[-1]!r} do not have as many weights each; it cannot be matched")
-    return numbers[order].reshape(count // sizes[names[-1]], sizes[names[-1]], -1)
+    if len(numbers) % prod(shape):
+        raise LayoutError(f"the places of axis {[*along][-1]!r} do not have as many weights each; it cannot be matched")
+    return numbers[order].reshape(prod(shape[:-1]), shape[-1], -1)
 
 
 # -- matching ---------------------------------------------------------------------------------------------------------
@@ -208,15 +198,19 @@ def _listed(side: Side, along: dict[str, Indices], names: tuple[str, ...], sizes
 
 def _matched(moves: Moved, ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Indices | None:
     """The best order of an axis, `(outer, size)`, while all others stay; None where it is the one it has."""
-    gains = sum(ours[places] @ theirs[places].swapaxes(1, 2) for places in moves.places)
-    orders = np.stack([linear_sum_assignment(gain, maximize=True)[1] for gain in np.asarray(gains)])
+    gains = np.asarray(sum(ours[places] @ theirs[places].swapaxes(1, 2) for places in moves.places))
+    orders = _assigned(gains)
     kept = np.broadcast_to(np.arange(orders.shape[1]), orders.shape)
-    total = [np.take_along_axis(np.asarray(gains), each[..., None], 2).sum() for each in (orders, kept)]
+    total = [np.take_along_axis(gains, each[..., None], 2).sum() for each in (orders, kept)]
     return orders if total[0] > total[1] + SMALLEST * abs(total[1]) and not np.array_equal(orders, kept) else None
 
 
 def _guessed(moves: Moved, ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Indices:
     """An order by what no other axis changes: the numbers of every place in order of their size."""
     pairs = [(np.sort(ours[places], 2), np.sort(theirs[places], 2)) for places in moves.places]
-    gains = np.asarray(sum(one @ other.swapaxes(1, 2) for one, other in pairs))
+    return _assigned(np.asarray(sum(one @ other.swapaxes(1, 2) for one, other in pairs)))
+
+
+def _assigned(gains: NDArray[np.float64]) -> Indices:
+    """The orders of greatest total gain, `(outer, size)`, of gains `(outer, size, size)`."""
     return np.stack([linear_sum_assignment(gain, maximize=True)[1] for gain in gains])

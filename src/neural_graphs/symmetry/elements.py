@@ -132,8 +132,7 @@ class NeuronPermutation(Element):
 
         Raises LayoutError where no neuron may move, unless `missing_ok`.
         """
-        if not (missing_ok or cls.movable(layout)):
-            raise LayoutError(f"{nothing_moves(cls, layout)}; {FINE}")
+        _movable(cls, layout, missing_ok)
         shapes = {atom.name: Relabelling(layout, {}).shape(atom.name) for atom in layout.free_atoms}
         return cls(layout, {name: _permutations(shape, generator) for name, shape in shapes.items()})
 
@@ -172,9 +171,7 @@ class SignFlip(Element):
 
         Raises LayoutError saying why none may, unless `missing_ok`.
         """
-        atoms = cls.movable(layout)
-        if not (atoms or missing_ok):
-            raise LayoutError(f"{nothing_moves(cls, layout)}; {FINE}")
+        atoms = _movable(cls, layout, missing_ok)
         return cls(layout, None, _draw(atoms, lambda n: 1.0 - 2.0 * torch.randint(0, 2, (n,), generator=generator)))
 
 
@@ -201,9 +198,7 @@ class PositiveScale(Element):
 
         Raises LayoutError saying why no neuron may be scaled, unless `missing_ok`.
         """
-        atoms = cls.movable(layout)
-        if not (atoms or missing_ok):
-            raise LayoutError(f"{nothing_moves(cls, layout)}; {FINE}")
+        atoms = _movable(cls, layout, missing_ok)
         return cls(layout, None, _draw(atoms, lambda n: torch.exp(0.5 * torch.randn(n, generator=generator).double())))
 
 
@@ -253,6 +248,14 @@ def nothing_moves(kind: Kind, layout: Layout) -> str:
     why = kind.objections(layout)
     few = "; ".join(why[:LISTED]) + (f"; and {len(why) - LISTED} more" if len(why) > LISTED else "")
     return f"no {kind.__name__} moves {layout}: {few or 'it has no hidden neurons'}"
+
+
+def _movable(kind: Kind, layout: Layout, missing_ok: bool) -> list[Atom]:
+    """The axes that a kind moves. Raises LayoutError, saying why, where there are none, unless `missing_ok`."""
+    atoms = kind.movable(layout)
+    if not (atoms or missing_ok):
+        raise LayoutError(f"{nothing_moves(kind, layout)}; {FINE}")
+    return atoms
 
 
 def sample_symmetry(
