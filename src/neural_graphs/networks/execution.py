@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from functools import singledispatch
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,11 +72,7 @@ def _merged(networks: Networks, one: Callable[[Networks, list[int]], Tensor]) ->
     """The answers of a batch, layout by layout."""
     if networks.regular:
         return one(networks, list(range(len(networks))))
-    outputs: list[Tensor | None] = [None] * len(networks)
-    for places, part in networks.by_layout():
-        for place, output in zip(places, one(part, places), strict=True):
-            outputs[place] = output
-    return torch.stack([output for output in outputs if output is not None])
+    return torch.stack(networks.map_by_layout(one))
 
 
 def run_module(networks: Networks, x: Inputs, *, shared: bool) -> Tensor:
@@ -90,21 +87,26 @@ def run_module(networks: Networks, x: Inputs, *, shared: bool) -> Tensor:
             f"{layout} comes from a file and has lost the module that runs it; give it back: "
             "networks.with_module(module), with a module built as the one that was traced"
         )
-    if program.batches:
-        try:
-            return _at_once(networks, program, x, shared)
-        except RuntimeError:  # an operator that vmap has no rule for, or that looks at values
-            program.batches = False
+    at_once: Tensor | None = _at_once(program, program, (0, None if shared else 0), _states(networks), x)
+    if at_once is not None:
+        return at_once
     inputs = [x] * len(networks) if shared else list(x)
     buffers = [parameter.name for parameter in layout.parameters if parameter.buffer]  # which no gradient flows into
     states = [state | {name: state[name].detach() for name in buffers} for state in networks.state_dicts()]
     return torch.stack([program(state, each) for state, each in zip(states, inputs, strict=True)])
 
 
-def _at_once(networks: Networks, program: Program, x: Inputs, shared: bool) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of operators that vmap runs one by one
-        return torch.vmap(program, in_dims=(0, None if shared else 0))(_states(networks), x)
+def _at_once(program: Program, function: Callable[..., Any], in_dims: tuple[int | None, ...], *given: Any) -> Any:
+    """What a function of one network of a program answers for all; None where `torch.vmap` cannot, which is kept."""
+    if not program.batches:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of operators that vmap runs one by one
+            return torch.vmap(function, in_dims)(*given)
+    except RuntimeError:  # an operator that vmap has no rule for, or that looks at values
+        program.batches = False
+        return None
 
 
 def _states(networks: Networks) -> dict[str, Tensor]:
@@ -150,14 +152,9 @@ def _traced_groups(networks: Networks, x: Tensor) -> list[Tensor]:
             "where it was traced in this process, with one tensor as its example input"
         )
     states = _states(networks)
-    if program.batches:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
-                found: list[Tensor] = torch.vmap(program.groups)(states, x)
-            return found
-        except RuntimeError:
-            program.batches = False
+    at_once: list[Tensor] | None = _at_once(program, program.groups, (0, 0), states, x)
+    if at_once is not None:
+        return at_once
     each = [program.groups({k: v[i] for k, v in states.items()}, x[i]) for i in range(len(networks))]
     return [torch.stack(group) for group in zip(*each, strict=True)]
 

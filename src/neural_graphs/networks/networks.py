@@ -157,6 +157,13 @@ class Networks:
         vectors = self.vectors()
         return [(p, Networks(torch.stack([vectors[i] for i in p]), layout)) for layout, p in places.items()]
 
+    def map_by_layout(self, function: Callable[[Networks, list[int]], Iterable[Tensor]]) -> list[Tensor]:
+        """What a function of the parts and places of `by_layout` answers for every network, in their order."""
+        found: dict[int, Tensor] = {}
+        for places, part in self.by_layout():
+            found.update(zip(places, function(part, places), strict=True))
+        return [found[place] for place in range(len(self))]
+
     def __len__(self) -> int:
         return self.values.shape[0] if self._shared else len(self.layouts)
 

@@ -226,10 +226,7 @@ class Probes(nn.Module):
         """`(*batch, neurons, width)` for networks with raw (not standardised) parameters."""
         if networks.regular:
             return self._regular(networks)
-        features: dict[int, Tensor] = {}
-        for places, part in networks.by_layout():
-            features.update(zip(places, self._regular(part), strict=True))
-        return torch.cat([features[place] for place in range(len(networks))])
+        return torch.cat(networks.map_by_layout(lambda part, _: self._regular(part)))
 
     def _regular(self, networks: Networks) -> Tensor:
         values = networks if networks.values.ndim == 2 else networks.with_values(networks.values[..., 0])

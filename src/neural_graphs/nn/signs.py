@@ -37,13 +37,7 @@ class CanonicalSigns(nn.Module):
 
     def _moved(self, networks: Networks) -> Networks:
         if not networks.regular:
-            parts = networks.by_layout()
-            found = {
-                place: row
-                for places, part in parts
-                for place, row in zip(places, self._moved(part).values, strict=True)
-            }
-            return networks.with_values(torch.cat([found[place] for place in range(len(networks))]))
+            return networks.with_values(torch.cat(networks.map_by_layout(lambda part, _: self._moved(part).values)))
         factors = self.factors(networks)
         return networks.with_values(networks.values * factors.view(*factors.shape, *(1,) * (networks.values.ndim - 2)))
 
