@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.graph.memory import give_back
@@ -67,6 +68,7 @@ class Task(LightningModule, ABC):
         self.lr, self.weight_decay, self.warmup, self.steps = lr, weight_decay, warmup, steps
         self.seed = seed
         self.views = 1
+        self.means = nn.ModuleDict()
         self._step: CapturedLoss | None = None
         self._answers = CapturedAnswers(metanetwork, self.answer)
 
@@ -185,13 +187,50 @@ class Task(LightningModule, ABC):
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
-    def log_metrics(self, split: str, networks: Networks, **quantities: Any) -> None:
-        """Log quantities of a batch; those of `best` are shown on the progress bar."""
-        # Lightning divides by the mean count of the processes, which it would round down to a whole number.
-        options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": float(len(networks))}
+    def log_metrics(self, split: str, networks: Networks, **quantities: Tensor | Metric) -> None:
+        """Count quantities of a batch, means over its networks or metrics that know it already; those of `best` are
+        shown on the progress bar.
+
+        They are logged with the first batch of an epoch and asked for at its end: no step waits for a number.
+        """
         for name, value in quantities.items():
-            shown = name == self.best[0] and split != "test"
-            self.log(f"{split}_{name}", value, prog_bar=shown, sync_dist=True, **options)
+            place = f"{split}_{name}"
+            metric = value if isinstance(value, Metric) else self._mean(place, value, len(networks))
+            if metric.update_count == 1:
+                attribute = None if metric is value else f"means.{place}"
+                shown = name == self.best[0] and split != "test"
+                self.log(place, metric, on_epoch=True, on_step=False, prog_bar=shown, metric_attribute=attribute)
+
+    def _mean(self, place: str, value: Tensor, networks: int) -> Metric:
+        """The mean of this epoch that is kept at a place, one batch further."""
+        if place not in self.means:
+            self.means[place] = MeanOverNetworks().to(self.device)
+        mean = self.means[place]
+        assert isinstance(mean, MeanOverNetworks)
+        mean.update(value, networks)
+        return mean
+
+
+class MeanOverNetworks(Metric):
+    """The mean of numbers that are means over some networks each."""
+
+    full_state_update = False
+    total: Tensor
+    networks: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("networks", torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, networks: int) -> None:
+        """Add the mean over so many networks."""
+        self.total = self.total + value * networks
+        self.networks = self.networks + networks
+
+    def compute(self) -> Tensor:
+        """The mean over all."""
+        return self.total / self.networks
 
 
 def find_task(path: str) -> type[Task]:
