@@ -13,7 +13,7 @@ from scipy.stats import kendalltau
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.nn.baselines import StatNN
-from neural_graphs.tasks import Generalization, Run, ZooData, boosted_trees, fit, load_task, predict, validate
+from neural_graphs.tasks import Generalization, ZooData, boosted_trees, fit, load_task, predict, validate
 from neural_graphs.tasks import test as evaluate
 from neural_graphs.tasks.losses import CrossEntropy, SquaredError
 from neural_graphs.zoo import Zoo

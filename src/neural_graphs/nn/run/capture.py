@@ -4,6 +4,7 @@ A metanetwork of some ten thousand parameters starts hundreds of small kernels, 
 them. A CUDA graph remembers the kernels of one step and starts them all at once, on the same memory.
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable
@@ -146,11 +147,14 @@ class CapturedLoss:
     Args:
         reader: the metanetwork, or whatever reads networks piece by piece.
         loss: of answers and targets, a mean over networks.
+        compile: fuse what is captured by `torch.compile`, which takes about a minute per kind of batch; equal results
+            up to rounding. Where no compiler works it says so once and goes on without.
     """
 
-    def __init__(self, reader: Reader, loss: Loss) -> None:
+    def __init__(self, reader: Reader, loss: Loss, *, compile: bool = False) -> None:
         self.reader, self.loss = reader, loss
         self.captured = Captured(self._gradients, reader)
+        self._read: Callable[[Networks], Any] = _compiled(reader.read) if compile else reader.read
 
     def __call__(self, networks: Networks, targets: Tensor) -> tuple[Float[Tensor, ""], Tensor]:
         """The mean loss over a batch, ready for `backward`, and the detached answers `(networks, …)`."""
@@ -167,10 +171,29 @@ class CapturedLoss:
     def _gradients(self, networks: Networks, targets: Tensor) -> Tensors:
         """Loss, answers, and the gradient of every parameter."""
         with torch.enable_grad():
-            answers = self.reader.read(networks)
+            answers = self._read(networks)
             value = self.loss(answers, targets)
             grads = torch.autograd.grad(value, self._parameters(), allow_unused=True)
         return value.detach(), (answers.values if isinstance(answers, Networks) else answers).detach(), *grads
+
+
+def _compiled(read: Callable[[Networks], Any]) -> Callable[[Networks], Any]:
+    """The same, fused; as it is where compiling fails."""
+    fused = torch.compile(read, dynamic=False)
+    failed = False
+
+    def attempt(networks: Networks) -> Any:
+        nonlocal failed
+        if not failed:
+            try:
+                return fused(networks)
+            except RuntimeError as error:  # of dynamo and inductor; what is wrong with the networks is said again below
+                failed = True
+                reason = " ".join(str(error).split())[:200]
+                warnings.warn(f"torch.compile failed ({reason}): going on without", RuntimeWarning, stacklevel=2)
+        return read(networks)
+
+    return attempt
 
 
 class CapturedAnswers:
