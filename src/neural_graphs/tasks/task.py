@@ -53,6 +53,7 @@ class Task(LightningModule, ABC):
 
     quantities: ClassVar[tuple[str, ...]]  # measured after every epoch, on train and val
     best: ClassVar[tuple[str, Literal["min", "max"]]]  # the one of them by which the best epoch is chosen
+    scale: ClassVar[float] = 1.0  # from it to published figures: accuracies are in %, squared errors in 10⁻²
 
     def __init__(
         self,
