@@ -16,6 +16,7 @@ from neural_graphs.nn.encoder import Encoder
 from neural_graphs.nn.fourier import ValueEncoder
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import NGGNN, NGT, NGGNNEditor, NGTEditor
+from neural_graphs.nn.probing import ImageProbes, LinearProbes, ProbeGen
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, MeanNodes, MeanOutputs, Pool, WeightReadout
 from neural_graphs.nn.run.capture import CapturedAnswers, CapturedLoss
 from neural_graphs.nn.run.microbatch import mean_loss
@@ -32,6 +33,8 @@ __all__ = [
     "ConcatOutputs",
     "Encoder",
     "GraphReadout",
+    "ImageProbes",
+    "LinearProbes",
     "MeanNodes",
     "MeanOutputs",
     "MessagePassing",
@@ -42,6 +45,7 @@ __all__ = [
     "Pool",
     "Position",
     "PositionEmbedding",
+    "ProbeGen",
     "Probes",
     "RelationalTransformer",
     "Sight",
