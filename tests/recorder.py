@@ -1,46 +1,46 @@
-"""What a CUDA graph does, on any machine: operators that ran once, with the tensors they had, run again."""
+"""A pretended CUDA graph: operators are recorded with their tensors, and run again on the same memory."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from torch import Tensor
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-Operator = Callable[[], None]
+Found = TypeVar("Found")
 
 
 class Recorder(TorchDispatchMode):
-    """Records what a function does to tensors; a replay does the same into the tensors of the recording.
-
-    As with a CUDA graph nothing but operators is replayed: numbers that Python held then are those of the recording.
-    """
+    """Records what a function does, Python left out: whatever Python decided stays as it was decided then."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.operators: list[Operator] = []
-
-    def record(self, function: Callable[[], Any]) -> Any:
-        """Run a function and remember its operators; what it returns is written again by `replay`."""
-        self.operators.clear()
-        with self:
-            return function()
-
-    def replay(self) -> None:
-        """Run them again."""
-        for operator in self.operators:
-            operator()
+        self.calls: list[tuple[Any, Any, Any, list[torch.Tensor]]] = []
 
     def __torch_dispatch__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
-        named = named or {}
-        found = function(*given, **named)
+        found = function(*given, **(named or {}))
+        if str(function).startswith(("aten._local_scalar_dense", "aten.nonzero", "aten.is_nonzero")):
+            raise RuntimeError(f"{function} waits for the device: it cannot be captured")
         if not function.is_view:
-            self.operators.append(lambda: _again(function, given, named, found))
+            written = [] if function._schema.is_mutable else [t for t in tree_leaves(found) if torch.is_tensor(t)]
+            self.calls.append((function, given, named or {}, written))
         return found
 
+    def record(self, function: Callable[[], Found]) -> tuple[Found, Callable[[], None]]:
+        """As `neural_graphs.nn.run.capture.Recorder`; random numbers are those that would come next."""
+        with torch.random.fork_rng([]), self:
+            found = function()
+        calls, self.calls = self.calls, []
+        with torch.no_grad():
+            for tensor in tree_leaves(found):
+                if torch.is_tensor(tensor):
+                    tensor.fill_(torch.nan)  # until it is replayed, as in a graph
 
-def _again(function: Any, given: Any, named: Any, found: Any) -> None:
-    """Run an operator; what is new goes to where it went before (those in place have written it there already)."""
-    for old, new in zip(tree_leaves(found), tree_leaves(function(*given, **named)), strict=True):
-        if isinstance(old, Tensor) and old is not new and old.numel():
-            old.copy_(new)
+        @torch.no_grad()
+        def replay() -> None:
+            for operator, given, named, written in calls:
+                again = operator(*given, **named)
+                for own, new in zip(written, tree_leaves(again), strict=False):
+                    own.copy_(new)
+
+        return found, replay

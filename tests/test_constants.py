@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from neural_graphs import InputSpec, Layout, Networks
 from neural_graphs.graph import AllPairs
 from neural_graphs.nn import NGGNN, NGT, CanonicalSigns, Metanetwork, NGGNNEditor, NGTEditor, fourier
+from neural_graphs.tasks.editing import Drawing
+from neural_graphs.zoo.canvas import Canvas
 
 MLP = Layout.mlp((2, 32, 32, 1), "sine")
 CNN = Layout.cnn((1, 3, 4), (3, 5), 2, places=(2, 2))
@@ -71,6 +74,32 @@ def test_further_steps_upload_nothing_and_wait_for_nothing(
     with Operators() as operators:
         step(module, networks)
     assert not WAITS & operators.seen.keys()
+
+
+@pytest.mark.parametrize("layout", [MLP, CNN], ids=["MLP", "CNN"])
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_travels_to_another_device_twice(name: str, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no pretended device
+    module = MODULES[name](InputSpec.of([layout])).to("meta")
+    networks = Networks(torch.randn(3, layout.size, device="meta"), layout)
+    found = []
+    for _ in range(2):
+        with Operators() as operators:
+            step(module, networks)
+        found.append(operators.seen["_to_copy(device)"])
+    assert found[0] > 0 and found[1] == 0
+
+
+def test_an_editor_draws_without_an_upload(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    drawing = Drawing(NGGNNEditor(InputSpec.of([MLP]), width=8), Canvas(6, 5, 1)).to("meta")
+    networks = Networks(torch.randn(3, MLP.size, device="meta"), MLP)
+    found = []
+    for _ in range(2):
+        with Operators() as operators:
+            drawing.read(networks).sum().backward()
+        found.append(operators.seen["_to_copy(device)"])
+    assert found[0] > 0 and found[1] == 0
 
 
 def test_canonical_signs_upload_their_tables_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from scipy.stats import kendalltau
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.nn.baselines import StatNN
-from neural_graphs.tasks import Generalization, Run, ZooData, boosted_trees, fit, load_task, predict, validate
+from neural_graphs.tasks import Generalization, ZooData, boosted_trees, fit, load_task, predict, validate
 from neural_graphs.tasks import test as evaluate
 from neural_graphs.tasks.losses import CrossEntropy, SquaredError
 from neural_graphs.zoo import Zoo
@@ -109,6 +109,6 @@ def test_trees_on_statistics_are_a_strong_baseline(zoo, request, monkeypatch, ca
 
 
 def test_sentences_say_how_sure_they_are(run) -> None:
-    first, second, third, fourth = Generalization.summary(Run(run.folder).result)
+    first, second, third, fourth = Generalization.summary(evaluate(run.folder))
     assert "95 % interval" in first and "150" not in first and "30 runs" in first
     assert "R²" in second and "promised: 90 %, give or take 7.6 by chance" in third and fourth == "published: τ 0.900"

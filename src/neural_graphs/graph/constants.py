@@ -1,6 +1,7 @@
 """What depends on layouts and wirings alone: made once, kept, and a constant to compilers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from typing import Any, ParamSpec, TypeVar
@@ -22,6 +23,13 @@ class Tensors:
 
     each: tuple[Tensor | None, ...]
 
+    @property
+    def only(self) -> Tensor:
+        """The tensor, of one."""
+        (tensor,) = self.each
+        assert tensor is not None
+        return tensor
+
 
 def constant(size: int = 4096) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
     """Keep the last `size` results of a function of hashable values; `torch.compile` does not look inside.
@@ -34,12 +42,32 @@ def constant(size: int = 4096) -> Callable[[Callable[Given, Made]], Callable[Giv
 
         @wraps(function)
         def remembered(*args: Given.args, **kwargs: Given.kwargs) -> Made:
-            return kept(*args, **kwargs)  # type: ignore[arg-type]  # all are hashable
+            return _hold(kept(*args, **kwargs))  # type: ignore[arg-type]  # all are hashable
 
         marked: Callable[Given, Made] = torch.compiler.assume_constant_result(remembered)
         return marked
 
     return decorate
+
+
+_HOLDERS: list[list[Any]] = []
+
+
+@contextmanager
+def holding() -> Iterator[list[Any]]:
+    """A list of all constants that are asked for within, by whatever thread: who keeps it keeps their memory."""
+    held: list[Any] = []
+    _HOLDERS.append(held)
+    try:
+        yield held
+    finally:
+        _HOLDERS[:] = [each for each in _HOLDERS if each is not held]
+
+
+def _hold(made: Made) -> Made:
+    for held in _HOLDERS:
+        held.append(made)
+    return made
 
 
 Table = Callable[[Layout], np.ndarray]  # whole numbers of neurons or weights
@@ -57,4 +85,4 @@ def table_on(device: torch.device, table: Table, layout: Layout) -> Tensor:
             kept.clear()
         with torch.inference_mode(False):
             kept[key] = torch.from_numpy(np.ascontiguousarray(table(layout))).to(device)
-    return kept[key]
+    return _hold(kept[key])

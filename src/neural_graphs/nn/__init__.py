@@ -17,6 +17,8 @@ from neural_graphs.nn.fourier import ValueEncoder
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import NGGNN, NGT, NGGNNEditor, NGTEditor
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, MeanNodes, MeanOutputs, Pool, WeightReadout
+from neural_graphs.nn.run.capture import CapturedAnswers, CapturedLoss
+from neural_graphs.nn.run.microbatch import mean_loss
 from neural_graphs.nn.signs import CanonicalSigns
 
 __all__ = [
@@ -25,6 +27,8 @@ __all__ = [
     "Ablation",
     "ActivationKinds",
     "CanonicalSigns",
+    "CapturedAnswers",
+    "CapturedLoss",
     "ConcatOutputs",
     "Encoder",
     "GraphReadout",
@@ -45,4 +49,5 @@ __all__ = [
     "ValueEncoder",
     "WeightKinds",
     "WeightReadout",
+    "mean_loss",
 ]

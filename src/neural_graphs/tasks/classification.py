@@ -27,9 +27,10 @@ class Classification(Task):
 
     def __init__(self, metanetwork: nn.Module, classes: int = 10, **options: Any) -> None:
         super().__init__(metanetwork, **options)
-        self.train_accuracy = MulticlassAccuracy(classes, average="micro")
-        self.val_accuracy = MulticlassAccuracy(classes, average="micro")
-        self.test_accuracy = MulticlassAccuracy(classes, average="micro")
+        # Without checks of values, which would wait for the device at every step.
+        self.train_accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
+        self.val_accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
+        self.test_accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
         self.confusion = MulticlassConfusionMatrix(classes)
 
     def targets(self, zoo: Zoo) -> Int[Tensor, " networks"]:

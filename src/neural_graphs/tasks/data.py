@@ -1,6 +1,6 @@
 """Batches of networks from a zoo: gathered from mapped files, shuffled and augmented by explicit seeds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from neural_graphs.errors import ConfigError
+from neural_graphs.graph.memory import available
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import Standardise
@@ -21,6 +22,7 @@ from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.transforms import Transform
 
 Batch = tuple[Networks, Tensor]  # with a target per network
+ROOM = 4  # a split may take the fourth part of the memory that is free on a device
 SAMPLE = 10_000  # networks are enough to know means and spreads
 
 
@@ -120,6 +122,34 @@ class Batches(Dataset[Batch]):
         return networks, self.targets[draw.indices]
 
 
+class DeviceBatches:
+    """The batches that a `DataLoader` of `Batches` yields, of a zoo that lies on a device whole: nothing is uploaded
+    but the order of an epoch, and augmentations are drawn there.
+
+    All networks share one layout. On the CPU the numbers are those of the loader, bit for bit; a card draws others.
+    """
+
+    batch_sampler = None  # Lightning asks for it where there is a sampler, which it tells the epoch
+
+    def __init__(self, batches: Batches, sampler: BatchSampler, device: torch.device) -> None:
+        self.networks = batches.zoo.networks().to(device)
+        self.targets = batches.targets.to(device)
+        self.augmentation, self.sampler = batches.augmentation, sampler
+        self._generator = torch.Generator(device)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        draws = list(self.sampler)
+        order = torch.tensor([place for draw in draws for place in draw.indices]).to(self.targets.device)
+        for draw, chosen in zip(draws, order.split([len(draw.indices) for draw in draws]), strict=True):
+            networks = self.networks.with_values(self.networks.values.index_select(0, chosen))
+            if self.augmentation is not None:
+                networks = self.augmentation(networks, self._generator.manual_seed(draw.seed))
+            yield networks, self.targets.index_select(0, chosen)
+
+
 class ZooData(LightningDataModule):
     """The splits train, val and test of a zoo, as batches `(Networks, targets)`; a task says what the targets are.
 
@@ -129,11 +159,13 @@ class ZooData(LightningDataModule):
         augmentation: a transform of `neural_graphs.zoo.transforms`, applied to training batches only.
         seed: of the order of the training networks and of their augmentation.
         only: a question to the table that networks must answer, such as `epoch == 86 and ok == True`; default: all.
+        on_device: keep the networks on the device that trains, where all share a layout; default: on an accelerator
+            with room for them.
     """
 
     def __init__(
         self, zoo: Path, batch_size: int = 128, augmentation: Transform | None = None, seed: int = 0,
-        only: str | None = None,
+        only: str | None = None, on_device: bool | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if batch_size < 1:
@@ -142,6 +174,7 @@ class ZooData(LightningDataModule):
         self.batch_size = batch_size
         self.augmentation = augmentation
         self.seed = seed
+        self.on_device = on_device
         self.targets: Callable[[Zoo], Tensor] = _labels
 
     @cached_property
@@ -159,31 +192,45 @@ class ZooData(LightningDataModule):
         """Training networks, evenly spaced and at most `SAMPLE`, that statistics are taken over."""
         return self.zoo.split("train").spaced(SAMPLE).networks()
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> Iterable[Batch]:
         """Shuffled and augmented batches of the train split."""
         return self._loader("train", shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> Iterable[Batch]:
         """Batches of the val split, in order."""
         return self._loader("val", shuffle=False)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> Iterable[Batch]:
         """Batches of the test split, in order."""
         return self._loader("test", shuffle=False)
 
-    def _loader(self, split: str, shuffle: bool) -> DataLoader[Batch]:
+    def _loader(self, split: str, shuffle: bool) -> Iterable[Batch]:
         zoo = self.zoo.split(split)
         work = None if len(zoo.layouts) == 1 else zoo.weights
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        batches = Batches(zoo, self.targets(zoo), self.augmentation if shuffle else None)
+        sampler = BatchSampler(
+            len(zoo), self.batch_size, shuffle=shuffle, seed=self.seed, rank=rank, ranks=ranks, work=work
+        )
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        if self._lies_on(device, zoo):
+            return DeviceBatches(batches, sampler, device)
         return DataLoader(
-            Batches(zoo, self.targets(zoo), self.augmentation if shuffle else None),
-            sampler=BatchSampler(
-                len(zoo), self.batch_size, shuffle=shuffle, seed=self.seed, rank=rank, ranks=ranks, work=work
-            ),
+            batches,
+            sampler=sampler,
             batch_size=None,  # an item is a batch already,
             collate_fn=_as_it_is,  # which the default would turn into a list
             generator=torch.Generator(),  # or the loader would draw from the global one
         )
+
+    def _lies_on(self, device: torch.device, zoo: Zoo) -> bool:
+        """Whether a split is kept on a device."""
+        if len(zoo.layouts) > 1:
+            return False
+        if self.on_device is not None:
+            return self.on_device
+        free = available(device)
+        return device.type != "cpu" and free is not None and 4 * len(zoo) * zoo.layout.size * ROOM <= free
 
 
 def is_plain(layout: Layout) -> bool:

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.graph.memory import give_back
 from neural_graphs.networks import Networks
-from neural_graphs.nn.run.microbatch import Reader, mean_loss
+from neural_graphs.nn.run.capture import CapturedAnswers, CapturedLoss
+from neural_graphs.nn.run.microbatch import Reader
 from neural_graphs.tasks.data import Batch, ZooData
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.transforms import FlipSigns
@@ -66,6 +68,9 @@ class Task(LightningModule, ABC):
         self.lr, self.weight_decay, self.warmup, self.steps = lr, weight_decay, warmup, steps
         self.seed = seed
         self.views = 1
+        self.means = nn.ModuleDict()
+        self._step: CapturedLoss | None = None
+        self._answers = CapturedAnswers(metanetwork, self.answer)
 
     # -- what a task says --------------------------------------------------------------------------------------------
 
@@ -108,12 +113,13 @@ class Task(LightningModule, ABC):
         return self.metanetwork if isinstance(self.metanetwork, Reader) else None
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """The loss of a batch, in small pieces where the metanetwork allows it."""
+        """The loss of a batch; where the metanetwork allows it, from a capture on a card, in small pieces elsewhere."""
         networks, targets = batch
-        reader = self.reader
-        if reader is None:
+        if self._step is None and self.reader is not None:
+            self._step = CapturedLoss(self.reader, self.loss)
+        if self._step is None:
             return self.measure("train", self.answer(networks), targets, networks)
-        loss, answers = mean_loss(reader, networks, targets, self.loss)
+        loss, answers = self._step(networks, targets)
         self.measure("train", answers, targets, networks)
         return loss
 
@@ -132,10 +138,10 @@ class Task(LightningModule, ABC):
 
         Which signs is drawn for the `index`-th batch, so the answer depends on how networks are batched.
         """
-        answers = self.answer(networks)
+        answers = self._answers(networks)
         for view in range(1, self.views):
             generator = torch.Generator().manual_seed(self._seed(view, index))
-            answers = answers + self.answer(FlipSigns(missing_ok=True)(networks, generator))
+            answers = answers + self._answers(FlipSigns(missing_ok=True)(networks, generator))
         return answers / self.views
 
     # -- before and between ------------------------------------------------------------------------------------------
@@ -149,6 +155,10 @@ class Task(LightningModule, ABC):
         if stage == "fit" and isinstance(self.metanetwork, NeedsStatistics):
             self.metanetwork.fit_statistics(data.sample())
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the precision of a checkpoint: Lightning loads before it converts, and its numbers would be rounded."""
+        self.to(next(tensor.dtype for tensor in checkpoint["state_dict"].values() if tensor.is_floating_point()))
+
     def on_train_epoch_start(self) -> None:
         """Seed dropout for this epoch, and start it without the holes that the last one left in memory."""
         give_back()
@@ -161,7 +171,10 @@ class Task(LightningModule, ABC):
     def configure_optimizers(self) -> Any:
         """AdamW with AMSGrad, its learning rate following `rate`."""
         # A lambda stays out of checkpoints, a method would be pickled into them.
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, amsgrad=True)
+        options: dict[str, Any] = {"fused": True} if self.device.type == "cuda" else {}  # one kernel for all parameters
+        optimizer = torch.optim.AdamW(
+            self.parameters(), self.lr, weight_decay=self.weight_decay, amsgrad=True, **options
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -174,13 +187,50 @@ class Task(LightningModule, ABC):
         progress = (step - self.warmup) / max(1, self.steps - self.warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
-    def log_metrics(self, split: str, networks: Networks, **quantities: Any) -> None:
-        """Log quantities of a batch; those of `best` are shown on the progress bar."""
-        # Lightning divides by the mean count of the processes, which it would round down to a whole number.
-        options: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": float(len(networks))}
+    def log_metrics(self, split: str, networks: Networks, **quantities: Tensor | Metric) -> None:
+        """Count quantities of a batch, means over its networks or metrics that know it already; those of `best` are
+        shown on the progress bar.
+
+        They are logged with the first batch of an epoch and asked for at its end: no step waits for a number.
+        """
         for name, value in quantities.items():
-            shown = name == self.best[0] and split != "test"
-            self.log(f"{split}_{name}", value, prog_bar=shown, sync_dist=True, **options)
+            place = f"{split}_{name}"
+            metric = value if isinstance(value, Metric) else self._mean(place, value, len(networks))
+            if metric.update_count == 1:
+                attribute = None if metric is value else f"means.{place}"
+                shown = name == self.best[0] and split != "test"
+                self.log(place, metric, on_epoch=True, on_step=False, prog_bar=shown, metric_attribute=attribute)
+
+    def _mean(self, place: str, value: Tensor, networks: int) -> Metric:
+        """The mean of this epoch that is kept at a place, one batch further."""
+        if place not in self.means:
+            self.means[place] = MeanOverNetworks().to(self.device)
+        mean = self.means[place]
+        assert isinstance(mean, MeanOverNetworks)
+        mean.update(value, networks)
+        return mean
+
+
+class MeanOverNetworks(Metric):
+    """The mean of numbers that are means over some networks each."""
+
+    full_state_update = False
+    total: Tensor
+    networks: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("networks", torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, networks: int) -> None:
+        """Add the mean over so many networks."""
+        self.total = self.total + value * networks
+        self.networks = self.networks + networks
+
+    def compute(self) -> Tensor:
+        """The mean over all."""
+        return self.total / self.networks
 
 
 def find_task(path: str) -> type[Task]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neural_graphs.errors import ZooError
+from neural_graphs.graph.constants import Tensors, constant
 from neural_graphs.layout.serialise import build
 from neural_graphs.networks import Networks
 
@@ -40,7 +41,7 @@ class Canvas:
 
     def draw(self, networks: Networks) -> Float[Tensor, "networks points channels"]:
         """Return what the networks draw, differentiable: a pixel is 0 where the network says `low` and 1 at `high`."""
-        outputs = networks.run(self.coordinates(networks.values.dtype).to(networks.values.device))
+        outputs = networks.run(_points(self, networks.values.dtype, networks.values.device).only)
         return outputs if (self.low, self.high) == (0, 1) else (outputs - self.low) / (self.high - self.low)
 
     @torch.no_grad()
@@ -64,3 +65,9 @@ class Canvas:
     def from_json(cls, value: dict[str, Any]) -> "Canvas":
         """Return the canvas that `to_json` described; raises `LayoutError` naming a key that does not fit."""
         return build(cls, value)
+
+
+@constant(64)
+def _points(canvas: Canvas, dtype: torch.dtype, device: torch.device) -> Tensors:
+    """The coordinates on a device, uploaded once."""
+    return Tensors((canvas.coordinates(dtype).to(device),))

@@ -63,6 +63,8 @@ def require_memory(networks: Networks, wiring: Wiring, memory: EdgeMemory) -> No
     if needed < WORTH_ASKING:
         return
     device = networks.values.device
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        return  # was asked when the same batch was read plainly
     free = available(device)
     if free is None or needed <= free:
         return

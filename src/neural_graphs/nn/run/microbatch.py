@@ -109,8 +109,13 @@ def mean_loss(reader: Reader, networks: Networks, targets: Tensor, loss: Loss) -
         every = [shares[i % workers][3][i // workers] for i in range(len(cuts))]
         grads.append(torch.cat([each.reshape(-1, *networks.values.shape[1:]) for each in every]))
     known = [*parameters, *([networks.values] if inner else [])]
-    total = _Separable.apply(torch.stack(losses).sum(), grads, *known)  # type: ignore[no-untyped-call]
-    return total, torch.cat(outputs)
+    return known_gradients(torch.stack(losses).sum(), grads, known), torch.cat(outputs)
+
+
+def known_gradients(value: Tensor, grads: Sequence[Tensor | None], known: Sequence[Tensor]) -> Tensor:
+    """A value that hands the gradients out when it goes `backward`, one for each of the tensors `known`."""
+    total: Tensor = _Separable.apply(value, grads, *known)  # type: ignore[no-untyped-call]
+    return total
 
 
 Found = tuple[list[Tensor | None], list[Tensor], list[Tensor], list[Tensor]]
@@ -156,14 +161,16 @@ class _Separable(Function):
     """A loss whose gradients are known already."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, grads: list[Tensor | None], *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, value: Tensor, grads: Sequence[Tensor | None], *parameters: Tensor) -> Tensor:
         ctx.grads = grads
         return value.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *(None if grad is None else grad * grads[0] for grad in ctx.grads)
+        there = [grad for grad in ctx.grads if grad is not None]
+        scaled = iter(torch._foreach_mul(there, grads[0]) if there else ())  # in few kernels, into memory of its own
+        return None, None, *(None if grad is None else next(scaled) for grad in ctx.grads)
 
 
 def _workers(reader: Reader, networks: Networks) -> int:

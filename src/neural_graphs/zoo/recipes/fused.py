@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neural_graphs.layout import Layout
+from neural_graphs.nn.run.capture import RECORDERS, WARM
 from neural_graphs.zoo.recipes.presets import OMEGA, Preset
 from neural_graphs.zoo.recipes.siren import BETAS, EPSILON, SirenStack, layers_of
 
@@ -23,7 +24,6 @@ Given = ParamSpec("Given")
 Made = TypeVar("Made")
 Layers = list[tuple[Tensor, Tensor]]
 
-WARM = 3  # steps before a capture: the first compiles, and libraries find their work space
 TRITON = importlib.util.find_spec("triton") is not None
 # Of the compiler: the same bytes in every process; the first layer is computed again where it is read.
 CHOICES: dict[str, Any] = {"deterministic": True, "realize_reads_threshold": 8}
@@ -99,7 +99,7 @@ class FusedFit:
         alone = x.is_cuda and not TRITON  # without a compiler fewer passes are those that `siren.py` wrote by hand
         self.slope = Unfused(self.values, layout, x) if alone else fused(error_and_gradient, x.device)
         self.descend = fused(descend, x.device)
-        self.advance = captured(self.step, x.device) if x.is_cuda else self.step
+        self.advance = captured(self.step, x.device)
 
     def __call__(
         self, values: Float[Tensor, "networks size"], goal: Float[Tensor, "networks outputs points"]
@@ -156,15 +156,10 @@ def fused(function: Callable[Given, Made], device: torch.device) -> Callable[Giv
 
 
 def captured(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """Return a step as a CUDA graph; takes `WARM` steps first, so whoever asks sets the state anew afterwards."""
-    with torch.cuda.device(device):
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM):
-                step()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use the device
+    """Return a step that is replayed, where a device can; takes some steps first, so set the state anew afterwards."""
+    if device.type not in RECORDERS:
+        return step
+    with torch.cuda.device_of(torch.empty(0, device=device)):
+        for _ in range(WARM):
             step()
-    return graph.replay
+        return RECORDERS[device.type]().record(step)[1]
