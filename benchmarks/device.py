@@ -3,9 +3,9 @@
     python benchmarks/device.py --images fashion-mnist --out device.json
     python benchmarks/device.py --images digits --device cpu --count 200 --steps 8 --batch 8 --only table grow fit
 
-A step is forward, loss, backward, clipping and AdamW with AMSGrad, on networks 2 → 32 → 32 → 1 in float32; a captured
-one is the same as a CUDA graph, and is checked against plain steps from the same start. A part that fails is written
-down with its error, and the next one runs.
+A step is forward, loss, backward, clipping and fused AdamW with AMSGrad in float32, as a plain loop takes it: with
+`mean_loss`, and with `CapturedLoss`, captured and compiled too. A captured step is checked against plain ones from the
+same start. A part that fails is written down with its error, and the next one runs.
 """
 
 import argparse
@@ -17,54 +17,97 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import step  # type: ignore[import-not-found]  # the script beside this one
 import torch
 import torch.nn.functional as F
-from step import INR, INR_FIGURES, MODELS  # type: ignore[import-not-found]  # the script beside this one
+from torch import Tensor
 
 from neural_graphs import InputSpec, Networks
-from neural_graphs.nn import Metanetwork
+from neural_graphs.nn import CapturedAnswers, CapturedLoss, NGGNNEditor, mean_loss
+from neural_graphs.nn.run.microbatch import Loss, Reader
+from neural_graphs.tasks.editing import Drawing
+from neural_graphs.zoo.canvas import Canvas
 
 ROOT = Path(__file__).parents[1]
 WARM = 5  # steps before anything is timed or captured: an optimizer that begins inside a capture starts anew every time
 
 
-class Training:
-    """One metanetwork, one batch, and the step that trains it."""
+@dataclass(frozen=True)
+class Work:
+    """A reader in training, and one batch for it."""
 
-    def __init__(self, make: Callable[[InputSpec], Metanetwork], batch: int, device: torch.device) -> None:
+    reader: Reader
+    networks: Networks
+    targets: Tensor
+    loss: Loss
+
+
+def classify(name: str, batch: int) -> Work:
+    """An INR classifier of the published size."""
+    reader = step.MODELS[name].make(InputSpec.of([step.INR], step.INR_FIGURES))
+    return Work(reader, inrs(batch), torch.randint(0, 10, (batch,)), F.cross_entropy)
+
+
+def edit(batch: int) -> Work:
+    """NG-GNN as published for editing, 128 wide, with the pictures it is trained through."""
+    editor = NGGNNEditor(InputSpec.of([step.INR], step.INR_FIGURES), width=128)
+    return Work(Drawing(editor, Canvas(28, 28, 1)), inrs(batch), torch.rand(batch, 784, 1), F.mse_loss)
+
+
+def predict(name: str, batch: int) -> Work:
+    """A predictor of accuracy of the published size; of the CNN Wild Park the batch is mixed."""
+    case = step.ZOO[name]
+    layouts = case.layouts(batch)
+    networks = Networks.cat([Networks(0.05 * torch.randn(1, layout.size), layout) for layout in layouts])
+    targets = torch.rand(batch)
+    return Work(case.make(case.family(layouts)), networks, targets, lambda y, t: F.mse_loss(y[:, 0].sigmoid(), t))
+
+
+def inrs(batch: int) -> Networks:
+    return Networks(0.05 * torch.randn(batch, step.INR.size), step.INR)
+
+
+WORKS: dict[str, Callable[[int], Work]] = {
+    **{name: partial(classify, name) for name in step.MODELS},
+    "edit-nggnn": edit,
+    "small-nggnn": partial(predict, "small-nggnn"),
+    "park-nggnn": partial(predict, "park-nggnn"),
+}
+
+
+class Training:
+    """A plain training loop on one batch, its loss by `mean_loss`, captured, or captured and compiled."""
+
+    def __init__(self, name: str, arguments: argparse.Namespace, how: str) -> None:
         torch.manual_seed(0)
-        self.metanetwork = make(InputSpec.of([INR], INR_FIGURES)).to(device)
-        self.networks = Networks((0.05 * torch.randn(batch, INR.size)).to(device), INR)
-        self.targets = torch.randint(0, 10, (batch,)).to(device)
-        capturable = device.type == "cuda"
-        self.optimizer = torch.optim.AdamW(self.metanetwork.parameters(), 1e-3, amsgrad=True, capturable=capturable)
+        work, device = WORKS[name](arguments.batch), arguments.device
+        self.reader = work.reader.to(device)
+        self.networks, self.targets = work.networks.to(device), work.targets.to(device)
+        self.parameters = list(self.reader.parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, 1e-3, amsgrad=True, fused=True)
+        plain = partial(mean_loss, self.reader, loss=work.loss)
+        self.loss = plain if how == "plain" else CapturedLoss(self.reader, work.loss, compile=how == "compiled")
+        self.answers = self.reader if how == "plain" else CapturedAnswers(self.reader)
 
     def step(self) -> None:
+        loss, _ = self.loss(networks=self.networks, targets=self.targets)
         self.optimizer.zero_grad()
-        F.cross_entropy(self.metanetwork(self.networks), self.targets).backward()
-        torch.nn.utils.clip_grad_norm_(self.metanetwork.parameters(), 10.0)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 10.0)
         self.optimizer.step()
 
     @torch.no_grad()
     def infer(self) -> None:
-        self.metanetwork(self.networks)
+        self.answers(self.networks)
 
-    def captured(self) -> Callable[[], None]:
-        """The step as one CUDA graph; takes `WARM` steps first."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM):
-                self.step()
-        torch.cuda.current_stream().wait_stream(stream)
-        self.optimizer.zero_grad()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.step()
-        return graph.replay
+    def vector(self) -> Tensor:
+        """All parameters."""
+        return torch.nn.utils.parameters_to_vector(self.parameters).detach().clone()
 
 
 def median(run: Callable[[], Any], repeats: int, device: torch.device) -> float:
@@ -79,38 +122,34 @@ def median(run: Callable[[], Any], repeats: int, device: torch.device) -> float:
     return round(1e3 * statistics.median(times), 3)
 
 
-def row(name: str, batch: int, repeats: int, device: torch.device) -> dict[str, float]:
-    """The figures of one metanetwork."""
-    training = Training(MODELS[name].make, batch, device)
-    found = {"step ms": median(training.step, repeats, device), "inference ms": median(training.infer, repeats, device)}
-    if device.type == "cuda":
-        found["peak GB"] = round(torch.cuda.max_memory_allocated() / 1e9, 3)
-        del training
-        found |= captured_row(name, batch, repeats, device)
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
+def row(name: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """The figures of one metanetwork: every way to train it, and how far from plain steps twenty of another lead."""
+    found: dict[str, float] = {}
+    ends: dict[str, Tensor] = {}
+    for how in ("plain", "captured", "compiled") if arguments.device.type == "cuda" else ("plain",):
+        if arguments.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        training = Training(name, arguments, how)
+        before = training.vector()
+        for _ in range(20):
+            training.step()
+        ends[how] = training.vector()
+        if how != "plain":
+            found[f"{how} error"] = float((ends[how] - ends["plain"]).norm() / (ends["plain"] - before).norm())
+        found[f"{how} step ms"] = median(training.step, arguments.steps, arguments.device)
+        if how != "compiled":
+            found[f"{how} inference ms"] = median(training.infer, arguments.steps, arguments.device)
+        if arguments.device.type == "cuda":
+            found[f"{how} peak GB"] = round(torch.cuda.max_memory_allocated() / 1e9, 3)
     return found
-
-
-def captured_row(name: str, batch: int, repeats: int, device: torch.device) -> dict[str, float]:
-    """A captured step's time, and how far from plain ones twenty of them end, relative to the way that those went."""
-    plain, training = (Training(MODELS[name].make, batch, device) for _ in range(2))
-    before = torch.nn.utils.parameters_to_vector(plain.metanetwork.parameters()).detach().clone()
-    replay = training.captured()
-    for _ in range(20):
-        replay()
-    for _ in range(WARM + 20):
-        plain.step()
-    ends = [torch.nn.utils.parameters_to_vector(each.metanetwork.parameters()).detach() for each in (plain, training)]
-    error = float((ends[0] - ends[1]).norm() / (ends[0] - before).norm())
-    return {"captured ms": median(replay, repeats, device), "captured error": error}
 
 
 def table(arguments: argparse.Namespace) -> dict[str, Any]:
     """Every metanetwork of `step.py`, printed as it is measured."""
     found: dict[str, Any] = {}
-    for name in MODELS:
-        found[name] = attempt(lambda name=name: row(name, arguments.batch, arguments.steps, arguments.device))  # type: ignore[misc]
+    for name in arguments.models:
+        found[name] = attempt(lambda name=name: row(name, arguments))  # type: ignore[misc]
         print(f"{name:12s} {found[name]}", flush=True)
     return found
 
@@ -203,6 +242,7 @@ def main() -> None:
     parser.add_argument("--device", type=torch.device, default=torch.device("cuda"))
     parser.add_argument("--batch", type=int, default=128, help="networks per step (default %(default)s)")
     parser.add_argument("--steps", type=int, default=300, help="steps that are timed (default %(default)s)")
+    parser.add_argument("--models", nargs="+", choices=WORKS, default=list(WORKS), help="of the table; default: all")
     parser.add_argument("--count", type=int, default=20_000, help="networks that are grown (default %(default)s)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
     parser.add_argument("--out", type=Path, default=Path("device.json"))

@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 from neural_graphs.zoo import grow_inrs, preset
 from neural_graphs.zoo.images import Source
 from neural_graphs.zoo.recipes import inr
-from neural_graphs.zoo.recipes.fused import CHOICES, FusedFit, error_and_gradient
+from neural_graphs.zoo.recipes.fused import FusedFit, error_and_gradient, options
 
 RECIPE = inr.Recipe(preset("dws2023"), (28, 28, 1))
 POINTS, WIDTH = 784, 32
@@ -63,8 +63,8 @@ def compiled_bytes(fit: FusedFit) -> int:
     log.setLevel(logging.INFO)  # or it does not count
     log.propagate = False
     metrics.reset()
-    options = CHOICES | {"fx_graph_cache": False}
-    torch.compile(error_and_gradient, fullgraph=True, dynamic=False, options=options)(fit.layers, fit.x, fit.goal)
+    fused = torch.compile(error_and_gradient, dynamic=False, options=options() | {"fx_graph_cache": False})
+    fused(fit.layers, fit.x, fit.goal)
     return int(metrics.num_bytes_accessed)
 
 

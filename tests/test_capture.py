@@ -151,6 +151,21 @@ def test_a_capture_keeps_the_tables_it_reads() -> None:
     assert len(recording.held) > 3
 
 
+def test_where_no_compiler_works_a_step_is_captured_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise torch._dynamo.exc.BackendCompilerFailed(torch.compile, RuntimeError("no C compiler"), None)
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
+    module = READERS["NG-GNN"](InputSpec.of([INR])).double().eval()
+    step = CapturedLoss(module, F.cross_entropy, compile=True)
+    with pytest.warns(RuntimeWarning, match="torch.compile failed .*no C compiler"):
+        step(*batches(INR, 1)[0])
+    for networks, targets in batches(INR, 5, (4,)):
+        _, answers = step(networks, targets)
+        assert relative_error(answers, module.read(networks).detach()) < 1e-12
+    assert step.captured.recordings
+
+
 def test_the_recorder_catches_what_python_would_decide_anew() -> None:
     number, out = torch.zeros(()), []
 

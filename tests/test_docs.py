@@ -51,6 +51,13 @@ def test_the_page_on_aligning_runs_as_printed() -> None:
     assert runner.failures == 0 and runner.tries > 5
 
 
+def test_the_loop_for_a_card_runs_anywhere() -> None:
+    (block,) = python_blocks("docs/gpu.md")
+    names: dict[str, Any] = {}
+    exec(compile(block, "gpu.md", "exec"), names)
+    assert tuple(names["scores"].shape) == (8, 10) and bool(names["loss"].isfinite())
+
+
 def test_the_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     grow = next(command for command in COMMANDS if "--out zoos/digits" in command)

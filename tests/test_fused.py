@@ -13,7 +13,7 @@ from neural_graphs.errors import ZooError
 from neural_graphs.layout import Layout
 from neural_graphs.nn.run import capture
 from neural_graphs.zoo import grow_inrs
-from neural_graphs.zoo.recipes import fused, inr
+from neural_graphs.zoo.recipes import inr
 from neural_graphs.zoo.recipes.fused import FusedFit, Unfused, error_and_gradient
 from neural_graphs.zoo.recipes.inr import Recipe, preset
 from neural_graphs.zoo.recipes.presets import OMEGA, Preset
@@ -121,9 +121,17 @@ def test_stacks_of_an_accelerator_are_stacks_of_networks():
         assert torch.equal(found.steps, expected.steps)
 
 
-def test_without_triton_functions_stay_as_they_are(monkeypatch):
-    monkeypatch.setattr(fused, "TRITON", False)
-    assert fused.fused(error_and_gradient, torch.device("cuda")) is error_and_gradient
+def test_without_a_compiler_the_operators_run_one_by_one():
+    def missing(*_: object) -> None:
+        raise RuntimeError("no compiler")
+
+    fit, start, _ = fit_of(PRESETS["all pixels"])
+    plain = fit(start, IMAGES - 0.5)[0].clone()
+    alone, _, recipe = fit_of(PRESETS["all pixels"])
+    unfused = Unfused(alone.values, recipe.layout, alone.x)
+    alone.slope = capture.compiled(lambda layers, x, target: (x + 1, x), unfused, backend=missing)  # never run
+    with pytest.warns(RuntimeWarning, match="going on without"):
+        torch.testing.assert_close(alone(start, IMAGES - 0.5)[0], plain, rtol=1e-10, atol=1e-12)
 
 
 def test_a_zoo_of_other_stacks_is_refused(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from neural_graphs.errors import ConfigError
 DESCRIPTION = """\
 Runs the scripts of benchmarks/ (of a checkout: they are not installed). Each prints one line.
 
-  neural-graphs bench                       those that need no argument
+  neural-graphs bench                       those that need no argument; with a CUDA card the table of its steps
   neural-graphs bench step --backbone gnn   one of them, with its own options
 """
 NEEDS_NOTHING = ("step", "render", "read_zoo")
@@ -36,7 +36,15 @@ def run(arguments: Namespace) -> int:
         hint = did_you_mean(arguments.name, known)
         raise ConfigError(f"unknown benchmark {arguments.name!r}{hint} (one of: {', '.join(known)})")
     names = [arguments.name] if arguments.name else [name for name in NEEDS_NOTHING if name in known]
+    if not arguments.name and _has_card():
+        names, arguments.options = ["device"], ["--only", "table"]
     codes = [
         subprocess.run([sys.executable, str(folder / f"{name}.py"), *arguments.options]).returncode for name in names
     ]
     return next((code for code in codes if code), 0)
+
+
+def _has_card() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

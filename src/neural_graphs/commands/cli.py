@@ -1,4 +1,4 @@
-"""The command line: ``neural-graphs demo | graph | zoo … | fit | validate | test | predict | rank | edit | …``.
+"""The command line: ``neural-graphs demo | graph | zoo … | fit | test | reproduce | predict | rank | edit | …``.
 
 Nothing heavy is imported here: help and mistakes answer at once, and a command imports what it needs when it runs.
 """
@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from neural_graphs.commands import align, bench, demo, edit, graph, predict, rank, report, train, zoo
+from neural_graphs.commands import align, bench, demo, edit, graph, predict, rank, report, reproduce, train, zoo
 from neural_graphs.commands.parser import Parser
 from neural_graphs.errors import NeuralGraphsError
 from neural_graphs.versions import version_of
@@ -21,6 +21,7 @@ Metanetworks: networks that read other networks as graphs.
   neural-graphs zoo grow inr --images digits --out zoos/d   one small network per image
   neural-graphs zoo show zoos/d                             their renders beside the images
   neural-graphs fit --config FILE                           train a metanetwork on a zoo
+  neural-graphs reproduce FILE                              an experiment file from its zoo to its figure
   neural-graphs predict --run RUN NET.safetensors           what does this network show?
   neural-graphs rank --run RUN '*.safetensors'              which of these networks is best, without running them?
   neural-graphs edit --run RUN ZOO --index 5 --out FILE     the same network, drawing another picture
@@ -32,7 +33,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="neural-graphs", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"neural-graphs {version_of('neural-graphs')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (demo, graph, align, zoo, train, predict, rank, edit, report, bench):
+    for module in (demo, graph, align, zoo, train, reproduce, predict, rank, edit, report, bench):
         module.add(commands)
     return parser
 

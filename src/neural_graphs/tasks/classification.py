@@ -24,6 +24,7 @@ class Classification(Task):
 
     quantities: ClassVar[tuple[str, ...]] = ("loss", "accuracy")
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("accuracy", "max")
+    scale: ClassVar[float] = 100.0
 
     def __init__(self, metanetwork: nn.Module, classes: int = 10, **options: Any) -> None:
         super().__init__(metanetwork, **options)

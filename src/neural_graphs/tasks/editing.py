@@ -61,6 +61,7 @@ class Editing(Task):
 
     quantities: ClassVar[tuple[str, ...]] = ("mse",)
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("mse", "min")
+    scale: ClassVar[float] = 100.0
 
     def __init__(self, metanetwork: nn.Module, style: Style, **options: Any) -> None:
         super().__init__(metanetwork, **options)

@@ -1,5 +1,6 @@
 """Training from a configuration: Lightning's CLI reads it, Lightning trains, a run folder keeps what came of it."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.former import current, renamed
 from neural_graphs.tasks.history import History
 from neural_graphs.tasks.logging import quiet
-from neural_graphs.tasks.runs import MetanetworkOf, Run, made_with
+from neural_graphs.tasks.runs import MetanetworkOf, Run, device_name, made_with
 from neural_graphs.tasks.task import CLASSIFICATION, Task, find_task
 
 TRAINING = ("epoch", "global_step", "loops", "optimizer_states", "lr_schedulers", "callbacks")  # in last.ckpt
@@ -155,6 +156,8 @@ def _begin(run: Run, cli: FitCLI) -> None:
     write_whole(run.config_file, cli.resolved().encode())
     facts: dict[str, Any] = {
         **made_with(),
+        "device": device_name(cli.trainer.strategy.root_device),
+        "date": time.strftime("%Y-%m-%d"),
         "layouts": [layout.to_json() for layout in data.zoo.layouts],
         "family": data.family.to_json(),
         "classes": data.classes,

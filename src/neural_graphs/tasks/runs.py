@@ -1,10 +1,12 @@
 """A run on disk: its configuration, what it was made with, its checkpoints, metrics and result."""
 
+import platform
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from torch import nn
 
@@ -170,6 +172,13 @@ def build(description: dict[str, Any], family: InputSpec) -> nn.Module:
         return parser.instantiate(parser.parse_object({"metanetwork": description})).metanetwork(family)
     except (ArgumentError, TypeError) as error:
         raise ConfigError(f"model.metanetwork: {' '.join(str(error).split())}") from error
+
+
+def device_name(device: torch.device) -> str:
+    """What a device calls itself, such as NVIDIA H100."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
 
 
 def made_with() -> dict[str, Any]:

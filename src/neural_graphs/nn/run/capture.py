@@ -4,11 +4,12 @@ A metanetwork of some ten thousand parameters starts hundreds of small kernels, 
 them. A CUDA graph remembers the kernels of one step and starts them all at once, on the same memory.
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -20,6 +21,7 @@ from neural_graphs.networks import Networks
 from neural_graphs.nn.run.checkpointing import is_large
 from neural_graphs.nn.run.microbatch import Loss, Reader, known_gradients, mean_loss, pieces
 
+Given = ParamSpec("Given")
 Found = TypeVar("Found")
 Tensors = tuple[Tensor | None, ...]
 WARM = 3  # plain calls before a capture: they make index tables, and let libraries choose their algorithms
@@ -146,11 +148,14 @@ class CapturedLoss:
     Args:
         reader: the metanetwork, or whatever reads networks piece by piece.
         loss: of answers and targets, a mean over networks.
+        compile: fuse what is captured by `torch.compile`, which takes about a minute per kind of batch; equal results
+            up to rounding. Where no compiler works it says so once and goes on without.
     """
 
-    def __init__(self, reader: Reader, loss: Loss) -> None:
+    def __init__(self, reader: Reader, loss: Loss, *, compile: bool = False) -> None:
         self.reader, self.loss = reader, loss
         self.captured = Captured(self._gradients, reader)
+        self._read: Callable[[Networks], Any] = compiled(reader.read) if compile else reader.read
 
     def __call__(self, networks: Networks, targets: Tensor) -> tuple[Float[Tensor, ""], Tensor]:
         """The mean loss over a batch, ready for `backward`, and the detached answers `(networks, …)`."""
@@ -167,10 +172,31 @@ class CapturedLoss:
     def _gradients(self, networks: Networks, targets: Tensor) -> Tensors:
         """Loss, answers, and the gradient of every parameter."""
         with torch.enable_grad():
-            answers = self.reader.read(networks)
+            answers = self._read(networks)
             value = self.loss(answers, targets)
             grads = torch.autograd.grad(value, self._parameters(), allow_unused=True)
         return value.detach(), (answers.values if isinstance(answers, Networks) else answers).detach(), *grads
+
+
+def compiled(
+    function: Callable[Given, Found], plain: Callable[Given, Found] | None = None, **how: Any
+) -> Callable[Given, Found]:
+    """A function fused by `torch.compile`, given `how`; where compiling fails the `plain` one, default: as it is."""
+    fused, instead = torch.compile(function, dynamic=False, **how), plain or function
+    failed = False
+
+    def attempt(*args: Given.args, **kwargs: Given.kwargs) -> Found:
+        nonlocal failed
+        if not failed:
+            try:
+                return fused(*args, **kwargs)
+            except RuntimeError as error:  # of dynamo and inductor; what is wrong with the inputs is said again below
+                failed = True
+                reason = " ".join(str(error).split())[:200]
+                warnings.warn(f"torch.compile failed ({reason}): going on without", RuntimeWarning, stacklevel=2)
+        return instead(*args, **kwargs)
+
+    return attempt
 
 
 class CapturedAnswers:

@@ -6,28 +6,29 @@ writes thirteen tensors of activities a step, operators one by one thirty. `sire
 processor.
 """
 
-import importlib.util
 import math
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from neural_graphs.layout import Layout
-from neural_graphs.nn.run.capture import RECORDERS, WARM
+from neural_graphs.nn.run.capture import RECORDERS, WARM, compiled
 from neural_graphs.zoo.recipes.presets import OMEGA, Preset
 from neural_graphs.zoo.recipes.siren import BETAS, EPSILON, SirenStack, layers_of
 
-Given = ParamSpec("Given")
-Made = TypeVar("Made")
 Layers = list[tuple[Tensor, Tensor]]
+Slope = Callable[[Layers, Tensor, Tensor], tuple[Tensor, Tensor]]  # of layers, points and targets
 
-TRITON = importlib.util.find_spec("triton") is not None
-# Of the compiler: the same bytes in every process; the first layer is computed again where it is read.
-CHOICES: dict[str, Any] = {"deterministic": True, "realize_reads_threshold": 8}
 ASKED = 50  # steps between two questions whether all networks have stopped: each waits for the accelerator
+
+
+def options() -> dict[str, Any]:
+    """Of the compiler: the same bytes in every process; the first layer is computed again where it is read."""
+    chosen = {"deterministic": True, "realize_reads_threshold": 8}
+    return {name: choice for name, choice in chosen.items() if name in torch._inductor.list_options()}
 
 
 def error_and_gradient(
@@ -96,9 +97,12 @@ class FusedFit:
         counts = range(1, self.steps + 1)
         self.rates = x.new_tensor([preset.rate(count - 1) / (1 - BETAS[0] ** count) for count in counts])
         self.roots = x.new_tensor([math.sqrt(1 - BETAS[1] ** count) for count in counts])
-        alone = x.is_cuda and not TRITON  # without a compiler fewer passes are those that `siren.py` wrote by hand
-        self.slope = Unfused(self.values, layout, x) if alone else fused(error_and_gradient, x.device)
-        self.descend = fused(descend, x.device)
+        self.slope: Slope = error_and_gradient
+        self.descend = descend
+        if x.is_cuda:  # without a compiler the operators that `siren.py` calls one by one take fewer passes
+            how: dict[str, Any] = {"fullgraph": True, "options": options()}
+            self.slope = compiled(error_and_gradient, Unfused(self.values, layout, x), **how)
+            self.descend = compiled(descend, **how)
         self.advance = captured(self.step, x.device)
 
     def __call__(
@@ -145,14 +149,6 @@ class Unfused:
         """Return the mean squared errors, and the gradient in a buffer that the next call overwrites."""
         error = self.stack.residual(x, target).square().mean((1, 2))
         return error, self.stack.backward()
-
-
-def fused(function: Callable[Given, Made], device: torch.device) -> Callable[Given, Made]:
-    """Return a function compiled for a CUDA device, if Triton is installed; else as it is."""
-    if device.type != "cuda" or not TRITON:
-        return function
-    options = {name: choice for name, choice in CHOICES.items() if name in torch._inductor.list_options()}
-    return torch.compile(function, fullgraph=True, dynamic=False, options=options)
 
 
 def captured(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
