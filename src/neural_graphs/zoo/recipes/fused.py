@@ -8,6 +8,7 @@ processor.
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -141,7 +142,12 @@ class Unfused:
     def __init__(
         self, values: Float[Tensor, "networks size"], layout: Layout, x: Float[Tensor, "inputs points"]
     ) -> None:
-        self.stack = SirenStack(values, layout, OMEGA, x.shape[1])
+        self.made_of = values, layout, OMEGA, x.shape[1]
+
+    @cached_property
+    def stack(self) -> SirenStack:
+        """With memory of its own, where it is needed at all."""
+        return SirenStack(*self.made_of)
 
     def __call__(
         self, layers: Layers, x: Float[Tensor, "inputs points"], target: Float[Tensor, "networks outputs points"]
