@@ -31,6 +31,10 @@ def test_fused_equals_composed(layout: Layout, wiring: Wiring, modulate: bool, n
     fused = topology.attend(nodes, edges, weight, 2, modulate)
     composed = Topology.attend(topology, nodes, edges, weight, 2, modulate)
     torch.testing.assert_close(fused, composed, rtol=1e-12, atol=1e-12)
+    before = edges.detach().clone()
+    with torch.no_grad():  # in fewer tensors
+        assert torch.equal(topology.attend(nodes, edges, weight, 2, modulate), fused)
+    assert torch.equal(edges, before)
     pull = torch.randn(fused.shape, generator=generator, dtype=torch.float64)
     found = torch.autograd.grad(fused, (nodes, edges, weight), pull)
     expected = torch.autograd.grad(composed, (nodes, edges, weight), pull)

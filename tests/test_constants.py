@@ -12,7 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from neural_graphs import InputSpec, Layout, Networks
 from neural_graphs.graph import AllPairs
 from neural_graphs.nn import NGGNN, NGT, CanonicalSigns, Metanetwork, NGGNNEditor, NGTEditor, fourier
+from neural_graphs.symmetry import shuffling
 from neural_graphs.tasks.editing import Drawing
+from neural_graphs.zoo import transforms
 from neural_graphs.zoo.canvas import Canvas
 
 MLP = Layout.mlp((2, 32, 32, 1), "sine")
@@ -100,6 +102,48 @@ def test_an_editor_draws_without_an_upload(monkeypatch: pytest.MonkeyPatch) -> N
             drawing.read(networks).sum().backward()
         found.append(operators.seen["_to_copy(device)"])
     assert found[0] > 0 and found[1] == 0
+
+
+TRANSFORMS = [
+    transforms.Permute(),
+    transforms.FlipSigns(),
+    transforms.Rescale(missing_ok=True),
+    transforms.Translate(),
+    transforms.Rotate(),
+    transforms.Zoom(),
+    transforms.TranslateDeep(),
+    transforms.Noise(),
+    transforms.Dropout(0.2),
+    transforms.Sometimes(transforms.Compose([transforms.Permute(), transforms.Noise()])),
+]
+
+
+def count_a_second_call(transform: transforms.Transform, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """What further networks meet; index tables that are made again are an error."""
+    networks, generator = Networks(torch.randn(3, MLP.size), MLP), torch.Generator()
+    transform(networks, generator)
+
+    def upload(*_: object) -> None:
+        raise AssertionError("a table was made again")
+
+    for maker in ("from_numpy", "tensor", "as_tensor"):
+        monkeypatch.setattr(torch, maker, upload)
+    with Operators() as operators:
+        transform(networks, generator)
+    return operators.seen
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+def test_augmentations_upload_nothing_and_wait_for_nothing(
+    transform: transforms.Transform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shuffling, "HOST", "no device")  # as with a generator on an accelerator
+    assert not WAITS & count_a_second_call(transform, monkeypatch).keys()
+
+
+def test_networks_moved_one_by_one_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AssertionError, match="made again"):
+        count_a_second_call(transforms.Permute(), monkeypatch)
 
 
 def test_canonical_signs_upload_their_tables_once(monkeypatch: pytest.MonkeyPatch) -> None:

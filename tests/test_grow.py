@@ -15,6 +15,7 @@ from PIL import Image
 
 from neural_graphs.errors import ConfigError, ImageError, ZooError
 from neural_graphs.zoo import Plan, Zoo, check_zoo, grow_inrs, preset
+from neural_graphs.zoo.writer import ZooWriter
 
 QUICK = replace(preset("fast"), steps=2)
 
@@ -118,3 +119,23 @@ def test_a_kill_loses_at_most_the_shard_in_progress(tmp_path):
     resumed = grow_inrs(path, "digits", steps, count=64, shard_size=8)
     assert files(path) == files(grow_inrs(tmp_path / "whole", "digits", steps, count=64, shard_size=8).path)
     assert torch.equal(resumed.networks(range(len(survivors))).values, survivors.networks().values)
+
+
+def test_all_shards_but_the_one_in_hand_are_on_disk_when_more_is_told(tmp_path):
+    path, missing = tmp_path / "zoo", []
+
+    def progress(done, _):
+        whole = len(list(path.glob("*.parquet"))) * 8
+        missing.extend([done] * (whole < (done - 1) // 8 * 8))
+
+    grow_inrs(path, "digits", QUICK, count=40, shard_size=8, progress=progress)
+    assert not missing
+
+
+def test_a_shard_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
+    def full(_writer, _rows):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(ZooWriter, "write", full)
+    with pytest.raises(OSError, match="no space left"):
+        grow_inrs(tmp_path / "zoo", "digits", QUICK, count=40, shard_size=8)

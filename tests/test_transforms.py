@@ -11,6 +11,7 @@ from neural_graphs.errors import ConfigError, LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.networks.execution import run_each
+from neural_graphs.symmetry import NeuronPermutation, PerNetwork, SignFlip
 from neural_graphs.zoo import transforms as tr
 
 SIREN = Layout.mlp((2, 6, 5, 1), activation="sine", names="layers.{}", scale=30.0, offset=0.5)
@@ -164,3 +165,55 @@ def test_networks_that_are_no_implicit_images_are_refused():
     mixed = Networks(torch.zeros(SIREN.size + RELU.size), (SIREN, RELU))
     with pytest.raises(LayoutError, match="mixed"):
         tr.Noise()(mixed, generator())
+
+
+def former_permute(networks, random):
+    orders = [[torch.randperm(size, generator=random).numpy() for size in (6, 5)] for _ in range(7)]
+    each = [NeuronPermutation(SIREN, {"layers.0": one, "layers.1": two}) for one, two in orders]
+    return PerNetwork(each).act(networks).values
+
+
+def former_flips(networks, random):
+    signs = [[1.0 - 2.0 * torch.randint(0, 2, (size,), generator=random).numpy() for size in (6, 5)] for _ in range(7)]
+    return (
+        PerNetwork([SignFlip(SIREN, None, {"layers.0": one, "layers.1": two}) for one, two in signs])
+        .act(networks)
+        .values
+    )
+
+
+def former_noise(networks, random):
+    noise = torch.randn(7, SIREN.size, generator=random).double()
+    parts = [networks.values[:, where] for where in SIREN.slices.values()]
+    return networks.values + 0.1 * noise * torch.cat(
+        [part.std(dim=1, correction=0, keepdim=True).expand_as(part) for part in parts], 1
+    )
+
+
+def former_dropout(networks, random):
+    kept = torch.rand(7, SIREN.size, generator=random).double() >= 0.2
+    biases = torch.cat([torch.full((p.size,), p.name.endswith("bias")) for p in SIREN.parameters])
+    return networks.values * (kept | biases)
+
+
+def former_zoom(networks, random):
+    moved = networks.values.clone()
+    moved[:, SIREN.slices["layers.0.weight"]] *= 1 + 0.2 * (-1 + 2 * torch.rand(7, 1, generator=random).double())
+    return moved
+
+
+FORMER = {
+    tr.Permute(): former_permute,
+    tr.FlipSigns(): former_flips,
+    tr.Noise(): former_noise,
+    tr.Dropout(0.2): former_dropout,
+    tr.Zoom(): former_zoom,
+}
+
+
+@pytest.mark.parametrize("transform", FORMER, ids=repr)
+def test_a_seed_gives_the_numbers_that_it_always_gave(transform):
+    networks = batch()
+    expected = FORMER[transform](networks, generator(3))
+    assert torch.equal(transform(networks, generator(3)).values, expected)
+    assert not torch.equal(transform(networks, generator(4)).values, expected)

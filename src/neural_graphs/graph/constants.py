@@ -70,7 +70,7 @@ def _hold(made: Made) -> Made:
     return made
 
 
-Table = Callable[[Layout], np.ndarray]  # whole numbers of neurons or weights
+Table = Callable[[Layout], np.ndarray]  # whole numbers, or marks, of neurons or weights
 _KEPT: WeakKeyDictionary[Any, dict[Any, Tensor]] = WeakKeyDictionary()
 
 

@@ -10,8 +10,8 @@ from neural_graphs.symmetry.elements import (
     SignFlip,
     Symmetry,
     sample_symmetry,
-    shuffle,
 )
+from neural_graphs.symmetry.shuffling import shuffle
 
 __all__ = [
     "Element",

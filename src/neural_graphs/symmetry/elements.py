@@ -1,6 +1,6 @@
 """Symmetries: changes of a network's parameters that leave the function it computes unchanged."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, reduce
 from math import prod
 
@@ -132,9 +132,14 @@ class NeuronPermutation(Element):
 
         Raises LayoutError where no neuron may move, unless `missing_ok`.
         """
-        _movable(cls, layout, missing_ok)
+        movable(cls, layout, missing_ok)
         shapes = {atom.name: Relabelling(layout, {}).shape(atom.name) for atom in layout.free_atoms}
         return cls(layout, {name: _permutations(shape, generator) for name, shape in shapes.items()})
+
+    @staticmethod
+    def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Random permutations along the last axis, all at once, where the generator is."""
+        return torch.rand(shape, generator=generator, device=generator.device).argsort(-1)
 
     @staticmethod
     def movable(layout: Layout) -> list[Atom]:
@@ -171,8 +176,13 @@ class SignFlip(Element):
 
         Raises LayoutError saying why none may, unless `missing_ok`.
         """
-        atoms = _movable(cls, layout, missing_ok)
-        return cls(layout, None, _draw(atoms, lambda n: 1.0 - 2.0 * torch.randint(0, 2, (n,), generator=generator)))
+        atoms = movable(cls, layout, missing_ok)
+        return cls(layout, None, _drawn(cls, atoms, generator))
+
+    @staticmethod
+    def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """−1 or 1 for every neuron."""
+        return 1.0 - 2.0 * torch.randint(0, 2, shape, generator=generator, device=generator.device)
 
 
 class PositiveScale(Element):
@@ -198,8 +208,13 @@ class PositiveScale(Element):
 
         Raises LayoutError saying why no neuron may be scaled, unless `missing_ok`.
         """
-        atoms = _movable(cls, layout, missing_ok)
-        return cls(layout, None, _draw(atoms, lambda n: torch.exp(0.5 * torch.randn(n, generator=generator).double())))
+        atoms = movable(cls, layout, missing_ok)
+        return cls(layout, None, _drawn(cls, atoms, generator))
+
+    @staticmethod
+    def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Scales above 0."""
+        return torch.exp(0.5 * torch.randn(shape, generator=generator, device=generator.device).double())
 
 
 class PerNetwork(Symmetry):
@@ -250,7 +265,7 @@ def nothing_moves(kind: Kind, layout: Layout) -> str:
     return f"no {kind.__name__} moves {layout}: {few or 'it has no hidden neurons'}"
 
 
-def _movable(kind: Kind, layout: Layout, missing_ok: bool) -> list[Atom]:
+def movable(kind: Kind, layout: Layout, missing_ok: bool) -> list[Atom]:
     """The axes that a kind moves. Raises LayoutError, saying why, where there are none, unless `missing_ok`."""
     atoms = kind.movable(layout)
     if not (atoms or missing_ok):
@@ -271,18 +286,10 @@ def sample_symmetry(
     return PerNetwork([kind.sample(layout, generator, missing_ok=True) for layout in networks.layouts])
 
 
-def shuffle(
-    networks: Networks, generator: torch.Generator, kind: Kind = NeuronPermutation, *, missing_ok: bool = False
-) -> Networks:
-    """Move every network by a random symmetry of its own: other parameters, the same functions.
-
-    Raises LayoutError, saying why, where none of the networks can be moved, unless `missing_ok`.
-    """
-    return sample_symmetry(networks, generator, kind, missing_ok=missing_ok).act(networks)
-
-
-def _draw(atoms: Sequence[Atom], draw: Callable[[int], Tensor]) -> dict[str, np.ndarray]:
-    return {atom.name: draw(atom.size).double().numpy() for atom in atoms}
+def _drawn(
+    kind: "type[SignFlip] | type[PositiveScale]", atoms: Sequence[Atom], generator: torch.Generator
+) -> dict[str, np.ndarray]:
+    return {atom.name: kind.draw((atom.size,), generator).double().numpy() for atom in atoms}
 
 
 def _permutations(shape: tuple[int, ...], generator: torch.Generator) -> np.ndarray:

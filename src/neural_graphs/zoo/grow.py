@@ -1,6 +1,7 @@
 """Growing a zoo on disk, whatever is in it: shard by shard, by one engine or another, resumable."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -40,22 +41,28 @@ class Growth(Generic[Part]):
 def grow(path: str | Path, growth: Growth[Part], engine: Engine, progress: Progress = silent) -> Zoo:
     """Grow a zoo in a folder, or go on with one, and return it.
 
-    A kill loses the shards in hand. `progress` receives networks done and in all. Raises `ZooError` where the folder
-    holds a zoo of another recipe, or more networks.
+    A kill loses the shards in hand. A shard is written while the next one grows, and before anything more is told:
+    `progress` receives networks done and in all. Raises `ZooError` where the folder holds a zoo of another recipe, or
+    more networks.
     """
-    plan = growth.planned
-    with writing(
-        path, growth.facts, growth.layouts, plan, canvas=growth.canvas, shard_size=growth.shard_size
-    ) as writer:
+    plan, written = growth.planned, Future[None]()
+    written.set_result(None)
+    with (
+        writing(path, growth.facts, growth.layouts, plan, canvas=growth.canvas, shard_size=growth.shard_size) as writer,
+        ThreadPoolExecutor(1) as pool,
+    ):
         left = growth.left(writer)
         done = growth.networks - sum(map(growth.job.count, left))
 
         def tick(more: int) -> None:
             nonlocal done
+            written.result()
             done += more
             progress(done, growth.networks)
 
         tick(0)
         for part, data in zip(left, engine.run(growth.job, left, tick), strict=True):
-            writer.write(replace(data, layout=growth.layout(part)))
+            written.result()
+            written = pool.submit(writer.write, replace(data, layout=growth.layout(part)))
+        written.result()
     return Zoo(path)

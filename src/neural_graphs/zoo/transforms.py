@@ -9,11 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from neural_graphs.errors import ConfigError, LayoutError
+from neural_graphs.graph.constants import table_on
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import Kind, NeuronPermutation, PositiveScale, SignFlip, shuffle
@@ -187,7 +189,7 @@ class TranslateDeep(Transform):
         for layer, (weight, bias) in enumerate(layers):
             carried = torch.einsum("noi,ni->no", networks.tensor(weight), carried)
             view = moved.tensor(bias)
-            view += carried * (chosen == layer).to(carried)
+            view += carried * (chosen == layer).to(carried.dtype)
         return moved
 
 
@@ -203,7 +205,8 @@ class Noise(Transform):
         noise = torch.randn(networks.values.shape, generator=generator, device=generator.device).to(networks.values)
         parts = [networks.values[:, where] for where in networks.layout.slices.values()]
         spread = [part.std(dim=1, correction=0, keepdim=True).expand_as(part) for part in parts]
-        amounts = torch.cat(spread, dim=1).masked_fill(_untrained(networks), 0.0)
+        untrained = table_on(networks.values.device, _untrained, networks.layout)
+        amounts = torch.cat(spread, dim=1).masked_fill(untrained, 0.0)
         return networks.with_values(networks.values + self.scale * noise * amounts)
 
 
@@ -217,7 +220,8 @@ class Dropout(Transform):
 
     def __call__(self, networks: Networks, generator: Generator) -> Networks:
         kept = _uniform(generator, networks, networks.layout.size, low=0.0) >= self.p
-        return networks.with_values(networks.values * (kept | _biases(networks) | _untrained(networks)))
+        spared = table_on(networks.values.device, _spared, networks.layout)
+        return networks.with_values(networks.values * (kept | spared))
 
 
 # -- parts ---------------------------------------------------------------------------------------------------------
@@ -239,24 +243,23 @@ def _inputs(networks: Networks) -> int:
     return networks.layout.groups[0].size
 
 
-def _biases(networks: Networks) -> Bool[Tensor, " size"]:
-    """Mark the biases in the flat vector."""
-    mask = torch.zeros(networks.layout.size, dtype=torch.bool, device=networks.values.device)
-    for group in networks.layout.groups:
+def _untrained(layout: Layout) -> Bool[np.ndarray, " size"]:
+    """Mark running statistics, and whole numbers that are carried along, in the flat vector."""
+    return np.concatenate([np.full(p.size, p.buffer or bool(p.dtype)) for p in layout.parameters])
+
+
+def _spared(layout: Layout) -> Bool[np.ndarray, " size"]:
+    """Mark them and the biases."""
+    mask = _untrained(layout)
+    for group in layout.groups:
         if group.bias is not None:
-            mask[torch.from_numpy(networks.layout.bias_numbers(group))] = True
+            mask[layout.bias_numbers(group)] = True
     return mask
 
 
-def _untrained(networks: Networks) -> Bool[Tensor, " size"]:
-    """Mark running statistics, and whole numbers that are carried along, in the flat vector."""
-    each = [torch.full((p.size,), p.buffer or bool(p.dtype)) for p in networks.layout.parameters]
-    return torch.cat(each).to(networks.values.device)
-
-
 def _identity(networks: Networks) -> Float[Tensor, "networks inputs inputs"]:
-    size = _inputs(networks)
-    return torch.eye(size).to(networks.values).expand(len(networks), size, size)
+    size, values = _inputs(networks), networks.values
+    return torch.eye(size, dtype=values.dtype, device=values.device).expand(len(networks), size, size)
 
 
 def _uniform(generator: Generator, networks: Networks, size: int, low: float = -1.0) -> Float[Tensor, "networks size"]:

@@ -16,7 +16,8 @@ from neural_graphs.graph.edges import EdgeBlock, EdgeBlocks
 from neural_graphs.graph.ops import plain
 from neural_graphs.graph.ops.aggregate import add_up, peak
 from neural_graphs.graph.ops.blocks import along, decode, neurons, table
-from neural_graphs.graph.ops.direct import direct, plainly
+from neural_graphs.graph.ops.direct import direct, eager, plainly
+from neural_graphs.layout.strides import End
 
 ATTEND = "neural_graphs::attend"
 TENSORS = "Tensor nodes, Tensor edges, Tensor weight, int[] blocks, int heads, bool modulate"
@@ -27,7 +28,13 @@ def _attend(
     nodes: Tensor, edges: Tensor, weight: Tensor, blocks: Sequence[int], heads: int, modulate: bool
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """The answer, and what the gradient needs: queries, keys and gates of edges, shares, weighted sums of edges."""
-    found = decode(tuple(blocks))
+    return _attended(nodes, edges, weight, decode(tuple(blocks)), heads, modulate, keep=True)
+
+
+def _attended(
+    nodes: Tensor, edges: Tensor, weight: Tensor, found: EdgeBlocks, heads: int, modulate: bool, keep: bool
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """The same; unless `keep`, in two tensors of the edges where there are four, and only the answer is of use."""
     query, key, value = nodes.chunk(3, -1)
     width = query.shape[-1]
     to_query, to_key, to_value, *to_gate = weight.split(width)
@@ -35,11 +42,11 @@ def _attend(
     for block in found:
         table(q, block).add_(along(query, block, "source"))
         table(k, block).add_(along(key, block, "target"))
-    buffer = q * k
+    buffer = torch.mul(q, k, out=None if keep else q)
     share = _by_head(buffer, heads).sum(-1).mul_(width**-0.5)
     _softmax(share, found, nodes.shape[1])
-    gate = _project(edges, to_gate[0]) if modulate else None
-    _gated(value, gate, found, out=buffer)
+    gate = _project(edges, to_gate[0], out=None if keep else k) if modulate else None
+    _gated(value, gate, found, "target", out=buffer)
     _by_head(buffer, heads).mul_(share[..., None])
     gathered = _weigh(share, edges, found, nodes.shape[1])  # (b, n, heads, d)
     out = torch.einsum("bnhd,hkd->bnhk", gathered, _by_head(to_value.T, heads).movedim(0, -1)).flatten(2)
@@ -53,6 +60,8 @@ def attend(
     """See `Topology.attend`: `nodes (b, n, 3a)`, `edges (b, e, d)`, `weight (3a or 4a, d)` to `(b, n, a)`."""
     if plain.transformed():
         return plain.attend(nodes, edges, weight, blocks, heads, modulate)
+    if eager(nodes) and not torch.is_grad_enabled():
+        return _attended(nodes, edges, weight, decode(tuple(blocks)), heads, modulate, keep=False)[0]
     return _directly(nodes, edges, weight, blocks, heads, modulate)
 
 
@@ -107,22 +116,20 @@ def attend_backward(
     weight_grad, edges_grad = torch.empty_like(weight), torch.empty_like(edges)
     # values: out = Σ share · (value ⊙ gate) + W_v Σ share · edge
     message, sent = torch.empty_like(q), torch.empty_like(q)
-    _gated(value, gate, found, out=sent)
+    _gated(grad, gate, found, "source", out=sent)
     for block in found:
-        torch.mul(table(sent, block), along(grad, block, "source"), out=table(message, block))
+        torch.mul(table(sent, block), along(value, block, "target"), out=table(message, block))
     share_grad = _by_head(message, heads).sum(-1)
     for block in found:
         share_part, edge_part = _pull_back(block, pull, share, edges)
         table(share_grad, block).add_(share_part)
         table(edges_grad, block).copy_(edge_part)
-        table(sent, block).copy_(along(grad, block, "source"))
     _by_head(sent, heads).mul_(share[..., None])
-    if gate is not None:
-        torch.mul(sent, gate, out=message)
-    add_up(sent if gate is None else message, found, "target", value_grad)
+    add_up(sent, found, "target", value_grad)
     if gate is not None:
         for block in found:
-            table(sent, block).mul_(along(value, block, "target"))
+            torch.mul(along(grad, block, "source"), along(value, block, "target"), out=table(sent, block))
+        _by_head(sent, heads).mul_(share[..., None])
         _project_back(sent, to_gate[0], edges, edges_grad, weight_grad[3 * width :])
     weight_grad[2 * width : 3 * width] = torch.einsum("bnhk,bnhd->hkd", out_grad, gathered).flatten(0, 1)
     # queries and keys
@@ -151,8 +158,9 @@ def _by_head(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1))
 
 
-def _project(edges: Tensor, weight: Tensor) -> Tensor:
-    return (edges.flatten(0, 1) @ weight.T).unflatten(0, edges.shape[:2])
+def _project(edges: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
+    flat = torch.mm(edges.flatten(0, 1), weight.T, out=None if out is None else out.flatten(0, 1))
+    return flat.unflatten(0, edges.shape[:2])
 
 
 def _project_back(grad: Tensor, weight: Tensor, edges: Tensor, edges_grad: Tensor, weight_grad: Tensor) -> None:
@@ -162,10 +170,10 @@ def _project_back(grad: Tensor, weight: Tensor, edges: Tensor, edges_grad: Tenso
     weight_grad.copy_((edges.flatten(0, 1).T @ flat).T)
 
 
-def _gated(value: Tensor, gate: Tensor | None, blocks: EdgeBlocks, out: Tensor) -> None:
-    """`value[target] ⊙ gate` of every edge."""
+def _gated(nodes: Tensor, gate: Tensor | None, blocks: EdgeBlocks, end: End, out: Tensor) -> None:
+    """What the neuron at one end of every edge holds, ⊙ its gate."""
     for block in blocks:
-        sent = along(value, block, "target")
+        sent = along(nodes, block, end)
         if gate is None:
             table(out, block).copy_(sent)
         else:
@@ -191,8 +199,9 @@ def _weigh(share: Tensor, edges: Tensor, blocks: EdgeBlocks, count: int) -> Tens
     """`Σ share · edge` over the edges that leave each neuron, `(b, n, heads, d)`."""
     out = edges.new_zeros(edges.shape[0], count, share.shape[-1], edges.shape[-1])
     for block in blocks:
-        place = neurons(out, block, "source")
-        place.add_((_rows(share, block).mT @ _rows(edges, block)).view(place.shape))
+        place, shares, rows = neurons(out, block, "source"), _rows(share, block).mT, _rows(edges, block)
+        sums = shares @ rows if rows.shape[2] > 1 else shares * rows  # of one edge each a product of matrices is slow
+        place.add_(sums.view(place.shape))
     return out
 
 

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from neural_graphs.networks import Networks
 from neural_graphs.nn.run.checkpointing import is_large
 from neural_graphs.nn.run.microbatch import Loss, Reader, known_gradients, mean_loss, pieces
 
+Given = ParamSpec("Given")
 Found = TypeVar("Found")
 Tensors = tuple[Tensor | None, ...]
 WARM = 3  # plain calls before a capture: they make index tables, and let libraries choose their algorithms
@@ -154,7 +155,7 @@ class CapturedLoss:
     def __init__(self, reader: Reader, loss: Loss, *, compile: bool = False) -> None:
         self.reader, self.loss = reader, loss
         self.captured = Captured(self._gradients, reader)
-        self._read: Callable[[Networks], Any] = _compiled(reader.read) if compile else reader.read
+        self._read: Callable[[Networks], Any] = compiled(reader.read) if compile else reader.read
 
     def __call__(self, networks: Networks, targets: Tensor) -> tuple[Float[Tensor, ""], Tensor]:
         """The mean loss over a batch, ready for `backward`, and the detached answers `(networks, …)`."""
@@ -177,21 +178,23 @@ class CapturedLoss:
         return value.detach(), (answers.values if isinstance(answers, Networks) else answers).detach(), *grads
 
 
-def _compiled(read: Callable[[Networks], Any]) -> Callable[[Networks], Any]:
-    """The same, fused; as it is where compiling fails."""
-    fused = torch.compile(read, dynamic=False)
+def compiled(
+    function: Callable[Given, Found], plain: Callable[Given, Found] | None = None, **how: Any
+) -> Callable[Given, Found]:
+    """A function fused by `torch.compile`, given `how`; where compiling fails the `plain` one, default: as it is."""
+    fused, instead = torch.compile(function, dynamic=False, **how), plain or function
     failed = False
 
-    def attempt(networks: Networks) -> Any:
+    def attempt(*args: Given.args, **kwargs: Given.kwargs) -> Found:
         nonlocal failed
         if not failed:
             try:
-                return fused(networks)
-            except RuntimeError as error:  # of dynamo and inductor; what is wrong with the networks is said again below
+                return fused(*args, **kwargs)
+            except RuntimeError as error:  # of dynamo and inductor; what is wrong with the inputs is said again below
                 failed = True
                 reason = " ".join(str(error).split())[:200]
                 warnings.warn(f"torch.compile failed ({reason}): going on without", RuntimeWarning, stacklevel=2)
-        return read(networks)
+        return instead(*args, **kwargs)
 
     return attempt
 

@@ -137,7 +137,7 @@ def grow_inrs(
         facts=facts,
         layouts=[recipe.layout],
         planned=len(plan),
-        shard_size=shard_size or max(SHARD_SIZE, STACK[kind]),  # a shard fills its stacks
+        shard_size=shard_size or max(SHARD_SIZE, 4 * STACK[kind]),  # a shard fills its stacks
         networks=len(plan),
         job=Fitting(recipe, plan, (train, test), device, workers if engine is None else 1),
         left=ZooWriter.left,

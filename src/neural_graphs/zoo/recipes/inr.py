@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from threading import Semaphore
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from neural_graphs.errors import ConfigError, ImageError
 from neural_graphs.layout import Layout
+from neural_graphs.zoo.recipes.fused import ASKED, FusedFit
 from neural_graphs.zoo.recipes.presets import OMEGA, PRESETS, Initialisation, Preset, Uniform, preset
 from neural_graphs.zoo.recipes.siren import SirenStack, StackAdam
 
@@ -21,7 +23,7 @@ __all__ = ["PRESETS", "STACK", "Grown", "Preset", "Recipe", "grow", "preset"]
 
 # Networks per tensor program. A network's place in its stack is its number modulo this, so it always meets the same
 # code: its bytes may depend on the stack's size, never on its neighbours or on how a zoo is cut into calls.
-STACK = {"cpu": 16, "cuda": 2048}
+STACK = {"cpu": 16, "cuda": 1024}
 
 
 @dataclass(frozen=True)
@@ -135,22 +137,26 @@ def grow(
     targets = _targets(images, recipe)
     count, size = len(targets), STACK[device.type]
     grown = Grown(torch.empty(count, recipe.layout.size), torch.empty(count), torch.empty(count, dtype=torch.int64))
-    drawn = recipe.drawn()
+    on_cpu = device.type == "cpu"
+    fit_stack = _in_cache(recipe) if on_cpu else _on_device(recipe, size, device)
+    turns = Semaphore(workers if on_cpu else 1)  # an accelerator fits one stack while others are prepared and fetched
 
     def fit(start: int) -> int:
-        if device.type == "cpu":
+        if on_cpu:
             torch.set_num_threads(1)  # of this thread: the workers share the cores
         here = slice(max(start - first, 0), min(start + size - first, count))  # in the call
         there = slice(here.start + first - start, here.stop + first - start)  # in the stack
-        target = torch.zeros(size, *targets.shape[1:])  # a stack is always full: black images fill it up
-        target[there] = targets[here]
-        stack = _fit(recipe, start, target.to(device), drawn)
+        goal = torch.zeros(size, *targets.shape[1:])  # a stack is always full: black images fill it up
+        goal[there] = targets[here]
+        values = torch.stack([recipe.initial(start + place) for place in range(size)])
+        with turns:
+            stack = fit_stack(values, goal - recipe.preset.offset)
         for whole, part in zip(vars(grown).values(), vars(stack).values(), strict=True):
             whole[here] = part[there]
         return here.stop - here.start
 
     starts = range(first - first % size, first + count, size)
-    with _threads(workers if device.type == "cpu" else 1) as pool:
+    with _threads(workers if on_cpu else 2) as pool:
         for future in as_completed([pool.submit(fit, start) for start in starts]):
             done = future.result()
             if progress is not None:
@@ -170,36 +176,47 @@ def _threads(workers: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(before)
 
 
-def _fit(
-    recipe: Recipe,
-    start: int,
-    target: Float[Tensor, "networks channels points"],
-    drawn: Int[Tensor, "steps drawn"] | None,
-) -> Grown:
-    """Fit one full stack, whose first network has number `start`; targets are in the preset's range."""
-    preset = recipe.preset
-    x = recipe.coordinates().to(target)
-    goal = target - preset.offset
-    values = torch.stack([recipe.initial(start + place) for place in range(len(target))]).to(target)
-    sirens, adam = SirenStack(values, recipe.layout, OMEGA, x.shape[1]), StackAdam(values)
-    drawn = None if drawn is None else drawn.to(target.device)
-    peak = (1.0 - preset.low) ** 2  # turns squared errors into those of an image in [0, 1]
-    enough = 0.0 if preset.stop_psnr is None else peak * 10 ** (-preset.stop_psnr / 10)
-    active = values.new_ones(len(values), 1)
-    steps = torch.zeros_like(active)
-    for step in range(preset.steps):
-        if drawn is None:
-            residual = sirens.residual(x, goal)
-        else:
-            residual = sirens.residual(x[:, drawn[step]], goal[:, :, drawn[step]])
-        if enough:
-            active *= residual.square().mean((1, 2))[:, None] > enough
-            if step % 50 == 0 and not active.any():  # on a GPU this question waits for the answer
-                break
-        adam.step(values, sirens.backward(), preset.rate(step), active)
-        steps += active
-    error = sirens.residual(x, goal).square().mean((1, 2)) / peak
-    return Grown(values.cpu(), -10 * error.log10().cpu(), steps[:, 0].long().cpu())
+FitStack = Callable[[Tensor, Tensor], Grown]  # of initial values (networks, size), goals (networks, channels, points)
+
+
+def _on_device(recipe: Recipe, networks: int, device: torch.device) -> FitStack:
+    """What fits stacks of so many networks on an accelerator, one after another."""
+    drawn, x = recipe.drawn(), recipe.coordinates().to(device)
+    fused = FusedFit(recipe.preset, recipe.layout, x, networks, None if drawn is None else drawn.to(device))
+
+    def fit(values: Tensor, goal: Tensor) -> Grown:
+        return _grown(recipe.preset, *fused(values, goal))
+
+    return fit
+
+
+def _in_cache(recipe: Recipe) -> FitStack:
+    """What fits stacks on a processor; its memory is that of one stack, several can be fitted at a time."""
+    preset, drawn, x = recipe.preset, recipe.drawn(), recipe.coordinates()
+
+    def fit(values: Tensor, goal: Tensor) -> Grown:
+        sirens, adam = SirenStack(values, recipe.layout, OMEGA, x.shape[1]), StackAdam(values)
+        active = values.new_ones(len(values), 1)
+        steps = torch.zeros_like(active)
+        for step in range(preset.steps):
+            if drawn is None:
+                residual = sirens.residual(x, goal)
+            else:
+                residual = sirens.residual(x[:, drawn[step]], goal[:, :, drawn[step]])
+            if preset.enough:
+                active *= residual.square().mean((1, 2))[:, None] > preset.enough
+                if step % ASKED == 0 and not active.any():
+                    break
+            adam.step(values, sirens.backward(), preset.rate(step), active)
+            steps += active
+        return _grown(preset, values, sirens.residual(x, goal).square().mean((1, 2)), steps)
+
+    return fit
+
+
+def _grown(preset: Preset, values: Tensor, error: Tensor, steps: Tensor) -> Grown:
+    """Fitted networks, given their mean squared errors (networks,), and steps (networks, 1), on the CPU."""
+    return Grown(values.cpu(), -10 * (error / preset.peak).log10().cpu(), steps[:, 0].long().cpu())
 
 
 def _targets(images: np.ndarray | Tensor, recipe: Recipe) -> Float[Tensor, "networks channels points"]:

@@ -90,6 +90,16 @@ class Preset:
         if self.stop_psnr is not None and self.pixels < 1:
             raise ConfigError(f"preset {self.name}: stop_psnr needs every pixel at every step; set pixels to 1")
 
+    @property
+    def peak(self) -> float:
+        """What turns squared errors into those of an image in [0, 1]."""
+        return (1.0 - self.low) ** 2
+
+    @property
+    def enough(self) -> float:
+        """The mean squared error that ends a fit; 0 where none does."""
+        return 0.0 if self.stop_psnr is None else self.peak * 10 ** (-self.stop_psnr / 10)
+
     def rate(self, step: int) -> float:
         """Return the learning rate of step 0 … steps - 1."""
         return self.last_lr + (self.lr - self.last_lr) * (1 + math.cos(math.pi * step / self.steps)) / 2

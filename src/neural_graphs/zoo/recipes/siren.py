@@ -13,6 +13,8 @@ from torch import Tensor
 
 from neural_graphs.layout import Layout
 
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # of Adam, Kingma & Ba 2015
+
 
 def _sine(x: Tensor, out: Tensor) -> None:
     """Write sin(x) to `out`; numpy's float32 sine is 2.5 times faster than torch's on the CPU."""
@@ -42,10 +44,10 @@ class SirenStack:
         self.values = values
         self.gradient = torch.zeros_like(values)
         self._scaled = torch.empty_like(values)  # w0 W and w0 b in the hidden layers: saves one pass over the points
-        self._layers = _layers(self._scaled, layout)
-        self._gradients = _layers(self.gradient, layout)
+        self._layers = layers_of(self._scaled, layout)
+        self._gradients = layers_of(self.gradient, layout)
         self._gain = torch.ones_like(values[:1])  # (1, size)
-        for weight, bias in _layers(self._gain, layout)[:-1]:
+        for weight, bias in layers_of(self._gain, layout)[:-1]:
             weight.fill_(scale)
             bias.fill_(scale)
         widths = [weight.shape[1] for weight, _ in self._layers]
@@ -91,7 +93,7 @@ class SirenStack:
         return self.gradient.mul_(self._gain).mul_(factor)
 
 
-def _layers(flat: Tensor, layout: Layout) -> list[tuple[Tensor, Tensor]]:
+def layers_of(flat: Tensor, layout: Layout) -> list[tuple[Tensor, Tensor]]:
     """View flat vectors as (weight (networks, out, in), bias (networks, out, 1)) per layer."""
     views = []
     for parameter in layout.parameters:  # weight, bias, weight, bias, …
@@ -101,7 +103,7 @@ def _layers(flat: Tensor, layout: Layout) -> list[tuple[Tensor, Tensor]]:
 
 
 class StackAdam:
-    """Adam (Kingma & Ba 2015, betas 0.9 and 0.999, eps 1e-8) on all vectors at once, equal to `torch.optim.Adam`."""
+    """Adam (`BETAS`, `EPSILON`) on all vectors at once, equal to `torch.optim.Adam`."""
 
     def __init__(self, values: Float[Tensor, "networks size"]) -> None:
         self._mean = torch.zeros_like(values)
@@ -118,11 +120,11 @@ class StackAdam:
     ) -> None:
         """Move `values` in place; networks whose `active` is 0 stay where they are."""
         self._steps += 1
-        self._mean.lerp_(gradient, 1 - 0.9)
-        self._square.mul_(0.999).addcmul_(gradient, gradient, value=1 - 0.999)
+        self._mean.lerp_(gradient, 1 - BETAS[0])
+        self._square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
         torch.sqrt(self._square, out=self._update)
-        self._update.div_(math.sqrt(1 - 0.999**self._steps)).add_(1e-8)
+        self._update.div_(math.sqrt(1 - BETAS[1] ** self._steps)).add_(EPSILON)
         torch.div(self._mean, self._update, out=self._update)
         if active is not None:
             self._update.mul_(active)
-        values.add_(self._update, alpha=-lr / (1 - 0.9**self._steps))
+        values.add_(self._update, alpha=-lr / (1 - BETAS[0] ** self._steps))

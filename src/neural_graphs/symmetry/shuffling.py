@@ -1,0 +1,78 @@
+"""A random symmetry for every network of a batch: one after another on the host, all at once on an accelerator."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from neural_graphs.layout import Atom, Layout
+from neural_graphs.layout.axes import coordinates
+from neural_graphs.networks import Networks
+from neural_graphs.symmetry.align import moved
+from neural_graphs.symmetry.elements import Kind, NeuronPermutation, movable, sample_symmetry
+from neural_graphs.symmetry.relabel import Relabelling
+
+HOST = "cpu"  # where networks are drawn one after another: a seed gives the numbers that it always gave
+KEPT = 1024  # index tensors of axes
+
+
+def shuffle(
+    networks: Networks, generator: Generator, kind: Kind = NeuronPermutation, *, missing_ok: bool = False
+) -> Networks:
+    """Move every network by a random symmetry of its own: other parameters, the same functions.
+
+    With a generator on an accelerator, networks of one layout are moved there, all at once and without waiting for it.
+    Raises LayoutError, saying why, where none of the networks can be moved, unless `missing_ok`.
+    """
+    if generator.device.type == HOST or not networks.regular:
+        return sample_symmetry(networks, generator, kind, missing_ok=missing_ok).act(networks)
+    layout, values = networks.layout, networks.values
+    act = reordered if issubclass(kind, NeuronPermutation) else multiplied
+    for atom in sorted(movable(kind, layout, missing_ok), key=lambda atom: len(atom.within)):  # outer axes first
+        shape = Relabelling(layout, {}).shape(atom.name) if act is reordered else (atom.size,)
+        drawn = kind.draw((len(networks), *shape), generator).to(values.device)
+        values = act(values, layout, atom, drawn)
+    return networks.with_values(values)
+
+
+def reordered(
+    values: Float[Tensor, "networks size *channels"], layout: Layout, atom: Atom, orders: Int[Tensor, "networks *shape"]
+) -> Float[Tensor, "networks size *channels"]:
+    """Return parameters whose neurons along an axis are in other orders, for each network its own (see `Element`)."""
+    orders = orders.flatten(1, -2) if orders.ndim > 2 else orders[:, None]  # (networks, outer, size)
+    places = orders.reshape(*orders.shape, *(1,) * (values.ndim - 1))
+    for index, shape in _moves(layout, atom, values.device):
+        part = values.index_select(1, index).unflatten(1, shape)  # (networks, outer, size, rest, *channels)
+        values = values.index_copy(1, index, part.take_along_dim(places, 2).flatten(1, 3))
+    return values
+
+
+def multiplied(
+    values: Float[Tensor, "networks size *channels"],
+    layout: Layout,
+    atom: Atom,
+    factors: Float[Tensor, "networks axis"],
+) -> Float[Tensor, "networks size *channels"]:
+    """Return parameters whose neurons along an axis are multiplied, for each network by its own (see `Element`)."""
+    factors = torch.cat((factors, torch.ones_like(factors[:, :1])), 1)  # the last one for neurons that have no place
+    sources, targets = (factors.index_select(1, end) for end in _ends(layout, atom, values.device))
+    factor = (targets / sources).to(values.dtype)
+    return values * factor.reshape(*factor.shape, *(1,) * (values.ndim - 2))
+
+
+@lru_cache(KEPT)
+@torch.inference_mode(False)
+def _moves(layout: Layout, atom: Atom, device: torch.device) -> list[tuple[Tensor, tuple[int, ...]]]:
+    """The numbers that an axis moves, `(outer · size · rest,)`, and these sizes, for each way to move."""
+    return [(torch.from_numpy(each.reshape(-1)).to(device), each.shape) for each in moved(layout, atom).places]
+
+
+@lru_cache(KEPT)
+@torch.inference_mode(False)
+def _ends(layout: Layout, atom: Atom, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The place of source and target of every number along an axis, the size of the axis for none: `(size,)` each."""
+    along = np.concatenate([*(coordinates(group.axis, atom.name) for group in layout.groups), [-1]])
+    source, target = (np.where(along[end] < 0, atom.size, along[end]) for end in layout.number_ends)
+    return torch.from_numpy(source).to(device), torch.from_numpy(target).to(device)
