@@ -48,8 +48,12 @@ def pieces(reader: Reader, networks: Networks) -> list[slice]:
     """Cut a batch so that no piece of several networks exceeds the budget of its device, and pieces are even work."""
     budget = BUDGET.get(networks.values.device.type, LARGE_BUDGET)
     if not networks.regular:
-        each = zip(networks.vectors(), networks.layouts, strict=True)
-        return _even([reader.numbers(Networks(vector[None], layout)) for vector, layout in each], budget)
+        vector = networks.values  # of which a network as small as each is cut
+        numbers = {
+            layout: reader.numbers(Networks(vector[None, : layout.size], layout))
+            for layout in dict.fromkeys(networks.layouts)
+        }
+        return _even([numbers[layout] for layout in networks.layouts], budget)
     size = max(1, budget // max(1, reader.numbers(networks)))
     return [slice(start, start + size) for start in range(0, len(networks), size)]
 
