@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from neural_graphs.graph.bounded import bounded
-from neural_graphs.graph.constants import PerTable, Table, table_of
+from neural_graphs.graph.constants import PerMethod, Table, table_of
 from neural_graphs.graph.edges import Wiring
 from neural_graphs.graph.index import (
     bias_indices,
@@ -56,6 +56,7 @@ class LayoutTables:
     weight_edges: np.ndarray  # (copies, weights)
     loops: np.ndarray  # (neurons,) or empty
     kernels: dict[Shape, KernelTable]
+    order: np.ndarray  # (weights,), by kernel shape
     biases: np.ndarray  # (neurons,), -1 where there is none
     owned_biases: np.ndarray  # the neurons that own theirs
     outputs: np.ndarray  # the output neurons
@@ -84,6 +85,7 @@ def tables_of(layout: Layout, wiring: Wiring) -> LayoutTables:
         weight_edges=wiring.weight_indices(layout).reshape(wiring.copies, -1),
         loops=wiring.loop_indices(layout),
         kernels=kernels,
+        order=np.concatenate([kernel.weights for kernel in kernels.values()]),
         biases=bias_indices(layout),
         owned_biases=np.flatnonzero(owned_bias_indices(layout) >= 0),
         outputs=output_indices(layout),
@@ -164,7 +166,7 @@ class BatchIndex:
     outputs: Tensor  # (outputs,), network after network
     output_counts: tuple[int, ...]  # how many networks have, each number once
     is_output: Tensor  # (neurons, 1) bool
-    tables: PerTable = field(default_factory=PerTable)
+    tables: PerMethod = field(default_factory=PerMethod)
 
     def of_neurons(self, table: Table) -> Tensor:
         """A table with one number per neuron, `(neurons,)`."""
@@ -190,17 +192,17 @@ def batch_index(layouts: tuple[Layout, ...], wiring: Wiring, device: torch.devic
     tables = [tables_of(layout, wiring) for layout in layouts]
     neurons = LongAxis([layout.neurons for layout in layouts])
     shapes = list(dict.fromkeys(shape for table in tables for shape in table.kernels))
-    numbers = LongAxis([layout.size for layout in layouts])
+    weights, numbers = LongAxis([each.weights for each in layouts]), LongAxis([each.size for each in layouts])
     host = {
         "network": np.repeat(np.arange(len(layouts)), neurons.counts),
         "sizes": neurons.counts[:, None],
         "biases": numbers.join([table.biases for table in tables]),
         "owned biases": neurons.join([table.owned_biases for table in tables]),
         "outputs": neurons.join([table.outputs for table in tables]),
-        **_kernels(layouts, tables, shapes, numbers),
+        **_kernels(tables, shapes, weights, numbers),
     }
     host |= _edges(tables, neurons, host["outputs"], wiring)
-    host |= _recipe(tables, np.concatenate([host[f"weights {shape}"] for shape in shapes]))
+    host |= _recipe(tables, weights, np.concatenate([host[f"weights {shape}"] for shape in shapes]))
     found = upload(host, device)
     return BatchIndex(
         layouts=layouts,
@@ -248,25 +250,26 @@ def _edges(
     return found
 
 
-def _recipe(tables: Sequence[LayoutTables], order: np.ndarray) -> dict[str, np.ndarray]:
-    """The edge of every weight, and what fills every edge as in `index.edge_recipe`; `order` lists the weights of the
-    batch by kernel shape."""
-    edges, copies = LongAxis([len(table.source) for table in tables]), len(tables[0].weight_edges)
+def _recipe(tables: Sequence[LayoutTables], weights: LongAxis, by_shape: np.ndarray) -> dict[str, np.ndarray]:
+    """The edge of every weight, and what fills every edge as in `index.edge_recipe`; `by_shape` lists the weights of
+    the batch by kernel shape."""
+    edges, copies, count = LongAxis([len(table.source) for table in tables]), len(tables[0].weight_edges), len(by_shape)
     every = [edges.join([table.weight_edges[copy] for table in tables]) for copy in range(copies)]
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    recipe = np.full(edges.size, copies * len(order) + 1)
+    place = np.empty(count, dtype=np.int64)
+    place[by_shape] = np.arange(count)
+    order = weights.join([table.order for table in tables])  # of weights that share an edge the last one fills it
+    recipe = np.full(edges.size, copies * count + 1)
     for copy, at in enumerate(every):
-        recipe[at] = copy * len(order) + place
-    recipe[edges.join([table.loops for table in tables])] = copies * len(order)
+        recipe[at[order]] = copy * count + place[order]
+    recipe[edges.join([table.loops for table in tables])] = copies * count
     return {"weight edges": every[0], "recipe": recipe}
 
 
 def _kernels(
-    layouts: Sequence[Layout], tables: Sequence[LayoutTables], shapes: Sequence[Shape], numbers: LongAxis
+    tables: Sequence[LayoutTables], shapes: Sequence[Shape], weights: LongAxis, numbers: LongAxis
 ) -> dict[str, np.ndarray]:
     """The weights by kernel shape."""
-    weights, found = LongAxis([layout.weights for layout in layouts]), {}
+    found = {}
     for shape in shapes:
         networks = [network for network, table in enumerate(tables) if shape in table.kernels]
         each = [tables[network].kernels[shape] for network in networks]

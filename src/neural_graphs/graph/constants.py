@@ -45,26 +45,26 @@ def constant(size: int = 4096) -> Callable[[Callable[Given, Made]], Callable[Giv
 Table = Callable[[Layout], np.ndarray]  # whole numbers of neurons or weights
 
 
-class PerTable:
-    """What was made of tables, kept as long as the modules whose methods they are; `most` results for each of these."""
+class PerMethod:
+    """What was made with the methods of modules, kept as long as these; at most `most` results for each module."""
 
     def __init__(self, most: int = 4096) -> None:
         self._most = most
         self._kept: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()
 
-    def get(self, table: Table, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What is kept of a table under a key; made now, outside inference mode, where nothing is."""
-        kept = self._kept.setdefault(getattr(table, "__self__", table), {})
-        found: Made | None = kept.get((table.__name__, key))
+    def get(self, method: Callable[..., Any], key: Hashable, make: Callable[[], Made]) -> Made:
+        """What is kept of a method, or a function, under a key; made now, outside inference mode, where nothing is."""
+        kept = self._kept.setdefault(getattr(method, "__self__", method), {})
+        found: Made | None = kept.get((method.__name__, key))
         if found is None:
             if len(kept) >= self._most:
                 kept.clear()
             with torch.inference_mode(False):
-                found = kept[table.__name__, key] = make()
+                found = kept[method.__name__, key] = make()
         return found
 
 
-_ARRAYS, _TENSORS = PerTable(), PerTable()
+_ARRAYS, _TENSORS = PerMethod(), PerMethod()
 
 
 def table_of(table: Table, layout: Layout) -> np.ndarray:

@@ -24,6 +24,9 @@ class Ragged(Topology):
         self.source, self.target, self.in_degree = edges.source, edges.target, edges.in_degree
         self.networks, self.neurons = len(index.layouts), len(index.network)
 
+    def prepare(self) -> None:
+        """Nothing is left to be made."""
+
     def kernels(self, networks: Networks) -> list[Kernels]:
         found = []
         for places in self.index.kernels:

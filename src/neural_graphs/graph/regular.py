@@ -24,6 +24,12 @@ class Regular(Topology):
         self.edge_blocks = self.index.edge_blocks
         self.in_degree = self.index.in_degree
 
+    def prepare(self) -> None:
+        self.at_outputs("source")
+        self.at_outputs("target")
+        kernel_tensors(self.layout, self.device)
+        assembly_orders(self.layout, self.device)
+
     def kernels(self, networks: Networks) -> list[Kernels]:
         found = []
         groups_of = kernel_tensors(self.layout, self.device).groups

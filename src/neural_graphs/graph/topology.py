@@ -68,6 +68,10 @@ class Topology(ABC):
         return forwarded("graph.ragged.topology_of")(networks, wiring)
 
     @abstractmethod
+    def prepare(self) -> None:
+        """Make now, in any thread, the index tensors that are else made when first asked for."""
+
+    @abstractmethod
     def kernels(self, networks: Networks) -> list[Kernels]:
         """The raw numbers of all weights by kernel shape."""
 

@@ -40,6 +40,10 @@ class CanonicalSigns(nn.Module):
         factors = self.factors(networks)
         return networks.with_values(networks.values * (factors[..., None] if _channels(networks) else factors))
 
+    def prepare(self, networks: Networks) -> None:
+        """Make what `forward` needs of the layouts of a batch."""
+        _tables(networks)
+
     def factors(self, networks: Networks) -> Tensor:
         """1 or −1 for every parameter: `(networks, size)`, of a mixed batch `(total,)`."""
         values = networks.values
