@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -192,49 +193,45 @@ def test_further_steps_on_a_mixed_batch_upload_nothing_and_wait_for_nothing(
     assert not WAITS & operators.seen.keys()
 
 
-def uploads(monkeypatch: pytest.MonkeyPatch, run: Callable[[], Any]) -> int:
-    """How many times something is uploaded."""
-    count, plain = [0], (batch_index.upload, torch.from_numpy)
+@pytest.fixture
+def meta(monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """A pretended device, to which copies can be counted."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it does not know such a device
+    return torch.device("meta")
 
-    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*given: Any) -> Any:
-            count[0] += 1
-            return function(*given)
 
-        return call
-
-    with monkeypatch.context() as patched:
-        patched.setattr(batch_index, "upload", counted(plain[0]))
-        patched.setattr("neural_graphs.nn.signs.upload", counted(plain[0]))
-        patched.setattr(torch, "from_numpy", counted(plain[1]))
+def uploads(run: Callable[[], Any]) -> int:
+    """How many copies to a device there are."""
+    with Operators() as operators:
         run()
-    return count[0]
+    return operators.seen["_to_copy(device)"]
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_fresh_batch_is_uploaded_in_as_few_copies_whatever_its_size(
-    name: str, monkeypatch: pytest.MonkeyPatch
+def test_a_fresh_batch_is_uploaded_in_as_few_copies_whatever_its_size(name: str, meta: torch.device) -> None:
+    module = MODULES[name](InputSpec.of(MANY)).double().to(meta)
+    step(module, draw(MANY).to(meta))  # which makes what depends on the metanetwork alone
+    few, many = draw([MANY[0], MANY[-1]]).to(meta), draw([*reversed(MANY), *MANY, *MANY]).to(meta)
+    found = [uploads(lambda batch=batch: step(module, batch)) for batch in (few, many)]
+    assert 0 < found[0] == found[1] <= 8
+    assert uploads(lambda: step(module, many)) == 0
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_batch_prepared_in_another_thread_is_read_without_copies(
+    name: str, meta: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = MODULES[name](InputSpec.of(MANY)).double()
-    step(module, draw(MANY))
-    few, many = draw([MANY[0], MANY[-1]]), draw([*reversed(MANY), *MANY, *MANY])
-    found = [uploads(monkeypatch, lambda batch=batch: step(module, batch)) for batch in (few, many)]
-    assert found[0] == found[1] <= 8
-    assert uploads(monkeypatch, lambda: step(module, many)) == 0
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_a_batch_prepared_in_another_thread_is_read_without_uploads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = MODULES[name](InputSpec.of(MANY)).double()
-    module.read(draw(MANY))  # which makes what depends on the metanetwork alone
-    batch = draw([*MANY[2:], *MANY])
-    monkeypatch.setattr(microbatch, "BUDGET", {"cpu": 5 * module.numbers(batch)})
+    module = MODULES[name](InputSpec.of(MANY)).double().to(meta)
+    module.read(draw(MANY).to(meta))
+    batch = draw([*MANY[2:], *MANY]).to(meta)
+    monkeypatch.setattr(microbatch, "BUDGET", {"meta": 5 * module.numbers(batch)})
     assert {cut.stop - cut.start for cut in microbatch.pieces(module, batch)} > {1}  # regular and mixed pieces
     thread = threading.Thread(target=lambda: microbatch.prepare(module, batch))
     thread.start()
     thread.join()
     with torch.no_grad():
-        assert uploads(monkeypatch, lambda: module(batch)) == 0
+        assert uploads(lambda: module(batch)) == 0
+        assert uploads(lambda: module(draw([*MANY, *MANY[2:]]).to(meta))) > 1  # one that nobody prepared
 
 
 def test_layouts_a_metanetwork_has_no_room_for_are_refused_ahead_of_time() -> None:
