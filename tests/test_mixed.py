@@ -17,6 +17,7 @@ from neural_graphs.graph import AllPairs, Bidirectional, Forward, Looped, Topolo
 from neural_graphs.graph.batch_index import BatchIndex
 from neural_graphs.graph.bounded import Bounded
 from neural_graphs.graph.index import bias_indices, output_indices
+from neural_graphs.layout.strides import End
 from neural_graphs.nn import NGGNN, NGT, CanonicalSigns, Metanetwork, NGGNNEditor, NGTEditor
 from neural_graphs.nn.run import microbatch
 from tests.laws.intricate import INTRICATE
@@ -55,6 +56,16 @@ def fresh(layouts: tuple[Layout, ...], wiring: Wiring, device: torch.device = CP
 # -- what the indices say ---------------------------------------------------------------------------------------------
 
 
+def assert_chosen(index: BatchIndex, end: End, edges: slice, expected: np.ndarray) -> None:
+    """Of these edges those with an output at that end are chosen, with their neurons."""
+    every, chosen, some = index.edges, index.chosen[end], index.at_outputs[end]
+    assert torch.equal(some.source, every.source[chosen]) and torch.equal(some.target, every.target[chosen])
+    assert torch.equal(some.in_degree[:, 0], torch.bincount(some.target, minlength=len(index.network)).double())
+    here = (chosen >= edges.start) & (chosen < edges.stop)
+    assert (chosen[here].numpy() == edges.start + np.flatnonzero(expected)).all()
+    assert here.sum() == expected.sum()
+
+
 def assert_stands_for(index: BatchIndex, layouts: tuple[Layout, ...], wiring: Wiring) -> None:
     """Every network alone, moved to its place, says the same as the batch."""
     neuron = edge = weight = number = 0
@@ -79,6 +90,9 @@ def assert_stands_for(index: BatchIndex, layouts: tuple[Layout, ...], wiring: Wi
         biases = torch.from_numpy(bias_indices(layout))
         assert torch.equal(index.has_bias[here, 0], biases >= 0)
         assert torch.equal(index.biases[here], torch.where(biases >= 0, biases + number, 0))
+        both: dict[End, np.ndarray] = {"source": source, "target": target}
+        for end, ends in both.items():
+            assert_chosen(index, end, at, np.isin(ends, output_indices(layout)))
         neuron, edge, weight, number = neuron + count, edge + edges, weight + layout.weights, number + layout.size
     assert torch.equal(index.outputs, torch.cat(outputs))
 

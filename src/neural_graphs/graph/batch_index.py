@@ -28,7 +28,7 @@ from neural_graphs.layout import Layout
 from neural_graphs.layout.strides import End
 
 Shape = tuple[int, ...]
-ROOM = 1 << 28  # bytes of the index tensors that are kept, in a step and again for batches that come back
+ROOM = 1 << 28  # bytes of the index tensors of batches that are kept; as many again of batches that come back
 TABLES = 1 << 28  # bytes of the tables of layouts, likewise
 SMALL = 1 << 31  # numbers whose places are kept in four bytes
 
@@ -124,12 +124,11 @@ def upload(arrays: Mapping[str, np.ndarray], device: torch.device) -> dict[str, 
 
 @dataclass(frozen=True, eq=False)
 class BatchEdges:
-    """Edges of a batch: the neurons they join, how many lead to every neuron, and their numbers among all edges."""
+    """Edges of a batch: the neurons they join, and how many lead to every neuron."""
 
     source: Tensor  # (edges,)
     target: Tensor  # (edges,)
     in_degree: Tensor  # (neurons, 1) float64
-    numbers: Tensor  # (edges,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +154,8 @@ class BatchIndex:
     network: Tensor  # (neurons,), the network of each
     sizes: Tensor  # (networks, 1) float64, the neurons of each
     edges: BatchEdges
-    at_outputs: dict[End, BatchEdges]  # those with an output neuron at that end
+    at_outputs: dict[End, BatchEdges]  # those with an output neuron at that end,
+    chosen: dict[End, Tensor]  # and their numbers among all edges
     reverse: Tensor | None  # (edges,)
     recipe: Tensor  # (edges,) into [weights by kernel shape, copy after copy; loop; absent]
     weight_edges: Tensor  # (weights,), the edge of each
@@ -213,6 +213,7 @@ def batch_index(layouts: tuple[Layout, ...], wiring: Wiring, device: torch.devic
         sizes=found["sizes"].double(),
         edges=_batch_edges(found, ""),
         at_outputs={"source": _batch_edges(found, " at source"), "target": _batch_edges(found, " at target")},
+        chosen={"source": found["chosen at source"], "target": found["chosen at target"]},
         reverse=found["reverse"] if wiring.paired else None,
         recipe=found["recipe"],
         weight_edges=found["weight edges"],
@@ -238,15 +239,16 @@ def _edges(
     found = {"is output": is_output[:, None]}
     if wiring.paired:
         found["reverse"] = edges.join([table.reverse for table in tables])
-    chosen = {
-        "": np.arange(edges.size),
-        " at source": np.flatnonzero(is_output[source]),
-        " at target": np.flatnonzero(is_output[target]),
+    for end, at in (("source", source), ("target", target)):
+        found[f"chosen at {end}"] = np.flatnonzero(is_output[at])
+    every: dict[str, np.ndarray | slice] = {
+        "": slice(None),
+        " at source": found["chosen at source"],
+        " at target": found["chosen at target"],
     }
-    for which, places in chosen.items():
+    for which, places in every.items():
         found[f"source{which}"], found[f"target{which}"] = source[places], target[places]
         found[f"in degree{which}"] = np.bincount(target[places], minlength=neurons.size)[:, None]
-        found[f"edges{which}"] = places
     return found
 
 
@@ -286,8 +288,7 @@ def _kernels(
 
 
 def _batch_edges(found: Mapping[str, Tensor], which: str) -> BatchEdges:
-    degree = found[f"in degree{which}"].double()
-    return BatchEdges(found[f"source{which}"], found[f"target{which}"], degree, found[f"edges{which}"])
+    return BatchEdges(found[f"source{which}"], found[f"target{which}"], found[f"in degree{which}"].double())
 
 
 def _batch_kernels(found: Mapping[str, Tensor], shape: Shape) -> BatchKernels:

@@ -75,8 +75,7 @@ class Ragged(Topology):
         return reversed_edges(self.index.reverse, self.wiring)
 
     def at_outputs(self, end: End) -> EdgeSubset:
-        edges = self.index.at_outputs[end]
-        return EdgeSubset(Ragged(self.index, edges), edges.numbers)
+        return EdgeSubset(Ragged(self.index, self.index.at_outputs[end]), self.index.chosen[end])
 
     def is_output(self) -> Tensor:
         return self.index.is_output
