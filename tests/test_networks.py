@@ -104,6 +104,20 @@ def test_choosing_networks_gives_a_batch() -> None:
     assert torch.equal(draw(INR)[torch.tensor([2, 0])].values, draw(INR).values[[2, 0]])
 
 
+@pytest.mark.parametrize(
+    "networks", [mixed(), draw(INR, 4), draw(INR, 4, channels=(2,))], ids=["mixed", "one", "channels"]
+)
+def test_a_slice_is_a_view_of_the_networks_it_names(networks: Networks) -> None:
+    count = len(networks)
+    for start, stop in [(0, count), (1, 3), (2, None), (None, 2), (-2, None), (1, 99)]:
+        found, expected = networks[start:stop], networks[list(range(count))[start:stop]]
+        assert torch.equal(found.values, expected.values) and found.layouts == expected.layouts
+        assert found.regular == expected.regular
+        assert found.values.untyped_storage().data_ptr() == networks.values.untyped_storage().data_ptr()
+    others = networks[::2]
+    assert torch.equal(others.values, networks[list(range(0, count, 2))].values)
+
+
 def test_chaining_batches_and_parting_them_by_layout() -> None:
     networks = mixed()
     again = Networks.cat([networks[i] for i in range(len(networks))])

@@ -1,6 +1,6 @@
 """What depends on layouts and wirings alone: made once, kept, and a constant to compilers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, wraps
@@ -71,18 +71,37 @@ def _hold(made: Made) -> Made:
 
 
 Table = Callable[[Layout], np.ndarray]  # whole numbers, or marks, of neurons or weights
-_KEPT: WeakKeyDictionary[Any, dict[Any, Tensor]] = WeakKeyDictionary()
+
+
+class PerMethod:
+    """What was made with the methods of modules, kept as long as these; at most `most` results for each module."""
+
+    def __init__(self, most: int = 4096) -> None:
+        self._most = most
+        self._kept: WeakKeyDictionary[Any, dict[Hashable, Any]] = WeakKeyDictionary()
+
+    def get(self, method: Callable[..., Any], key: Hashable, make: Callable[[], Made]) -> Made:
+        """What is kept of a method, or a function, under a key; made now, outside inference mode, where nothing is."""
+        kept = self._kept.setdefault(getattr(method, "__self__", method), {})
+        found: Made | None = kept.get((method.__name__, key))
+        if found is None:
+            if len(kept) >= self._most:
+                kept.clear()
+            with torch.inference_mode(False):
+                found = kept[method.__name__, key] = make()
+        return found
+
+
+_ARRAYS, _TENSORS = PerMethod(), PerMethod()
+
+
+def table_of(table: Table, layout: Layout) -> np.ndarray:
+    """A table of a layout, made once."""
+    return _ARRAYS.get(table, layout, lambda: np.ascontiguousarray(table(layout)))
 
 
 def table_on(device: torch.device, table: Table, layout: Layout) -> Tensor:
     """A table of a layout as a tensor on a device: uploaded once, and kept as long as the module whose method it is."""
     if torch.compiler.is_compiling():
         return torch.from_numpy(table(layout)).to(device)
-    kept = _KEPT.setdefault(getattr(table, "__self__", table), {})
-    key = (table.__name__, layout, device)
-    if key not in kept:
-        if len(kept) >= 4096:
-            kept.clear()
-        with torch.inference_mode(False):
-            kept[key] = torch.from_numpy(np.ascontiguousarray(table(layout))).to(device)
-    return _hold(kept[key])
+    return _hold(_TENSORS.get(table, (layout, device), lambda: torch.from_numpy(table_of(table, layout)).to(device)))

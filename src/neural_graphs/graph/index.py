@@ -43,7 +43,6 @@ def kernel_indices(layout: Layout) -> tuple[KernelIndices, ...]:
     return tuple(found)
 
 
-@constant()
 def kernel_numbers(layout: Layout, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The places of the numbers of all weights of one kernel shape in the flat vector, `(weights, kernel)`, -1 for
     structural weights, whose kernel is constant ones; and which weights own their numbers, `(weights,)`."""
@@ -119,7 +118,6 @@ def output_indices(layout: Layout) -> np.ndarray:
     return np.flatnonzero(np.array(roles)[layout.neuron_group])
 
 
-@constant()
 def ends(layout: Layout, wiring: Wiring) -> tuple[np.ndarray, np.ndarray]:
     """Source and target neuron of every edge."""
     pairs = [block.ends for block in wiring.edge_blocks(layout)]

@@ -3,14 +3,13 @@
 import torch
 from torch import Tensor
 
-from neural_graphs.errors import LayoutError
 from neural_graphs.graph.constants import table_on
 from neural_graphs.graph.edges import AllPairs, Wiring
 from neural_graphs.graph.index import assemblies, assembly_orders, index_of, kernel_indices, kernel_tensors
 from neural_graphs.graph.ops.aggregate import gather, gather_add, largest, scatter_statistics, scatter_sum
 from neural_graphs.graph.ops.attention import attend
 from neural_graphs.graph.ops.blocks import table
-from neural_graphs.graph.topology import EdgeSubset, Kernels, NeuronTable, Topology, WeightTable
+from neural_graphs.graph.topology import EdgeSubset, Kernels, NeuronTable, Topology, WeightTable, reversed_edges
 from neural_graphs.layout import Layout
 from neural_graphs.layout.strides import End, Window
 from neural_graphs.networks import Networks
@@ -24,6 +23,12 @@ class Regular(Topology):
         self.index = index_of(layout, wiring, device, end)
         self.edge_blocks = self.index.edge_blocks
         self.in_degree = self.index.in_degree
+
+    def prepare(self) -> None:
+        self.at_outputs("source")
+        self.at_outputs("target")
+        kernel_tensors(self.layout, self.device)
+        assembly_orders(self.layout, self.device)
 
     def kernels(self, networks: Networks) -> list[Kernels]:
         found = []
@@ -93,9 +98,7 @@ class Regular(Topology):
         return edges.unflatten(1, (self.layout.neurons, -1)).transpose(1, 2).flatten(1, 2)
 
     def reverse_index(self) -> Tensor:
-        if self.index.reverse is None:
-            raise LayoutError(f"{self.wiring} has no reversed edges; use Bidirectional, Looped or AllPairs")
-        return self.index.reverse
+        return reversed_edges(self.index.reverse, self.wiring)
 
     def at_outputs(self, end: End) -> EdgeSubset:
         subset = Regular(self.layout, self.count, self.wiring, self.device, end)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neural_graphs.errors import LayoutError
 from neural_graphs.graph.edges import Wiring
 from neural_graphs.layout import Layout
 from neural_graphs.layout.forwarding import forwarded
@@ -65,6 +66,10 @@ class Topology(ABC):
     def of(networks: Networks, wiring: Wiring) -> Topology:
         """The topology of these networks; index structure is cached per layout and device."""
         return forwarded("graph.ragged.topology_of")(networks, wiring)
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make now, in any thread, the index tensors that are else made when first asked for."""
 
     @abstractmethod
     def kernels(self, networks: Networks) -> list[Kernels]:
@@ -160,3 +165,10 @@ class Topology(ABC):
     @abstractmethod
     def fill(self, like: Networks, kernels: list[Tensor], biases: Tensor, channels: int) -> Networks:
         """Networks with these numbers: the inverse of `kernels` and `biases`. One channel gets no axis of its own."""
+
+
+def reversed_edges(found: Tensor | None, wiring: Wiring) -> Tensor:
+    """The reversed edges of an index. Raises LayoutError where the wiring has none."""
+    if found is None:
+        raise LayoutError(f"{wiring} has no reversed edges; use Bidirectional, Looped or AllPairs")
+    return found

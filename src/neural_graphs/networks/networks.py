@@ -168,13 +168,25 @@ class Networks:
         return self.values.shape[0] if self._shared else len(self.layouts)
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Networks:
-        """The chosen networks, always a batch (an int gives a batch of one)."""
+        """The chosen networks, always a batch (an int gives a batch of one); neighbours, by a slice, as a view."""
+        if isinstance(index, slice) and index.step in (None, 1):
+            return self._between(*index.indices(len(self))[:2])
         places = torch.arange(len(self))[[index] if isinstance(index, int) else index].tolist()
         if self._shared:
             return Networks(self.values[places], self._shared)
         vectors = self.vectors()
         layouts = [self.layouts[i] for i in places]
         return Networks.cat([Networks(vectors[i][None], layout) for i, layout in zip(places, layouts, strict=True)])
+
+    def _between(self, start: int, stop: int) -> Networks:
+        """Networks that lie next to each other."""
+        stop = max(start, stop)
+        if self._shared:
+            return Networks(self.values[start:stop], self._shared)
+        layouts, values = self.layouts[start:stop], self.values[self._starts[start] : self._starts[stop]]
+        if len(set(layouts)) == 1:
+            return Networks(values.unflatten(0, (-1, layouts[0].size)), layouts[0])
+        return Networks(values, layouts)
 
     # -- a vector space ----------------------------------------------------------------------------------------------
 

@@ -65,6 +65,19 @@ class Encoder(nn.Module):
         networks = networks if self.signs is None else self.signs(networks)
         return NeuralGraph(self.encode_neurons(networks, topology), self.encode_weights(networks, topology), topology)
 
+    def prepare(self, networks: Networks) -> None:
+        """Make what `forward` needs of the layouts of a batch. Raises LayoutError for those it has no room for."""
+        networks = self.sight.see(networks)
+        topology = Topology.of(networks, self.wiring)
+        topology.prepare()
+        parts = (self.position, self.activations, self.neuron_kinds, self.places)
+        for table in (neuron_groups, *(part.rows for part in parts if part is not None)):
+            topology.neuron_index(table)
+        if self.weight_kinds is not None:
+            self.weight_kinds.index(topology)
+        if self.signs is not None:
+            self.signs.prepare(networks)
+
     def _check_channels(self, networks: Networks) -> None:
         found = networks.values.shape[2 if networks.regular else 1 :].numel()
         if found != (expected := _inputs(self.biases)):

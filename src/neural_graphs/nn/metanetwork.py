@@ -11,7 +11,7 @@ from neural_graphs.graph import NeuralGraph
 from neural_graphs.networks import Networks
 from neural_graphs.nn.backbones.base import Backbone
 from neural_graphs.nn.readout import GraphReadout
-from neural_graphs.nn.run.memory import edge_count, require_memory
+from neural_graphs.nn.run.memory import edge_count, edges_of, require_memory
 from neural_graphs.nn.run.microbatch import Reader
 
 
@@ -52,6 +52,11 @@ class Metanetwork(Reader):
             raise ConfigError(f"{type(self.readout).__name__} pools nothing: an editor has no embedding of a network")
         with torch.autocast(networks.values.device.type, enabled=False):
             return self.readout.pool(self.encode(networks))
+
+    def prepare(self, networks: Networks) -> None:
+        """Make ahead of time, in any thread, the index tensors that reading these networks in one go needs."""
+        edges_of(networks, self.encoder.wiring)
+        self.encoder.prepare(networks)
 
     def numbers(self, networks: Networks) -> int:
         """How many numbers the largest edge tensor holds for the largest of these networks, about."""

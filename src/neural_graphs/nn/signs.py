@@ -1,10 +1,14 @@
 """Canonical signs: one representative of all networks that differ by sign flips of neurons with odd activations."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.graph.batch_index import ROOM, LongAxis, upload
+from neural_graphs.graph.bounded import bounded
 from neural_graphs.graph.constants import constant, table_on
 from neural_graphs.graph.index import bias_indices
 from neural_graphs.layout import Layout
@@ -33,23 +37,26 @@ class CanonicalSigns(nn.Module):
         layouts = dict.fromkeys(networks.layouts)
         if not self.missing_ok and not any((flippable(layout) >= 0).any() for layout in layouts):
             raise LayoutError(f"no canonical signs: {nothing_moves(SignFlip, next(iter(layouts)))}; {FINE}")
-        return self._moved(networks)
-
-    def _moved(self, networks: Networks) -> Networks:
-        if not networks.regular:
-            return networks.with_values(torch.cat(networks.map_by_layout(lambda part, _: self._moved(part).values)))
         factors = self.factors(networks)
-        return networks.with_values(networks.values * factors.view(*factors.shape, *(1,) * (networks.values.ndim - 2)))
+        return networks.with_values(networks.values * (factors[..., None] if _channels(networks) else factors))
+
+    def prepare(self, networks: Networks) -> None:
+        """Make what `forward` needs of the layouts of a batch."""
+        _tables(networks)
 
     def factors(self, networks: Networks) -> Tensor:
-        """1 or −1 for every parameter of a regular batch, `(networks, size)`."""
-        layout, device = networks.layout, networks.values.device
-        biases = networks.values if networks.values.ndim == 2 else networks.values[..., 0]
-        places, sources, targets = (table_on(device, table, layout) for table in (flippable, _sources, _targets))
-        negative = torch.where(places >= 0, biases[:, places.clamp(min=0)], 0.0) < 0
-        signs = torch.where(negative, -1.0, 1.0).to(networks.values.dtype)  # (networks, neurons)
-        signs = torch.cat([signs, signs.new_ones(len(networks), 1)], 1)  # of numbers without a neuron at that end
-        return signs[:, sources] * signs[:, targets]
+        """1 or −1 for every parameter: `(networks, size)`, of a mixed batch `(total,)`."""
+        values = networks.values
+        biases = values[..., 0] if _channels(networks) else values
+        tables = _tables(networks)
+        negative = torch.where(tables.biases >= 0, biases[..., tables.biases.clamp(min=0)], 0.0) < 0
+        signs = torch.where(negative, -1.0, 1.0).to(values.dtype)  # (*batch, neurons)
+        signs = torch.cat([signs, signs.new_ones(*signs.shape[:-1], 1)], -1)  # of numbers without a neuron at that end
+        return signs[..., tables.sources] * signs[..., tables.targets]
+
+
+def _channels(networks: Networks) -> bool:
+    return networks.values.ndim > (2 if networks.regular else 1)
 
 
 @constant()
@@ -69,3 +76,35 @@ def _sources(layout: Layout) -> np.ndarray:
 
 def _targets(layout: Layout) -> np.ndarray:
     return layout.number_ends[1]
+
+
+@dataclass(frozen=True, eq=False)
+class SignTables:
+    """The bias that decides on every neuron, and the neurons at the ends of every number; -1 for none."""
+
+    biases: Tensor  # (neurons,)
+    sources: Tensor  # (numbers,)
+    targets: Tensor  # (numbers,)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory they take."""
+        return self.biases.nbytes + self.sources.nbytes + self.targets.nbytes
+
+
+def _tables(networks: Networks) -> SignTables:
+    device = networks.values.device
+    if not networks.regular:
+        return _tables_of_batch(networks.layouts, device)
+    return SignTables(*(table_on(device, table, networks.layout) for table in (flippable, _sources, _targets)))
+
+
+@bounded(ROOM)
+def _tables_of_batch(layouts: tuple[Layout, ...], device: torch.device) -> SignTables:
+    numbers, neurons = LongAxis([layout.size for layout in layouts]), LongAxis([layout.neurons for layout in layouts])
+    host = {
+        "biases": numbers.join([flippable(layout) for layout in layouts]),
+        "sources": neurons.join([_sources(layout) for layout in layouts]),
+        "targets": neurons.join([_targets(layout) for layout in layouts]),
+    }
+    return SignTables(**upload(host, device))

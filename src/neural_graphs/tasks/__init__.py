@@ -1,6 +1,7 @@
 """Tasks: training and testing metanetworks on zoos, on Lightning."""
 
 from neural_graphs.io.network_files import read_network, write_network
+from neural_graphs.tasks.ahead import Ahead
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.editing import Editing
@@ -14,6 +15,7 @@ from neural_graphs.tasks.runs import Run, load_run, load_task
 from neural_graphs.tasks.task import Task, find_task
 
 __all__ = [
+    "Ahead",
     "Classification",
     "Edit",
     "Editing",

@@ -18,6 +18,7 @@ from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import Standardise
 from neural_graphs.nn.spec import InputSpec
+from neural_graphs.tasks.ahead import Ahead
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.transforms import Transform
 
@@ -215,13 +216,16 @@ class ZooData(LightningDataModule):
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if self._lies_on(device, zoo):
             return DeviceBatches(batches, sampler, device)
-        return DataLoader(
+        loader = DataLoader(
             batches,
             sampler=sampler,
             batch_size=None,  # an item is a batch already,
             collate_fn=_as_it_is,  # which the default would turn into a list
             generator=torch.Generator(),  # or the loader would draw from the global one
         )
+        if self.trainer is None or device.type == "cpu" or len(zoo.layouts) == 1:
+            return loader
+        return Ahead(loader, getattr(self.trainer.lightning_module, "reader", None), device)
 
     def _lies_on(self, device: torch.device, zoo: Zoo) -> bool:
         """Whether a split is kept on a device."""

@@ -39,6 +39,10 @@ class Drawing(Reader):
         """The pictures, in one go."""
         return self.canvas.draw(networks + self.editor.read(networks))
 
+    def prepare(self, networks: Networks) -> None:
+        """What the editor needs of their layouts."""
+        self.editor.prepare(networks)
+
     def numbers(self, networks: Networks) -> int:
         """How many numbers the largest tensor holds for one network, about: edges of the editor, or pixels."""
         points = self.canvas.height * self.canvas.width

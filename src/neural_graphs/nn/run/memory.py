@@ -1,7 +1,5 @@
 """How much memory a metanetwork needs to read a batch, estimated before anything is made."""
 
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -47,9 +45,21 @@ def edge_count(layout: Layout, wiring: Wiring) -> int:
     return sum(block.size for block in wiring.edge_blocks(layout))
 
 
+@constant(64)
+def _edges_of(layouts: tuple[Layout, ...], wiring: Wiring) -> int:
+    return sum(edge_count(layout, wiring) for layout in layouts)
+
+
+def edges_of(networks: Networks, wiring: Wiring) -> int:
+    """The edges of all networks of a batch."""
+    if networks.regular:
+        return len(networks) * edge_count(networks.layout, wiring)
+    return _edges_of(networks.layouts, wiring)
+
+
 def bytes_needed(networks: Networks, wiring: Wiring, memory: EdgeMemory) -> int:
     """For reading these networks in one go, with their gradients where torch records them."""
-    edges = sum(edge_count(layout, wiring) * times for layout, times in _counted(networks).items())
+    edges = edges_of(networks, wiring)
     gradients = torch.is_grad_enabled()
     recomputed = gradients and is_large(edges * memory.largest, networks.values.device)
     raw = networks.values.numel() * (1 if wiring.copies == 1 else 8)  # kernels read backwards carry zeros
@@ -68,7 +78,7 @@ def require_memory(networks: Networks, wiring: Wiring, memory: EdgeMemory) -> No
     free = available(device)
     if free is None or needed <= free:
         return
-    weights = sum(layout.weights * times for layout, times in _counted(networks).items())
+    weights = sum(layout.weights for layout in networks.layouts)
     advice = ["a smaller width"]
     if wiring.copies > 1:
         advice.insert(0, "forward edges only (reverse=False)")
@@ -80,7 +90,3 @@ def require_memory(networks: Networks, wiring: Wiring, memory: EdgeMemory) -> No
         f"reading {len(networks)} network{'s' if len(networks) > 1 else ''} of {weights:,} weights in all needs about "
         f"{needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free on {device}; what helps: {', '.join(advice)}"
     )
-
-
-def _counted(networks: Networks) -> Mapping[Layout, int]:
-    return {networks.layout: len(networks)} if networks.regular else Counter(networks.layouts)

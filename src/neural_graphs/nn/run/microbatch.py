@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from neural_graphs.graph.constants import PerMethod
 from neural_graphs.graph.memory import keep_memory
 from neural_graphs.networks import Networks
 from neural_graphs.nn.run.checkpointing import is_large
@@ -23,6 +24,7 @@ from neural_graphs.nn.run.dropout import dropout_generator
 Loss = Callable[[Any, Tensor], Tensor]  # outputs and targets of some networks to their mean loss
 BUDGET = {"cpu": 1_200_000}  # numbers of the largest edge tensor of a piece
 LARGE_BUDGET = 400_000_000  # on an accelerator
+_CUTS = PerMethod(64)
 
 
 class Reader(nn.Module, ABC):
@@ -39,6 +41,9 @@ class Reader(nn.Module, ABC):
     def read(self, networks: Networks) -> Any:
         """The answers in one go: a tensor `(networks, …)`, or `Networks`."""
 
+    def prepare(self, networks: Networks) -> None:
+        """Make ahead of time what reading these networks in one go needs of their layouts; nothing by default."""
+
     @abstractmethod
     def numbers(self, networks: Networks) -> int:
         """How many numbers the largest tensor on the way holds for the largest of these networks, about."""
@@ -48,10 +53,17 @@ def pieces(reader: Reader, networks: Networks) -> list[slice]:
     """Cut a batch so that no piece of several networks exceeds the budget of its device, and pieces are even work."""
     budget = BUDGET.get(networks.values.device.type, LARGE_BUDGET)
     if not networks.regular:
-        each = zip(networks.vectors(), networks.layouts, strict=True)
-        return _even([reader.numbers(Networks(vector[None], layout)) for vector, layout in each], budget)
+        return _CUTS.get(reader.numbers, (networks.layouts, budget), lambda: _mixed_pieces(reader, networks, budget))
     size = max(1, budget // max(1, reader.numbers(networks)))
     return [slice(start, start + size) for start in range(0, len(networks), size)]
+
+
+def _mixed_pieces(reader: Reader, networks: Networks, budget: int) -> list[slice]:
+    numbers = {}
+    for layout in dict.fromkeys(networks.layouts):
+        vector = networks.values[: layout.size]  # any network of that layout will do
+        numbers[layout] = reader.numbers(Networks(vector[None], layout))
+    return _even([numbers[layout] for layout in networks.layouts], budget)
 
 
 def _even(numbers: Sequence[int], budget: int) -> list[slice]:
@@ -63,6 +75,15 @@ def _even(numbers: Sequence[int], budget: int) -> list[slice]:
             starts, used = [*starts, place], 0
         used += size
     return [slice(a, b) for a, b in pairwise([*starts, len(numbers)])]
+
+
+def prepare(reader: Reader, networks: Networks) -> None:
+    """Make ahead of time what a batch needs of its layouts, piece by piece: index tensors, on the device it lies on.
+
+    Any thread may do so while others read; `reader(networks)` and `mean_loss` then find it made.
+    """
+    for cut in pieces(reader, networks):
+        reader.prepare(networks[cut])
 
 
 def read(reader: Reader, networks: Networks) -> Any:
