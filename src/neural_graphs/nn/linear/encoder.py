@@ -1,0 +1,92 @@
+"""What linear layers read of a network: its numbers as they are, or Fourier features of them."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neural_graphs.graph.constants import table_on
+from neural_graphs.layout import Layout
+from neural_graphs.layout.grids import Grid
+from neural_graphs.networks import Networks
+from neural_graphs.nn.embeddings import Standardise, sinusoids, wave_rates
+from neural_graphs.nn.fourier import ValueEncoder
+from neural_graphs.nn.linear.cut import Cut
+from neural_graphs.nn.linear.layer import Values
+from neural_graphs.nn.spec import InputSpec, require_channels
+
+WAVES = 16  # per index; two numbers each
+
+
+class GridEncoder(nn.Module):
+    """The numbers of networks, standardised where their family has statistics, grid by grid; `width` channels each."""
+
+    def __init__(self, family: InputSpec, cut: Cut):
+        super().__init__()
+        self.cut, self.channels, self.width = cut, family.channels, family.channels
+        self.standardise = Standardise(family.statistics) if family.statistics else None
+
+    def forward(self, networks: Networks) -> Values:
+        """Values of every grid of networks that share a layout, `(networks, *sizes, features · width)`.
+
+        Raises LayoutError for another number of channels, and for networks that the grids do not fit.
+        """
+        require_channels(networks, self.channels)
+        values, layout = networks.values.reshape(len(networks), -1, self.channels), networks.layout
+        if self.standardise is not None:
+            groups, bias = (table_on(values.device, table, layout) for table in (target_groups, is_bias))
+            each = self.standardise.biases(values, groups), self.standardise.weights(values, groups)
+            values = torch.where(bias[:, None], *each)
+        return self.cut.split(values, layout)
+
+
+class FourierEncoder(GridEncoder):
+    """`Fourier, Linear` of every number, the same for all, plus encodings of its places along fixed indices.
+
+    Zhou et al. 2023, appendix; they put the encodings beside the features, here they are added. `sigma` is the scale of
+    the frequencies.
+    """
+
+    def __init__(self, family: InputSpec, cut: Cut, width: int, sigma: float | None = 3.0):
+        super().__init__(family, cut)
+        self.width = width
+        self.numbers = ValueEncoder(self.channels, width, sigma)
+        self.positions = nn.ModuleList(GridPosition(grid, width) for grid in cut.grids)
+
+    def forward(self, networks: Networks) -> Values:
+        found = []
+        for values, position in zip(super().forward(networks), self.positions, strict=True):
+            numbers = self.numbers(values.unflatten(-1, (-1, self.channels)))
+            found.append(position(numbers.flatten(-2)))
+        return found
+
+
+class GridPosition(nn.Module):
+    """Projected sinusoids of the place along every fixed index of a grid, added (Vaswani et al. 2017, section 3.5)."""
+
+    rates: Tensor
+
+    def __init__(self, grid: Grid, width: int):
+        super().__init__()
+        self.register_buffer("rates", wave_rates(WAVES), persistent=False)
+        self.places = [place for place, index in enumerate(grid.indices) if index.fixed]
+        project = (nn.Linear(2 * WAVES, grid.features * width, bias=False) for _ in self.places)
+        self.project = nn.ModuleList(project)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(networks, *sizes, features · width)`, the same."""
+        for place, project in zip(self.places, self.project, strict=True):
+            waves = sinusoids(torch.arange(x.shape[1 + place], device=x.device), self.rates).to(x.dtype)
+            after = len(x.shape[2 + place : -1])  # dimensions between this one and the features
+            x = x + project(waves).unflatten(0, (-1, *(1,) * after))
+        return x
+
+
+def target_groups(layout: Layout) -> np.ndarray:
+    """The group that every number of the flat vector leads to, `(size,)`; the first where it leads nowhere."""
+    _, targets = layout.number_ends
+    return np.where(targets < 0, 0, layout.neuron_group[targets])
+
+
+def is_bias(layout: Layout) -> np.ndarray:
+    """Whether a number is no weight, `(size,)`."""
+    return layout.number_ends[0] < 0

@@ -1,0 +1,82 @@
+"""Values of grids to answers: invariant ones about a network, and changes of its numbers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neural_graphs.errors import ConfigError
+from neural_graphs.graph.constants import table_on
+from neural_graphs.layout import Layout
+from neural_graphs.layout.equivariant_maps import Maps
+from neural_graphs.networks import Networks
+from neural_graphs.nn.baselines.flat_mlp import perceptron
+from neural_graphs.nn.linear.cut import Cut
+from neural_graphs.nn.linear.layer import EquivariantLinear, Values
+
+
+class GridPool(nn.Module):
+    """Every grid to one vector: its places are pooled, its features stay apart."""
+
+    def forward(self, x: Float[Tensor, "networks places numbers"]) -> Float[Tensor, "networks numbers"]:
+        """The places of one grid, pooled."""
+        raise TypeError(f"{type(self).__name__} does not say how it pools: use GridMean or GridMax")
+
+
+class GridMean(GridPool):
+    """The mean over all places (Zhou et al. 2023)."""
+
+    def forward(self, x: Float[Tensor, "networks places numbers"]) -> Float[Tensor, "networks numbers"]:
+        return x.mean(1)
+
+
+class GridMax(GridPool):
+    """The largest over all places (Navon et al. 2023)."""
+
+    def forward(self, x: Float[Tensor, "networks places numbers"]) -> Float[Tensor, "networks numbers"]:
+        return x.amax(1)
+
+
+class GridReadout(nn.Module):
+    """An invariant answer per network: every grid pooled, side by side, then an MLP with ReLU of `hidden` widths."""
+
+    def __init__(self, cut: Cut, width: int, classes: int, pool: GridPool, hidden: Sequence[int]):
+        super().__init__()
+        self.reduce = pool
+        features = sum(grid.features for grid in cut.grids)
+        self.mlp = perceptron((features * width, *hidden, classes))
+
+    def forward(self, values: Values, networks: Networks) -> Float[Tensor, "networks classes"]:
+        """Answers from the values of every grid."""
+        return self.mlp(self.pool(values))
+
+    def pool(self, values: Values) -> Float[Tensor, "networks features"]:
+        """What the MLP sees."""
+        return torch.cat([self.reduce(x.reshape(len(x), -1, x.shape[-1])) for x in values], 1)
+
+
+class GridEdit(nn.Module):
+    """A change of every number: one more linear layer, and a learned scale for every tensor, `initial` at first."""
+
+    def __init__(self, cut: Cut, width: int, channels: int, initial: float, maps: Maps | None):
+        super().__init__()
+        if channels < 1:
+            raise ConfigError(f"channels is {channels}: an edit has at least one number for every parameter")
+        self.cut, self.channels = cut, channels
+        self.names = list(dict.fromkeys(name for grid in cut.grids for name in grid.tensors))
+        self.last = EquivariantLinear(cut.grids, width, channels, maps)
+        self.scale = nn.Parameter(torch.full((len(self.names),), initial))
+
+    def forward(self, values: Values, networks: Networks) -> Float[Tensor, "networks size ..."]:
+        """The values of networks of one layout, one channel without an axis for it."""
+        layout = networks.layout
+        change = self.cut.join(self.last(values), layout, self.channels)
+        change = change * self.scale[table_on(change.device, self.tensors, layout)][:, None]
+        return change[..., 0] if self.channels == 1 else change
+
+    def tensors(self, layout: Layout) -> np.ndarray:
+        """The place of the scale of every number, `(size,)`; any for those that no grid holds, which stay 0."""
+        places = [self.names.index(p.name) if p.name in self.names else 0 for p in layout.parameters]
+        return np.repeat(places, [p.size for p in layout.parameters])
