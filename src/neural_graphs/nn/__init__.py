@@ -14,24 +14,31 @@ from neural_graphs.nn.embeddings import (
 )
 from neural_graphs.nn.encoder import Encoder
 from neural_graphs.nn.fourier import ValueEncoder
+from neural_graphs.nn.linear import NFN, UNF, DWSNet, DWSNetEditor, EquivariantLinear, NFNEditor, UNFEditor
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import NGGNN, NGT, NGGNNEditor, NGTEditor
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, MeanNodes, MeanOutputs, Pool, WeightReadout
 from neural_graphs.nn.signs import CanonicalSigns
 
 __all__ = [
+    "NFN",
     "NGGNN",
     "NGT",
+    "UNF",
     "Ablation",
     "ActivationKinds",
     "CanonicalSigns",
     "ConcatOutputs",
+    "DWSNet",
+    "DWSNetEditor",
     "Encoder",
+    "EquivariantLinear",
     "GraphReadout",
     "MeanNodes",
     "MeanOutputs",
     "MessagePassing",
     "Metanetwork",
+    "NFNEditor",
     "NGGNNEditor",
     "NGTEditor",
     "NeuronKinds",
@@ -42,6 +49,7 @@ __all__ = [
     "RelationalTransformer",
     "Sight",
     "Standardise",
+    "UNFEditor",
     "ValueEncoder",
     "WeightKinds",
     "WeightReadout",

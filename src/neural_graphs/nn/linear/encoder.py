@@ -9,7 +9,6 @@ from neural_graphs.layout import Layout
 from neural_graphs.layout.grids import Grid
 from neural_graphs.networks import Networks
 from neural_graphs.nn.embeddings import Standardise, sinusoids, wave_rates
-from neural_graphs.nn.fourier import ValueEncoder
 from neural_graphs.nn.linear.cut import Cut
 from neural_graphs.nn.linear.layer import Values
 from neural_graphs.nn.spec import InputSpec, require_channels
@@ -40,23 +39,25 @@ class GridEncoder(nn.Module):
 
 
 class FourierEncoder(GridEncoder):
-    """`Fourier, Linear` of every number, the same for all, plus encodings of its places along fixed indices.
+    """`[cos(2π v F), sin(2π v F)]` of every number v, and encodings of its places along fixed indices.
 
-    Zhou et al. 2023, appendix; they put the encodings beside the features, here they are added. `sigma` is the scale of
-    the frequencies.
+    Zhou et al. 2023, appendix: F is drawn once from N(0, sigma²). They put the encodings beside the features, here they
+    are added.
     """
 
-    def __init__(self, family: InputSpec, cut: Cut, width: int, sigma: float | None = 3.0):
+    frequencies: Tensor
+
+    def __init__(self, family: InputSpec, cut: Cut, sigma: float = 3.0, frequencies: int = 128):
         super().__init__(family, cut)
-        self.width = width
-        self.numbers = ValueEncoder(self.channels, width, sigma)
-        self.positions = nn.ModuleList(GridPosition(grid, width) for grid in cut.grids)
+        self.width = 2 * frequencies
+        self.register_buffer("frequencies", sigma * torch.randn(self.channels, frequencies))
+        self.positions = nn.ModuleList(GridPosition(grid, self.width) for grid in cut.grids)
 
     def forward(self, networks: Networks) -> Values:
         found = []
         for values, position in zip(super().forward(networks), self.positions, strict=True):
-            numbers = self.numbers(values.unflatten(-1, (-1, self.channels)))
-            found.append(position(numbers.flatten(-2)))
+            angles = values.unflatten(-1, (-1, self.channels)) @ (2 * torch.pi * self.frequencies)
+            found.append(position(torch.cat([angles.cos(), angles.sin()], -1).flatten(-2)))
         return found
 
 

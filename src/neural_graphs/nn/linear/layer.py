@@ -72,8 +72,10 @@ class IntoGrid(nn.Module):
             parts = []
             for term in planned:
                 part = F.linear(read(term.summaries), next(weights), bias if term is planned[-1] else None)
-                shape = [size if each in term.kept else 1 for each, size in enumerate(along)]
-                parts.append((set(term.kept), part.reshape(len(part), *shape, part.shape[-1])))
+                if len(term.kept) < len(along):
+                    shape = [size if each in term.kept else 1 for each, size in enumerate(along)]
+                    part = part.reshape(len(part), *shape, part.shape[-1])
+                parts.append((set(term.kept), part))
             found.append(filled(_sum(parts, along), classes))
         total = found[0]
         for part in found[1:]:
@@ -106,7 +108,8 @@ class Summaries:
         key = (grid, classes, over)
         if key not in self.made:
             if over:
-                self.made[key] = self._mean(grid, classes, over[1:]).mean(1 + over[0])  # later ones are gone
+                wider, dim = self._mean(grid, classes, over[1:]), 1 + over[0]  # those after it are gone already
+                self.made[key] = wider.sum(dim) / wider.shape[dim]  # `mean` would write its gradient out
             else:
                 self.made[key] = diagonal(self.values[grid], classes)
         return self.made[key]

@@ -14,9 +14,12 @@ from neural_graphs.nn.linear.cut import Cut
 from neural_graphs.nn.linear.encoder import FourierEncoder, GridEncoder
 from neural_graphs.nn.linear.layer import EquivariantLinear, Values
 from neural_graphs.nn.linear.readout import GridEdit, GridMax, GridMean, GridReadout
+from neural_graphs.nn.run.checkpointing import LARGE
 from neural_graphs.nn.run.dropout import Dropout
-from neural_graphs.nn.run.microbatch import Reader
+from neural_graphs.nn.run.microbatch import BUDGET, Reader
 from neural_graphs.nn.spec import InputSpec
+
+PIECE, LARGEST = BUDGET["cpu"], LARGE["cpu"]  # numbers of a tensor
 
 
 class LinearMetanetwork(Reader):
@@ -62,8 +65,11 @@ class LinearMetanetwork(Reader):
         return torch.stack(networks.map_by_layout(lambda part, _: readout.pool(self.encode(part))))
 
     def numbers(self, networks: Networks) -> int:
-        """How many numbers the values of the largest of these networks have."""
-        return max(layout.size for layout in dict.fromkeys(networks.layouts)) * self.width
+        """How many numbers the values of the largest of these networks have; fewer are told where layers are wide, as a
+        piece should be larger than the gradients it adds up."""
+        found = max(layout.size for layout in dict.fromkeys(networks.layouts)) * self.width
+        worth = sum(parameter.numel() for parameter in self.parameters()) // PIECE
+        return found // min(max(1, worth), LARGEST // PIECE)
 
 
 class Between(nn.Module):
@@ -111,29 +117,29 @@ class NFN(LinearMetanetwork):
     """Neural functional network (Zhou et al. 2023): NF-Layers on Fourier features, means at the end.
 
     NP by default: inputs and outputs are permuted as well, and told apart by encodings of their places. With
-    `ends=False` HNP: hidden neurons only. `sigma` is the scale of the Fourier frequencies (None: raw numbers); the
-    readout is an MLP of `hidden` widths; the rest as for `DWSNet`.
+    `ends=False` HNP: hidden neurons only. `sigma` is the scale of the Fourier frequencies; the
+    readout is an MLP of `hidden` widths, and there is the `dropout`; the rest as for `DWSNet`.
     """
 
     def __init__(
         self, family: InputSpec, classes: int, width: int = 512, depth: int = 3, ends: bool = True,
-        sigma: float | None = 3.0, dropout: float = 0.5, hidden: Sequence[int] = (1000, 1000),
+        sigma: float = 3.0, dropout: float = 0.5, hidden: Sequence[int] = (1000, 1000),
     ):  # fmt: skip
         cut = Cut(family, ends)
-        readout = GridReadout(cut, width, classes, GridMean(), hidden)
-        super().__init__(FourierEncoder(family, cut, width, sigma), readout, width, depth, dropout=dropout)
+        readout = GridReadout(cut, width, classes, GridMean(), hidden, dropout)
+        super().__init__(FourierEncoder(family, cut, sigma), readout, width, depth)
 
 
 class NFNEditor(LinearMetanetwork):
     """NFN that returns a change of every number; arguments as for `NFN` and `DWSNetEditor`."""
 
     def __init__(
-        self, family: InputSpec, width: int = 128, depth: int = 3, ends: bool = True, sigma: float | None = 3.0,
+        self, family: InputSpec, width: int = 128, depth: int = 3, ends: bool = True, sigma: float = 3.0,
         dropout: float = 0.0, initial: float = 0.01, channels: int = 1,
     ):  # fmt: skip
         cut = Cut(family, ends)
         readout = GridEdit(cut, width, channels, initial, None)
-        super().__init__(FourierEncoder(family, cut, width, sigma), readout, width, depth, dropout=dropout)
+        super().__init__(FourierEncoder(family, cut, sigma), readout, width, depth, dropout=dropout)
 
 
 class UNF(LinearMetanetwork):

@@ -1,6 +1,7 @@
 """Values of grids to answers: invariant ones about a network, and changes of its numbers."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,9 +13,9 @@ from neural_graphs.graph.constants import table_on
 from neural_graphs.layout import Layout
 from neural_graphs.layout.equivariant_maps import Maps
 from neural_graphs.networks import Networks
-from neural_graphs.nn.baselines.flat_mlp import perceptron
 from neural_graphs.nn.linear.cut import Cut
 from neural_graphs.nn.linear.layer import EquivariantLinear, Values
+from neural_graphs.nn.run.dropout import Dropout
 
 
 class GridPool(nn.Module):
@@ -40,13 +41,19 @@ class GridMax(GridPool):
 
 
 class GridReadout(nn.Module):
-    """An invariant answer per network: every grid pooled, side by side, then an MLP with ReLU of `hidden` widths."""
+    """An invariant answer per network: every grid pooled, side by side, then an MLP.
 
-    def __init__(self, cut: Cut, width: int, classes: int, pool: GridPool, hidden: Sequence[int]):
+    The MLP has `Linear, ReLU, dropout` for each of the `hidden` widths and a last Linear layer.
+    """
+
+    def __init__(
+        self, cut: Cut, width: int, classes: int, pool: GridPool, hidden: Sequence[int], dropout: float = 0.0
+    ):  # fmt: skip
         super().__init__()
         self.reduce = pool
-        features = sum(grid.features for grid in cut.grids)
-        self.mlp = perceptron((features * width, *hidden, classes))
+        sizes = [width * sum(grid.features for grid in cut.grids), *hidden]
+        layers = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU(), Dropout(dropout))]
+        self.mlp = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 
     def forward(self, values: Values, networks: Networks) -> Float[Tensor, "networks classes"]:
         """Answers from the values of every grid."""
