@@ -2,21 +2,29 @@
 
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from neural_graphs import NGGNN, NGT, InputSpec, Layout, Networks
+from neural_graphs import NFN, NGGNN, NGT, DWSNet, InputSpec, Layout, Networks
 
 warnings.simplefilter("ignore")  # torch's own
 CNN = Layout.cnn((1, 2, 3), (3, 3), 2, residual=(-1, 0))
+SPEC = InputSpec.of([CNN])
+SMALL: dict[str, Any] = {"widths": (8, 4), "attention": 8, "heads": 2, "hidden": (8, 8), "depth": 2}
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "NG-GNN": lambda: NGGNN(SPEC, 3, width=8, depth=2),
+    "NG-T": lambda: NGT(SPEC, 3, **SMALL),
+    "DWSNet": lambda: DWSNet(SPEC, 3, width=4, depth=2, norm=True),
+    "NFN": lambda: NFN(SPEC, 3, width=4, depth=2, dropout=0.0, hidden=(8,)),
+}
 
 
 def main(name: str) -> None:
     torch.manual_seed(0)
-    spec = InputSpec.of([CNN])
-    small = {"widths": (8, 4), "attention": 8, "heads": 2, "hidden": (8, 8), "depth": 2}
-    module = (NGGNN(spec, 3, width=8, depth=2) if name == "NG-GNN" else NGT(spec, 3, **small)).double()  # type: ignore[arg-type]
+    module = MODELS[name]().double()
     values = torch.randn(3, CNN.size, dtype=torch.float64, requires_grad=True)
 
     def forward(values: Tensor) -> Tensor:

@@ -1,16 +1,49 @@
 """Networks cut into the values of their grids, and put together again."""
 
+from dataclasses import dataclass
+from math import prod
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.graph.constants import table_on
+from neural_graphs.graph.constants import Tensors, constant
 from neural_graphs.layout import Layout
-from neural_graphs.layout.grids import Grid, grids
+from neural_graphs.layout.grids import grids
 from neural_graphs.nn.linear.layer import Values
 from neural_graphs.nn.spec import InputSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Shapes:
+    """`(*sizes, features)` of every grid; a constant to compilers."""
+
+    each: tuple[tuple[int, ...], ...]
+
+
+@constant()
+def grid_shapes(layout: Layout, like: Layout, ends: bool) -> Shapes:
+    """Those of the grids of a layout. Raises LayoutError where they are of other kinds than those of another one."""
+    found, expected = grids(layout, ends), grids(like, ends)
+    if [grid.kind for grid in found] != [grid.kind for grid in expected]:
+        raise LayoutError(
+            f"linear layers made for {like} cannot read {layout}: networks share their parameters that have the same "
+            "tensors and differ in free sizes only; make others for it, or use NGGNN or NGT"
+        )
+    return Shapes(tuple(grid.places.shape for grid in found))
+
+
+@constant()
+def cut_index(layout: Layout, ends: bool, device: torch.device) -> Tensors:
+    """The places of the numbers of all grids in the flat vector, grid after grid; and where among these every number of
+    the flat vector lies, `(size,)`, after all where it lies in none."""
+    places = np.concatenate([grid.places.reshape(-1) for grid in grids(layout, ends)])
+    order = np.full(layout.size, len(places))
+    order[places] = np.arange(len(places))
+    return Tensors((torch.from_numpy(places).to(device), torch.from_numpy(order).to(device)))
 
 
 class Cut:
@@ -28,41 +61,22 @@ class Cut:
             )
         self.layout, self.ends = family.layout, ends
         self.grids = grids(family.layout, ends)
-        self._kinds = [grid.kind for grid in self.grids]
-
-    def grids_of(self, layout: Layout) -> tuple[Grid, ...]:
-        """The grids of a layout. Raises LayoutError where they are others than those the layers were made for."""
-        found = grids(layout, self.ends)
-        if layout != self.layout and [grid.kind for grid in found] != self._kinds:
-            raise LayoutError(
-                f"linear layers made for {self.layout} cannot read {layout}: networks share their parameters that have "
-                "the same tensors and differ in free sizes only; make others for it, or use NGGNN or NGT"
-            )
-        return found
 
     def split(self, values: Float[Tensor, "networks size channels"], layout: Layout) -> Values:
-        """The values of every grid, `(networks, *sizes, features · channels)`."""
-        chosen = values.index_select(1, table_on(values.device, self.places, layout))
-        every = self.grids_of(layout)
-        pieces = chosen.split([grid.size for grid in every], 1)
+        """The values of every grid, `(networks, *sizes, features · channels)`.
+
+        Raises LayoutError for a layout with other grids than those the layers were made for.
+        """
+        shapes = grid_shapes(layout, self.layout, self.ends).each
+        places, _ = cut_index(layout, self.ends, values.device).each
+        pieces = values.index_select(1, places).split([prod(shape) for shape in shapes], 1)
         return [
-            piece.reshape(len(values), *grid.sizes, grid.features * values.shape[2])
-            for piece, grid in zip(pieces, every, strict=True)
+            piece.reshape(len(values), *sizes, features * values.shape[2])
+            for piece, (*sizes, features) in zip(pieces, shapes, strict=True)
         ]
 
     def join(self, values: Values, layout: Layout, channels: int) -> Float[Tensor, "networks size channels"]:
         """The flat vectors again; 0 for numbers that no grid holds."""
         flat = torch.cat([x.reshape(len(x), -1, channels) for x in values], 1)
-        flat = torch.cat([flat, flat.new_zeros(len(flat), 1, channels)], 1)
-        return flat.index_select(1, table_on(flat.device, self.order, layout))
-
-    def places(self, layout: Layout) -> np.ndarray:
-        """The places of the numbers of all grids in the flat vector, grid after grid."""
-        return np.concatenate([grid.places.reshape(-1) for grid in self.grids_of(layout)])
-
-    def order(self, layout: Layout) -> np.ndarray:
-        """Where every number of the flat vector lies among those of all grids; after all where it lies in none."""
-        places = self.places(layout)
-        found = np.full(layout.size, len(places))
-        found[places] = np.arange(len(places))
-        return found
+        _, order = cut_index(layout, self.ends, flat.device).each
+        return F.pad(flat, (0, 0, 0, 1)).index_select(1, order)

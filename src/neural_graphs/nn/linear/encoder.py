@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neural_graphs.graph.constants import table_on
+from neural_graphs.graph.constants import Tensors, constant
 from neural_graphs.layout import Layout
 from neural_graphs.layout.grids import Grid
 from neural_graphs.networks import Networks
@@ -32,7 +32,7 @@ class GridEncoder(nn.Module):
         require_channels(networks, self.channels)
         values, layout = networks.values.reshape(len(networks), -1, self.channels), networks.layout
         if self.standardise is not None:
-            groups, bias = (table_on(values.device, table, layout) for table in (target_groups, is_bias))
+            groups, bias = statistics_index(layout, values.device).each
             each = self.standardise.biases(values, groups), self.standardise.weights(values, groups)
             values = torch.where(bias[:, None], *each)
         return self.cut.split(values, layout)
@@ -82,12 +82,9 @@ class GridPosition(nn.Module):
         return x
 
 
-def target_groups(layout: Layout) -> np.ndarray:
-    """The group that every number of the flat vector leads to, `(size,)`; the first where it leads nowhere."""
-    _, targets = layout.number_ends
-    return np.where(targets < 0, 0, layout.neuron_group[targets])
-
-
-def is_bias(layout: Layout) -> np.ndarray:
-    """Whether a number is no weight, `(size,)`."""
-    return layout.number_ends[0] < 0
+@constant()
+def statistics_index(layout: Layout, device: torch.device) -> Tensors:
+    """The group that every number leads to, the first where it leads nowhere; whether it is no weight; `(size,)`."""
+    sources, targets = layout.number_ends
+    groups = np.where(targets < 0, 0, layout.neuron_group[targets])
+    return Tensors((torch.from_numpy(groups).to(device), torch.from_numpy(sources < 0).to(device)))

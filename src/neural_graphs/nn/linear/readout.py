@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neural_graphs.errors import ConfigError
-from neural_graphs.graph.constants import table_on
+from neural_graphs.graph.constants import Tensors, constant
 from neural_graphs.layout import Layout
 from neural_graphs.layout.equivariant_maps import Maps
 from neural_graphs.networks import Networks
@@ -72,7 +72,7 @@ class GridEdit(nn.Module):
         if channels < 1:
             raise ConfigError(f"channels is {channels}: an edit has at least one number for every parameter")
         self.cut, self.channels = cut, channels
-        self.names = list(dict.fromkeys(name for grid in cut.grids for name in grid.tensors))
+        self.names = tuple(dict.fromkeys(name for grid in cut.grids for name in grid.tensors))
         self.last = EquivariantLinear(cut.grids, width, channels, maps)
         self.scale = nn.Parameter(torch.full((len(self.names),), initial))
 
@@ -80,10 +80,13 @@ class GridEdit(nn.Module):
         """The values of networks of one layout, one channel without an axis for it."""
         layout = networks.layout
         change = self.cut.join(self.last(values), layout, self.channels)
-        change = change * self.scale[table_on(change.device, self.tensors, layout)][:, None]
+        (tensors,) = tensor_index(layout, self.names, change.device).each
+        change = change * self.scale[tensors][:, None]
         return change[..., 0] if self.channels == 1 else change
 
-    def tensors(self, layout: Layout) -> np.ndarray:
-        """The place of the scale of every number, `(size,)`; any for those that no grid holds, which stay 0."""
-        places = [self.names.index(p.name) if p.name in self.names else 0 for p in layout.parameters]
-        return np.repeat(places, [p.size for p in layout.parameters])
+
+@constant()
+def tensor_index(layout: Layout, names: tuple[str, ...], device: torch.device) -> Tensors:
+    """The place among some tensors of the tensor of every number, `(size,)`; the first for those of no such tensor."""
+    places = [names.index(p.name) if p.name in names else 0 for p in layout.parameters]
+    return Tensors((torch.from_numpy(np.repeat(places, [p.size for p in layout.parameters])).to(device),))
