@@ -53,7 +53,7 @@ def test_one_swap_of_one_layer_is_enough_to_see(name: str, editor: str) -> None:
         assert symmetry_error(module, networks, swap) < 1e-10
 
 
-@every_case
+@pytest.mark.parametrize("case", [NAMED["INR"], NAMED["attention"], CASES[-1]], ids=lambda case: case.name)
 @every_reader
 def test_the_same_alone_among_equals_and_among_strangers(case: Case, reader: str) -> None:
     assert_batch_independent(built(READERS[reader], case.family), case.networks())

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 
 from neural_graphs import InputSpec, Layout, Networks, assert_equivariant, assert_invariant
 from neural_graphs.errors import ConfigError, LayoutError
-from neural_graphs.layout.grids import grids
+from neural_graphs.layout.equivariant_maps import EquivariantMap
+from neural_graphs.layout.grids import Grid, grids
 from neural_graphs.nn import NFN, UNF, DWSNet, DWSNetEditor, EquivariantLinear, Standardise
-from neural_graphs.nn.linear import Neighbours
+from neural_graphs.nn.linear import Maps, Neighbours
 from neural_graphs.nn.linear.layer import diagonal, filled
 from neural_graphs.nn.run.microbatch import BUDGET, mean_loss, pieces
 from neural_graphs.tasks.runs import build
@@ -124,6 +125,23 @@ def test_numbers_of_parameters() -> None:
     assert parameters(EquivariantLinear(grids(INR), 1, 1, Neighbours())) < parameters(layers[0])
     assert parameters(DWSNet(InputSpec.of([INR]), 10)) == 241_226
     assert parameters(NFN(InputSpec.of([INR]), 10)) == 41_473_322
+
+
+class Nothing(Maps):
+    """No map at all."""
+
+    def keeps(self, source: Grid, target: Grid, each: EquivariantMap) -> bool:
+        return False
+
+
+def test_a_layer_without_maps_writes_constants() -> None:
+    layer = EquivariantLinear(grids(LAYOUT), 1, 2, Nothing())
+    assert not [weight for into in layer.into for weight in into.weights]
+    values = [torch.randn(3, *grid.places.shape) for grid in grids(LAYOUT)]
+    for found, into, grid in zip(layer(values), layer.into, grids(LAYOUT), strict=True):
+        assert torch.equal(found, into.biases[0].expand(3, *grid.sizes, 2 * grid.features))
+    with pytest.raises(TypeError, match="abstract"):
+        EquivariantLinear(grids(LAYOUT), 1, 2, Maps())
 
 
 def test_filling_a_diagonal_is_the_transpose_of_reading_it() -> None:

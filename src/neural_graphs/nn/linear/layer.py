@@ -69,7 +69,9 @@ class IntoGrid(nn.Module):
         weights, found = iter(self.weights), []
         for (classes, planned), bias in zip(self.patterns, self.biases, strict=True):
             along = [sizes[classes.index(each)] for each in range(len(set(classes)))]
-            parts = []
+            parts: list[tuple[set[int], Tensor]] = []
+            if not planned:  # `maps` may leave out all that write this way
+                parts.append((set(), bias.expand(read.networks, *(1,) * len(along), -1)))
             for term in planned:
                 part = F.linear(read(term.summaries), next(weights), bias if term is planned[-1] else None)
                 if len(term.kept) < len(along):
@@ -87,7 +89,7 @@ class Summaries:
     """What maps read of the values of all grids; each diagonal and each mean is made once."""
 
     def __init__(self, values: Values):
-        self.values = values
+        self.values, self.networks = values, len(values[0])
         self.made: dict[tuple[object, ...], Tensor] = {}
 
     def __call__(self, summaries: tuple[Summary, ...]) -> Tensor:

@@ -1,6 +1,6 @@
 """Metanetworks of equivariant linear layers, ready made: DWSNets, neural functionals (NP and HNP), universal ones."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.microbatch import BUDGET, Reader
 from neural_graphs.nn.spec import InputSpec
 
+Answer = Callable[[Networks], Tensor]  # about networks of one layout
 PIECE, LARGEST = BUDGET["cpu"], LARGE["cpu"]  # numbers of a tensor
 
 
@@ -45,10 +46,20 @@ class LinearMetanetwork(Reader):
 
     def read(self, networks: Networks) -> Any:
         """Read a batch in one go: `(networks, classes)`, or `Networks`."""
-        rows = networks.map_by_layout(lambda part, _: self.readout(self.encode(part), part))
         if isinstance(self.readout, GridEdit):
-            return networks.with_values(torch.stack(rows) if networks.regular else torch.cat(rows))
-        return torch.stack(rows)
+            return networks.with_values(self._by_layout(networks, self._answer, torch.cat))
+        return self._by_layout(networks, self._answer, torch.stack)
+
+    def _answer(self, part: Networks) -> Tensor:
+        found: Tensor = self.readout(self.encode(part), part)
+        return found
+
+    @staticmethod
+    def _by_layout(networks: Networks, answer: Answer, joined: Callable[[list[Tensor]], Tensor]) -> Tensor:
+        """What is answered about networks of one layout, about each of a batch; `joined` puts rows together."""
+        if networks.regular:
+            return answer(networks)
+        return joined(networks.map_by_layout(lambda part, _: answer(part)))
 
     def encode(self, networks: Networks) -> Values:
         """The values of every grid before the readout, of networks that share a layout."""
@@ -62,7 +73,7 @@ class LinearMetanetwork(Reader):
         readout = self.readout
         if not isinstance(readout, GridReadout):
             raise ConfigError("an editor pools nothing: it has no embedding of a network")
-        return torch.stack(networks.map_by_layout(lambda part, _: readout.pool(self.encode(part))))
+        return self._by_layout(networks, lambda part: readout.pool(self.encode(part)), torch.stack)
 
     def numbers(self, networks: Networks) -> int:
         """How many numbers the values of the largest of these networks have; fewer are told where layers are wide, as a
