@@ -10,19 +10,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neural_graphs import NGGNN, NGT, InputSpec, Layout, Metanetwork, Networks
+from neural_graphs import NFN, NGGNN, NGT, DWSNet, InputSpec, Layout, Networks
 from neural_graphs.nn import CapturedLoss
 from neural_graphs.nn.run.capture import RECORDERS, Recorder
+from neural_graphs.nn.run.microbatch import Reader
 
 warnings.simplefilter("ignore")  # torch's own
 CNN = Layout.cnn((1, 2, 3), (3, 3), 2, residual=(-1, 0))
+SPEC = InputSpec.of([CNN])
+SMALL: dict[str, Any] = {"widths": (8, 4), "attention": 8, "heads": 2, "hidden": (8, 8), "depth": 2}
+MODELS: dict[str, Callable[[], Reader]] = {
+    "NG-GNN": lambda: NGGNN(SPEC, 3, width=8, depth=2),
+    "NG-T": lambda: NGT(SPEC, 3, **SMALL),
+    "DWSNet": lambda: DWSNet(SPEC, 3, width=4, depth=2, norm=True),
+    "NFN": lambda: NFN(SPEC, 3, width=4, depth=2, dropout=0.0, hidden=(8,)),
+}
 
 
 def main(name: str) -> None:
     torch.manual_seed(0)
-    spec = InputSpec.of([CNN])
-    small = {"widths": (8, 4), "attention": 8, "heads": 2, "hidden": (8, 8), "depth": 2}
-    module = (NGGNN(spec, 3, width=8, depth=2) if name == "NG-GNN" else NGT(spec, 3, **small)).double()  # type: ignore[arg-type]
+    module = MODELS[name]().double()
     values = torch.randn(3, CNN.size, dtype=torch.float64, requires_grad=True)
 
     def forward(values: Tensor) -> Tensor:
@@ -52,7 +59,7 @@ class Again(Recorder):
         return found, replay
 
 
-def captured(module: Metanetwork, values: Tensor, answers: Tensor) -> None:
+def captured(module: Reader, values: Tensor, answers: Tensor) -> None:
     """A captured step may be compiled; its loss and gradients are those of the plain one."""
     RECORDERS["cpu"] = Again
     torch.compile = functools.partial(torch.compile, backend="aot_eager")  # type: ignore[assignment]

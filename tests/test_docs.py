@@ -44,10 +44,11 @@ def test_the_readme_runs_as_printed() -> None:
     assert runner.failures == 0
 
 
-def test_the_page_on_aligning_runs_as_printed() -> None:
+@pytest.mark.parametrize("page", ["docs/alignment.md", "docs/linear.md"])
+def test_these_pages_run_as_printed(page: str) -> None:
     runner = doctest.DocTestRunner()
-    (block,) = python_blocks("docs/alignment.md")
-    runner.run(doctest.DocTestParser().get_doctest(block, {}, "alignment.md", "alignment.md", 0))
+    session = "\n".join(python_blocks(page))
+    runner.run(doctest.DocTestParser().get_doctest(session, {}, page, page, 0))
     assert runner.failures == 0 and runner.tries > 5
 
 

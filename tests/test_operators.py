@@ -169,7 +169,7 @@ def test_second_derivatives_of_readers_and_editors(name: str) -> None:
     torch.testing.assert_close(twice, found, rtol=1e-9, atol=1e-9 * float(found.abs().max()))
 
 
-@pytest.mark.parametrize("name", ["NG-GNN", "NG-T"])
+@pytest.mark.parametrize("name", ["NG-GNN", "NG-T", "DWSNet", "NFN"])
 def test_a_compiler_sees_one_graph(name: str) -> None:
     program = [sys.executable, str(Path(__file__).with_name("compiled.py")), name]
     said = subprocess.run(program, capture_output=True, text=True, check=False)

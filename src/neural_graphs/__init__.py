@@ -15,11 +15,18 @@ if TYPE_CHECKING:
     from neural_graphs.io import read_checkpoint as read_checkpoint
     from neural_graphs.layout import Layout as Layout
     from neural_graphs.networks import Networks as Networks
+    from neural_graphs.nn import NFN as NFN
     from neural_graphs.nn import NGGNN as NGGNN
     from neural_graphs.nn import NGT as NGT
+    from neural_graphs.nn import UNF as UNF
+    from neural_graphs.nn import DWSNet as DWSNet
+    from neural_graphs.nn import DWSNetEditor as DWSNetEditor
+    from neural_graphs.nn import EquivariantLinear as EquivariantLinear
     from neural_graphs.nn import Metanetwork as Metanetwork
+    from neural_graphs.nn import NFNEditor as NFNEditor
     from neural_graphs.nn import NGGNNEditor as NGGNNEditor
     from neural_graphs.nn import NGTEditor as NGTEditor
+    from neural_graphs.nn import UNFEditor as UNFEditor
     from neural_graphs.nn.spec import Family as Family
     from neural_graphs.nn.spec import InputSpec as InputSpec
     from neural_graphs.plots import plot as plot
@@ -35,10 +42,15 @@ if TYPE_CHECKING:
     from neural_graphs.zoo import Zoo as Zoo
 
 _HOME = {
+    "DWSNet": "nn",
+    "DWSNetEditor": "nn",
+    "EquivariantLinear": "nn",
     "Family": "nn.spec",
     "InputSpec": "nn.spec",
     "Layout": "layout",
     "Metanetwork": "nn",
+    "NFN": "nn",
+    "NFNEditor": "nn",
     "NGGNN": "nn",
     "NGGNNEditor": "nn",
     "NGT": "nn",
@@ -50,6 +62,8 @@ _HOME = {
     "PositiveScale": "symmetry",
     "SignFlip": "symmetry",
     "Topology": "graph",
+    "UNF": "nn",
+    "UNFEditor": "nn",
     "Zoo": "zoo",
     "assert_equivariant": "testing",
     "assert_invariant": "testing",

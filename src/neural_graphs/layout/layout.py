@@ -205,7 +205,7 @@ class Layout:
     @staticmethod
     def from_json(value: dict[str, Any]) -> "Layout":
         """The layout that `to_json` described. Raises LayoutError on anything else."""
-        layout = from_json(value, _KINDS)
+        layout = from_json(value, KINDS)
         if not isinstance(layout, Layout):
             raise LayoutError(f"expected the description of a Layout, got one of {type(layout).__name__}")
         return layout
@@ -223,5 +223,5 @@ class Layout:
         return forwarded("layout.builders.cnn")(channels, kernels, classes, **options)
 
 
-_KINDS: tuple[type, ...] = (Layout, Group, Block, Parameter, Activation, Atom, Product, Concat)
-_KINDS += (Linear, Conv, Skip, GlobalMean, MaxPool, Table, Window)
+KINDS: tuple[type, ...] = (Layout, Group, Block, Parameter, Activation, Atom, Product, Concat)
+KINDS += (Linear, Conv, Skip, GlobalMean, MaxPool, Table, Window)

@@ -14,6 +14,7 @@ from neural_graphs.nn.embeddings import (
 )
 from neural_graphs.nn.encoder import Encoder
 from neural_graphs.nn.fourier import ValueEncoder
+from neural_graphs.nn.linear import NFN, UNF, DWSNet, DWSNetEditor, EquivariantLinear, NFNEditor, UNFEditor
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import NGGNN, NGT, NGGNNEditor, NGTEditor
 from neural_graphs.nn.probing import ImageProbes, LinearProbes, ProbeGen
@@ -23,15 +24,20 @@ from neural_graphs.nn.run.microbatch import mean_loss
 from neural_graphs.nn.signs import CanonicalSigns
 
 __all__ = [
+    "NFN",
     "NGGNN",
     "NGT",
+    "UNF",
     "Ablation",
     "ActivationKinds",
     "CanonicalSigns",
     "CapturedAnswers",
     "CapturedLoss",
     "ConcatOutputs",
+    "DWSNet",
+    "DWSNetEditor",
     "Encoder",
+    "EquivariantLinear",
     "GraphReadout",
     "ImageProbes",
     "LinearProbes",
@@ -39,6 +45,7 @@ __all__ = [
     "MeanOutputs",
     "MessagePassing",
     "Metanetwork",
+    "NFNEditor",
     "NGGNNEditor",
     "NGTEditor",
     "NeuronKinds",
@@ -50,6 +57,7 @@ __all__ = [
     "RelationalTransformer",
     "Sight",
     "Standardise",
+    "UNFEditor",
     "ValueEncoder",
     "WeightKinds",
     "WeightReadout",

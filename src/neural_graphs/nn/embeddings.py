@@ -133,19 +133,30 @@ class PositionEmbedding(nn.Module):
 
     def __init__(self, width: int, waves: int = 32):
         super().__init__()
-        self.register_buffer("rates", 10_000.0 ** -(torch.arange(waves, dtype=torch.float64) / waves), persistent=False)
+        self.register_buffer("rates", wave_rates(waves), persistent=False)
         self.project = nn.Linear(2 * waves, width, bias=False)
 
     def forward(self, topology: Topology) -> Tensor:
         """`(neurons, width)`."""
-        angles = topology.neuron_index(self.rows)[:, None] * self.rates
-        return self.project(torch.cat([angles.sin(), angles.cos()], 1).to(self.project.weight.dtype))
+        found = sinusoids(topology.neuron_index(self.rows), self.rates)
+        return self.project(found.to(self.project.weight.dtype))
 
     def rows(self, layout: Layout) -> np.ndarray:
         """The place of every neuron, `(neurons,)`."""
         return np.concatenate(
             [_fixed_places(g.axis)[0] if g.role == "hidden" else np.zeros(g.size, np.int64) for g in layout.groups]
         )
+
+
+def wave_rates(waves: int) -> Tensor:
+    """`10000^(−i / waves)` for every wave i, float64 `(waves,)`."""
+    return 10_000.0 ** -(torch.arange(waves, dtype=torch.float64) / waves)
+
+
+def sinusoids(places: Tensor, rates: Tensor) -> Tensor:
+    """Sines and cosines of places `(n,)` times rates `(waves,)`, `(n, 2 · waves)`."""
+    angles = places[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], 1)
 
 
 def _fixed_places(axis: Axis) -> tuple[np.ndarray, int]:

@@ -6,7 +6,6 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from neural_graphs.errors import LayoutError
 from neural_graphs.graph import NeuralGraph, Wiring
 from neural_graphs.graph.index import neuron_groups
 from neural_graphs.graph.topology import Kernels, Topology
@@ -24,6 +23,7 @@ from neural_graphs.nn.embeddings import (
 from neural_graphs.nn.fourier import ValueEncoder, column_index
 from neural_graphs.nn.run.checkpointing import checkpointed
 from neural_graphs.nn.signs import CanonicalSigns
+from neural_graphs.nn.spec import require_channels
 
 
 class Encoder(nn.Module):
@@ -59,7 +59,7 @@ class Encoder(nn.Module):
 
         Raises LayoutError for kernels or groups this encoder has no room for, and for another number of channels.
         """
-        self._check_channels(networks)
+        require_channels(networks, _inputs(self.biases))
         networks = self.sight.see(networks)
         topology = Topology.of(networks, self.wiring)
         networks = networks if self.signs is None else self.signs(networks)
@@ -77,14 +77,6 @@ class Encoder(nn.Module):
             self.weight_kinds.index(topology)
         if self.signs is not None:
             self.signs.prepare(networks)
-
-    def _check_channels(self, networks: Networks) -> None:
-        found = networks.values.shape[2 if networks.regular else 1 :].numel()
-        if found != (expected := _inputs(self.biases)):
-            raise LayoutError(
-                f"these networks have {found} channels per number, this metanetwork reads {expected}; "
-                f"make it for them: InputSpec.of(layouts, channels={found})"
-            )
 
     def encode_neurons(self, networks: Networks, topology: Topology) -> Tensor:
         """`(*batch, neurons, node_width)`."""

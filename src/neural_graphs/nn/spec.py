@@ -10,7 +10,9 @@ import numpy as np
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.layout.kinds import block_kinds, group_kinds
+from neural_graphs.layout.layout import KINDS
 from neural_graphs.layout.serialise import from_json, to_json
+from neural_graphs.networks import Networks
 
 Numbers = tuple[float, ...]
 
@@ -46,7 +48,7 @@ class InputSpec:
     any network has. `weight_kinds` and `neuron_kinds` are those of blocks and groups, where there is more than one;
     `ordered` tells whether hidden groups have fixed places (positions, vocabularies), which must be told apart;
     `end_groups` are the most groups of inputs and outputs together; `channels` are those of every number (its value,
-    gradient, momenta).
+    gradient, momenta); `layout` is that of the largest network, from which linear layers are derived.
     """
 
     KIND_OF: ClassVar[str] = "Family"  # its name in files, from before it had this one
@@ -64,6 +66,7 @@ class InputSpec:
     ordered: bool = False
     end_groups: int = 2
     channels: int = field(default=1, metadata={"sparse": True})
+    layout: Layout | None = field(default=None, metadata={"sparse": True}, repr=False)
 
     @classmethod
     def of(
@@ -98,6 +101,7 @@ class InputSpec:
             ),
             max(len(layout.groups) - len(groups) for layout, groups in zip(every, hidden, strict=True)),
             channels,
+            max(every, key=lambda layout: layout.size),
         )
 
     @property
@@ -117,7 +121,17 @@ class InputSpec:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "InputSpec":
         """The family that `to_json` described."""
-        return from_json(value, (cls, Statistics))
+        return from_json(value, (cls, Statistics, *KINDS))
 
 
 Family = InputSpec  # its former name
+
+
+def require_channels(networks: Networks, expected: int) -> None:
+    """Raise LayoutError for networks with another number of channels than a metanetwork reads."""
+    found = networks.values.shape[2 if networks.regular else 1 :].numel()
+    if found != expected:
+        raise LayoutError(
+            f"these networks have {found} channels per number, this metanetwork reads {expected}; "
+            f"make it for them: InputSpec.of(layouts, channels={found})"
+        )

@@ -14,7 +14,6 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
-from neural_graphs.nn import Metanetwork
 from neural_graphs.nn.run.microbatch import Reader
 from neural_graphs.plots import gallery, save
 from neural_graphs.tasks.data import ZooData
@@ -31,7 +30,7 @@ WINDOW = 11  # pixels of the side of the window of structural similarity (Wang e
 class Drawing(Reader):
     """What networks draw after an editor changed them."""
 
-    def __init__(self, editor: Metanetwork, canvas: Canvas) -> None:
+    def __init__(self, editor: Reader, canvas: Canvas) -> None:
         super().__init__()
         self.editor, self.canvas = editor, canvas
 
@@ -92,7 +91,7 @@ class Editing(Task):
     @property
     def reader(self) -> Reader | None:
         """The editor together with the drawing."""
-        if not isinstance(self.metanetwork, Metanetwork):
+        if not isinstance(self.metanetwork, Reader):
             return None
         return Drawing(self.metanetwork, self.required_canvas)
 

@@ -1,0 +1,65 @@
+"""Time a training step of metanetworks of linear layers on 128 INRs 2 → 32 → 32 → 1, in float32, at published sizes.
+
+A step is forward, loss, backward and AdamW. `work`, `bound` and `share` as in `step.py`. Prints the rate of a 4096³
+product, then one line per model.
+
+    python benchmarks/linear.py [--models dwsnet nfn-np nfn-hnp unf] [--batch 128] [--repeats 3]
+"""
+
+import argparse
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from step import INR, INR_FIGURES, best, work  # type: ignore[import-not-found]  # the script beside this one
+
+from neural_graphs.networks import Networks
+from neural_graphs.nn import NFN, UNF, DWSNet
+from neural_graphs.nn.linear import LinearMetanetwork
+from neural_graphs.nn.run.microbatch import mean_loss
+from neural_graphs.nn.spec import InputSpec
+
+MODELS: dict[str, Callable[[InputSpec], LinearMetanetwork]] = {
+    "dwsnet": lambda family: DWSNet(family, 10),
+    "nfn-np": lambda family: NFN(family, 10),
+    "nfn-hnp": lambda family: NFN(family, 10, ends=False),
+    "unf": lambda family: UNF(family, 10),
+}
+
+
+def measure(name: str, batch: int, repeats: int, rate: float) -> str:
+    """One line of result; `rate` in GFLOP/s."""
+    torch.manual_seed(0)
+    metanetwork = MODELS[name](InputSpec.of([INR], INR_FIGURES))
+    networks = Networks(0.05 * torch.randn(batch, INR.size), INR)
+    targets = torch.randint(0, 10, (batch,))
+    optimizer = torch.optim.AdamW(metanetwork.parameters(), 1e-3)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        mean_loss(metanetwork, networks, targets, F.cross_entropy)[0].backward()
+        optimizer.step()
+
+    seconds, flops = best(step, repeats), work(metanetwork, networks, targets, F.cross_entropy)
+    count, bound = sum(parameter.numel() for parameter in metanetwork.parameters()), flops / rate / 1e9
+    return (
+        f"{name:8s} {count:11,} parameters   step {seconds:6.2f} s   work {flops / 1e9:4.0f} GFLOP   "
+        f"bound {bound:5.2f} s   share {bound / seconds:4.0%}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS), help="default: all")
+    parser.add_argument("--batch", type=int, default=128, help="networks per step (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="the best of so many counts (default %(default)s)")
+    arguments = parser.parse_args()
+    a, b = torch.randn(4096, 4096), torch.randn(4096, 4096)
+    rate = 2 * 4096**3 / best(lambda: a @ b, 3) / 1e9
+    print(f"{torch.get_num_threads()} threads   4096³ {rate:.0f} GFLOP/s", flush=True)
+    for name in arguments.models:
+        print(measure(name, arguments.batch, arguments.repeats, rate), flush=True)
+
+
+if __name__ == "__main__":
+    main()
