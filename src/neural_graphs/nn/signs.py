@@ -8,10 +8,10 @@ from neural_graphs.errors import LayoutError
 from neural_graphs.graph.constants import constant, table_on
 from neural_graphs.graph.index import bias_indices
 from neural_graphs.layout import Layout
+from neural_graphs.layout.permissions import SIGNS, factor_index
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import SignFlip
 from neural_graphs.symmetry.elements import FINE, nothing_moves
-from neural_graphs.symmetry.permissions import SIGNS, objection
 
 
 class CanonicalSigns(nn.Module):
@@ -56,11 +56,8 @@ class CanonicalSigns(nn.Module):
 def flippable(layout: Layout) -> np.ndarray:
     """The place of the bias of every neuron that may be flipped by itself, -1 for the others: `(neurons,)`."""
     joined = {end for block in layout.blocks if block.parameter is None for end in (block.source, block.target)}
-    flips = [
-        objection(layout, index, SIGNS) is None and bool(group.bias) and index not in joined
-        for index, group in enumerate(layout.groups)
-    ]
-    return np.where(np.array(flips)[layout.neuron_group], bias_indices(layout), -1)
+    alone = np.array([bool(group.bias) and index not in joined for index, group in enumerate(layout.groups)])
+    return np.where(alone[layout.neuron_group] & (factor_index(layout, SIGNS) >= 0), bias_indices(layout), -1)
 
 
 def _sources(layout: Layout) -> np.ndarray:
