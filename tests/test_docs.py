@@ -44,10 +44,10 @@ def test_the_readme_runs_as_printed() -> None:
     assert runner.failures == 0
 
 
-def test_the_page_on_aligning_runs_as_printed() -> None:
-    runner = doctest.DocTestRunner()
-    (block,) = python_blocks("docs/alignment.md")
-    runner.run(doctest.DocTestParser().get_doctest(block, {}, "alignment.md", "alignment.md", 0))
+@pytest.mark.parametrize("page", ["docs/alignment.md", "docs/symmetries.md"])
+def test_pages_written_as_sessions_run_as_printed(page: str) -> None:
+    runner, blocks = doctest.DocTestRunner(), "\n".join(python_blocks(page))
+    runner.run(doctest.DocTestParser().get_doctest(blocks, {}, page, page, 0))
     assert runner.failures == 0 and runner.tries > 5
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from neural_graphs import InputSpec, Layout, Networks, assert_invariant, shuffle, trace
 from neural_graphs.errors import LayoutError
-from neural_graphs.nn import NGGNN, CanonicalSigns
+from neural_graphs.nn import NGGNN, CanonicalScales, CanonicalSigns, CompleteSigns
+from neural_graphs.nn.canonical import representatives
 from neural_graphs.symmetry import NeuronPermutation, PositiveScale, SignFlip, sample_symmetry
 from neural_graphs.symmetry.elements import Kind, nothing_moves
 from neural_graphs.zoo.transforms import FlipSigns, Permute, Rescale
@@ -148,6 +149,22 @@ def test_canonical_signs_are_canonical_or_say_why(name: str) -> None:
     flipped = shuffle(networks, torch.Generator().manual_seed(1), SignFlip)
     if not any(block.parameter is None for block in layout.blocks):
         assert torch.equal(CanonicalSigns()(flipped).values, found.values)
+
+
+@pytest.mark.parametrize("name", [*CASES, *CLASS])
+def test_representatives_of_traced_networks_are_those_of_all_that_are_moved(name: str) -> None:
+    make, x = (CASES[name][0], CASES[name][1]) if name in CASES else CLASS[name][:2]
+    torch.manual_seed(0)
+    module, x = make().double().eval(), torch.rand(x.shape, dtype=torch.float64)
+    layout = trace(module, x)
+    networks = Networks.from_modules([module], layout)
+    both = [CanonicalScales(missing_ok=True), CompleteSigns(missing_ok=True)]
+    found, _ = representatives(networks, both)
+    torch.testing.assert_close(found.run(x), networks.run(x), rtol=1e-10, atol=1e-12)
+    moved = networks
+    for kind in (SignFlip, PositiveScale):
+        moved = shuffle(moved, torch.Generator().manual_seed(1), kind, missing_ok=True)
+    torch.testing.assert_close(representatives(moved, both)[0].values, found.values, rtol=1e-10, atol=1e-12)
 
 
 def test_a_mixed_batch_moves_what_moves() -> None:

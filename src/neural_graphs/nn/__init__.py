@@ -3,6 +3,7 @@
 from neural_graphs.nn.ablation import Ablation, Sight
 from neural_graphs.nn.backbones.message_passing import MessagePassing
 from neural_graphs.nn.backbones.transformer import RelationalTransformer
+from neural_graphs.nn.canonical import Canonical, CanonicalScales, CanonicalSigns, CompleteSigns
 from neural_graphs.nn.embeddings import (
     ActivationKinds,
     NeuronKinds,
@@ -17,14 +18,16 @@ from neural_graphs.nn.fourier import ValueEncoder
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import NGGNN, NGT, NGGNNEditor, NGTEditor
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, MeanNodes, MeanOutputs, Pool, WeightReadout
-from neural_graphs.nn.signs import CanonicalSigns
 
 __all__ = [
     "NGGNN",
     "NGT",
     "Ablation",
     "ActivationKinds",
+    "Canonical",
+    "CanonicalScales",
     "CanonicalSigns",
+    "CompleteSigns",
     "ConcatOutputs",
     "Encoder",
     "GraphReadout",
