@@ -2,6 +2,7 @@
 
 from neural_graphs.nn.ablation import Ablation, Sight
 from neural_graphs.nn.backbones.message_passing import MessagePassing
+from neural_graphs.nn.backbones.scale_equivariant import ScaleEquivariant, Scales, Signs, SignsAndScales
 from neural_graphs.nn.backbones.transformer import RelationalTransformer
 from neural_graphs.nn.canonical import Canonical, CanonicalScales, CanonicalSigns, CompleteSigns
 from neural_graphs.nn.embeddings import (
@@ -18,6 +19,7 @@ from neural_graphs.nn.fourier import ValueEncoder
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import NGGNN, NGT, NGGNNEditor, NGTEditor
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, MeanNodes, MeanOutputs, Pool, WeightReadout
+from neural_graphs.nn.scale_gmn import ScaleGMN, ScaleGMNEditor
 
 __all__ = [
     "NGGNN",
@@ -43,7 +45,13 @@ __all__ = [
     "PositionEmbedding",
     "Probes",
     "RelationalTransformer",
+    "ScaleEquivariant",
+    "ScaleGMN",
+    "ScaleGMNEditor",
+    "Scales",
     "Sight",
+    "Signs",
+    "SignsAndScales",
     "Standardise",
     "ValueEncoder",
     "WeightKinds",

@@ -59,19 +59,11 @@ class Encoder(nn.Module):
 
         Raises LayoutError for kernels or groups this encoder has no room for, and for another number of channels.
         """
-        self._check_channels(networks)
+        check_channels(networks, _inputs(self.biases))
         networks = self.sight.see(networks)
         topology = Topology.of(networks, self.wiring)
         networks = networks if self.signs is None else self.signs(networks)
         return NeuralGraph(self.encode_neurons(networks, topology), self.encode_weights(networks, topology), topology)
-
-    def _check_channels(self, networks: Networks) -> None:
-        found = networks.values.shape[2 if networks.regular else 1 :].numel()
-        if found != (expected := _inputs(self.biases)):
-            raise LayoutError(
-                f"these networks have {found} channels per number, this metanetwork reads {expected}; "
-                f"make it for them: InputSpec.of(layouts, channels={found})"
-            )
 
     def encode_neurons(self, networks: Networks, topology: Topology) -> Tensor:
         """`(*batch, neurons, node_width)`."""
@@ -125,6 +117,16 @@ class Encoder(nn.Module):
         channels = kernels.values.shape[-1] // prod(kernels.shape)
         parts = 1 if self.wiring.copies == 1 else 3
         return column_index(kernels.shape, self.frame, channels, parts, kernels.values.device).each[0]
+
+
+def check_channels(networks: Networks, expected: int) -> None:
+    """Raise LayoutError for networks with another number of channels than expected."""
+    found = networks.values.shape[2 if networks.regular else 1 :].numel()
+    if found != expected:
+        raise LayoutError(
+            f"these networks have {found} channels per number, this metanetwork reads {expected}; "
+            f"make it for them: InputSpec.of(layouts, channels={found})"
+        )
 
 
 def _inputs(encoder: ValueEncoder) -> int:

@@ -23,7 +23,7 @@ from neural_graphs.nn.encoder import Encoder
 from neural_graphs.nn.fourier import ValueEncoder
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, Pool, WeightReadout
-from neural_graphs.nn.spec import InputSpec
+from neural_graphs.nn.spec import InputSpec, Statistics
 
 
 def encoder(
@@ -64,14 +64,17 @@ def edit_readout(
 
     Raises ConfigError for `standardised` edits of a family whose statistics are not known.
     """
-    if channels < 1:
-        raise ConfigError(f"channels is {channels}: an edit has at least one number for every parameter")
-    if standardised and family.statistics is None:
-        raise ConfigError("standardised edits need a family with statistics, of networks that share one layout")
-    scale = Standardise(family.statistics) if standardised and family.statistics else None
+    scale = Standardise(require_statistics(family)) if standardised else None
     return WeightReadout(
         nodes, edges, family.groups, family.frame, channels=channels, initial=initial, standardise=scale
     )
+
+
+def require_statistics(family: InputSpec) -> Statistics:
+    """What edits are standardised by. Raises ConfigError for a family that has no statistics."""
+    if family.statistics is None:
+        raise ConfigError("standardised edits need a family with statistics, of networks that share one layout")
+    return family.statistics
 
 
 def initialise(metanetwork: nn.Module) -> None:
