@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from neural_graphs.nn import Metanetwork as Metanetwork
     from neural_graphs.nn import NGGNNEditor as NGGNNEditor
     from neural_graphs.nn import NGTEditor as NGTEditor
+    from neural_graphs.nn import ScaleGMN as ScaleGMN
+    from neural_graphs.nn import ScaleGMNEditor as ScaleGMNEditor
     from neural_graphs.nn.spec import Family as Family
     from neural_graphs.nn.spec import InputSpec as InputSpec
     from neural_graphs.plots import plot as plot
@@ -48,6 +50,8 @@ _HOME = {
     "NeuralGraphsError": "errors",
     "NeuronPermutation": "symmetry",
     "PositiveScale": "symmetry",
+    "ScaleGMN": "nn",
+    "ScaleGMNEditor": "nn",
     "SignFlip": "symmetry",
     "Topology": "graph",
     "Zoo": "zoo",

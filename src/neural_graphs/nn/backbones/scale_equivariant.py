@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from neural_graphs.graph import NeuralGraph, Topology
@@ -37,6 +37,10 @@ class Factors:
     def scaled(self, layout: Layout) -> np.ndarray:
         """1 for neurons that may be scaled, 0 for others, `(neurons,)`."""
         return self.scales * (factor_index(layout, SCALES) >= 0).astype(np.int64)
+
+    def absolute(self, topology: Topology, like: Tensor) -> Float[Tensor, "*batch neurons 1"]:
+        """1 for neurons that may not be scaled, 0 for others; as many, and as precise, as the `like`."""
+        return (1 - topology.neuron_index(self.scaled)).to(like.dtype)[:, None].expand_as(like)
 
     def turnable(self, layout: Layout) -> np.ndarray:
         """1 for weights between neurons of which none may be scaled, 0 for others, `(weights,)`.
@@ -69,38 +73,33 @@ class Invariant(nn.Module):
     """inv(v): a non-linear function of vectors that does not change with the factor that each of them carries.
 
     `φ(z) + φ(−z)` of `z = W v / |v|` plus a bias for signs, `φ(z)` for scales, φ = SiLU. Where no scale is carried
-    `log |v|²` is read as well. `at_neurons`: only some vectors carry factors, and others are seen as they are.
+    `log |v|²` is read as well, if `sized`.
     """
 
-    def __init__(self, factors: Factors, width: int, at_neurons: bool):
+    def __init__(self, factors: Factors, width: int, sized: bool = True):
         super().__init__()
-        self.factors, self.at_neurons = factors, at_neurons
+        self.signs = factors.signs
         self.bias = nn.Parameter(torch.zeros(width))
-        self.size = nn.Parameter(torch.zeros(width)) if at_neurons or not factors.scales else None
+        self.size = nn.Parameter(torch.zeros(width)) if sized else None
 
     def forward(
         self, product: Float[Tensor, "*batch width"], square: Float[Tensor, "*batch 1"],
-        known: Float[Tensor, "*#batch width"] | float, topology: Topology,
+        absolute: Float[Tensor, "*#batch 1"] | float, known: Float[Tensor, "*#batch width"] | float = 0.0,
+        flipped: Bool[Tensor, "*#batch 1"] | None = None,
     ) -> Float[Tensor, "*batch width"]:  # fmt: skip
-        """Of `W v`, `|v|²`, and what else is known that no factor changes."""
-        offset = self.bias + known
-        absolute = self._absolute(topology)  # 1 where no scale is carried
+        """Of `W v`, `|v|²`, and what else is `known` that no factor changes.
+
+        `absolute` is 1 where v carries no scale and 0 where it does; `flipped` (default: all) tells where it may carry
+        a sign.
+        """
         square = square + SMALL * absolute
         square = torch.where(square > 0, square, 1.0)
-        z = product * square.rsqrt()
+        z, offset = product * square.rsqrt(), self.bias + known
         if self.size is not None:
             offset = offset + self.size * absolute * square.log()
-        if not self.factors.signs:
+        if not self.signs:
             return F.silu(z + offset)
-        mirrored = -z
-        if self.at_neurons:
-            mirrored = torch.where(topology.neuron_index(self.factors.flipped)[:, None] > 0, -z, z)
-        return F.silu(z + offset) + F.silu(mirrored + offset)
-
-    def _absolute(self, topology: Topology) -> Tensor | float:
-        if self.at_neurons:
-            return (topology.neuron_index(self.factors.scaled)[:, None] == 0).to(self.bias.dtype)
-        return 0.0 if self.factors.scales else 1.0
+        return F.silu(z + offset) + F.silu((-z if flipped is None else torch.where(flipped, -z, z)) + offset)
 
 
 def matrix(width: int) -> nn.Linear:
@@ -124,7 +123,7 @@ class Messages(nn.Module):
         super().__init__()
         self.source, self.edge = matrix(width), matrix(width)
         self.read_target, self.read_product = matrix(width), matrix(width)
-        self.invariant = Invariant(factors, width, at_neurons=False)
+        self.factors, self.invariant = factors, Invariant(factors, width)
         self.known = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
         self.mix, self.back = nn.Linear(width, width), matrix(width) if back else None
         self.keep_target, self.keep_product = matrix(width), matrix(width)
@@ -133,32 +132,31 @@ class Messages(nn.Module):
     def forward(self, graph: NeuralGraph) -> tuple[Tensor, Tensor]:
         """What every neuron hears, `(*batch, neurons, width)` twice: with the neuron's factor, and without any."""
         topology, (x, u) = graph.topology, graph.nodes.chunk(2, -1)
-        kept, read, size, sent = self.keep_target(x), self.read_target(x), square(x), self.source(x)
+        sent, read, size = self.source(x), self.read_target(x), square(x)
+        seen = torch.cat([read, size, self.factors.absolute(topology, size)], -1)
         from_source, from_target = (linear(u) for linear in self.known)
-        nothing = torch.zeros_like(u)
+        nothing, unseen = torch.zeros_like(u), torch.zeros_like(seen)
         ends = topology.gather_add(
-            torch.cat([sent, from_source, nothing, nothing, torch.zeros_like(size)], -1),
-            torch.cat([nothing, from_target, kept, read, size], -1),
+            torch.cat([sent, from_source, nothing, unseen], -1),
+            torch.cat([nothing, from_target, self.keep_target(x), seen], -1),
         )
-        sent_here, known, kept_here, read_here, size_here = ends.split([u.shape[-1]] * 4 + [1], -1)
+        sent_here, known, kept, seen_here = ends.split([u.shape[-1]] * 3 + [seen.shape[-1]], -1)
         product = sent_here * self.edge(graph.edges)
-        mixed = known + self.mix(self._features(product, read_here, size_here, topology))
+        mixed = known + self.mix(self._features(product, seen_here))
         if self.back is not None:
-            ends = topology.gather_add(
-                torch.cat([nothing, read, size], -1), torch.cat([sent, nothing, torch.zeros_like(size)], -1)
-            )
-            sent_back, read_there, size_there = ends.split([u.shape[-1]] * 2 + [1], -1)
-            returned = sent_back * graph.reverse(self.edge)
-            mixed = mixed + self.back(self._features(returned, read_there, size_there, topology))
+            ends = topology.gather_add(torch.cat([nothing, seen], -1), torch.cat([sent, unseen], -1))
+            sent_back, seen_there = ends.split([u.shape[-1], seen.shape[-1]], -1)
+            mixed = mixed + self.back(self._features(sent_back * graph.reverse(self.edge), seen_there))
         features = F.silu(mixed)
-        message = (kept_here + self.keep_product(product)) * self.gate(features)
+        message = (kept + self.keep_product(product)) * self.gate(features)
         degree = topology.in_degree.clamp(min=1).to(message.dtype)
         heard, told = topology.sum(torch.cat([message, features], -1)).chunk(2, -1)
         return heard / degree.sqrt(), told / degree
 
-    def _features(self, product: Tensor, read: Tensor, size: Tensor, topology: Topology) -> Tensor:
-        """inv([x; p]) of a product and of what it meets."""
-        return self.invariant(read + self.read_product(product), size + square(product), 0.0, topology)
+    def _features(self, product: Tensor, seen: Tensor) -> Tensor:
+        """inv([x; p]) of a product and of what it meets: `W x`, `|x|²`, and whether x carries no scale."""
+        read, size, absolute = seen.split([product.shape[-1], 1, 1], -1)
+        return self.invariant(read + self.read_product(product), size + square(product), absolute)
 
 
 class EdgeGate(nn.Module):
@@ -167,14 +165,15 @@ class EdgeGate(nn.Module):
     def __init__(self, factors: Factors, width: int):
         super().__init__()
         self.read = matrix(width)
-        self.invariant = Invariant(factors, width, at_neurons=False)
+        self.absolute = 0.0 if factors.scales else 1.0  # that some edges carry no scale does not matter here
+        self.invariant = Invariant(factors, width, sized=not factors.scales)
         self.known = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
         self.mix, self.gate = nn.Linear(width, width), nn.Linear(width, width)
 
     def forward(self, graph: NeuralGraph) -> Float[Tensor, "*batch edges width"]:
         """What x_i and x_j have to say comes with u_i and u_j."""
         u = graph.nodes.chunk(2, -1)[1]
-        found = self.invariant(self.read(graph.edges), square(graph.edges), 0.0, graph.topology)
+        found = self.invariant(self.read(graph.edges), square(graph.edges), self.absolute)
         known = graph.topology.gather_add(*(linear(u) for linear in self.known))
         return graph.edges * self.gate(F.silu(self.mix(found) + known))
 
@@ -203,7 +202,7 @@ class ScaleRound(nn.Module):
         super().__init__()
         self.messages, self.dropout = Messages(factors, width, back), Dropout(dropout)
         self.read_own, self.read_heard = matrix(width), matrix(width)
-        self.invariant = Invariant(factors, width, at_neurons=True)
+        self.factors, self.invariant = factors, Invariant(factors, width)
         self.known, self.told = nn.Linear(width, width), matrix(width)
         self.out, self.norm = nn.Linear(width, width), nn.LayerNorm(width)
         self.movement = Movement(factors, width) if moving else None
@@ -213,7 +212,8 @@ class ScaleRound(nn.Module):
         x, u = graph.nodes.chunk(2, -1)
         heard, told = self.messages(graph)
         read, known = self.read_own(x) + self.read_heard(heard), self.known(u) + self.told(told)
-        features = self.invariant(read, square(x) + square(heard), known, graph.topology)
+        size, flipped = square(x) + square(heard), graph.topology.neuron_index(self.factors.flipped)[:, None] > 0
+        features = self.invariant(read, size, self.factors.absolute(graph.topology, size), known, flipped)
         new = self.norm(u + self.dropout(self.out(features)))
         return torch.cat([x if self.movement is None else self.movement.nodes(x, heard, features), new], -1)
 
@@ -234,8 +234,8 @@ class ScaleEquivariant(Backbone):
         self, factors: Factors, width: int, depth: int = 4, both_ways: bool = True, dropout: float = 0.0, *,
         update_edges: bool = False, outputs_only: bool = False,
     ):  # fmt: skip
-        work = (14 if both_ways else 10) * width
-        super().__init__(EdgeMemory(state=width, largest=4 * width + 1, work=work, layers=depth), outputs_only)
+        work = (13 if both_ways else 9) * width
+        super().__init__(EdgeMemory(state=width, largest=4 * width + 2, work=work, layers=depth), outputs_only)
         if update_edges and outputs_only:
             raise ValueError("update_edges reads weights and outputs_only reads output neurons: choose one")
         self.needs = Needs(reverse_edges=both_ways)
