@@ -5,7 +5,7 @@ from math import lgamma, log
 import pytest
 
 from neural_graphs.layout import Atom, Block, Concat, Group, Layout, Parameter, Product
-from neural_graphs.layout.describe import coverage, description, is_chain, line, symmetry
+from neural_graphs.layout.describe import coverage, description, factors, is_chain, line, symmetry
 from neural_graphs.layout.repeats import Row, folds, merged
 from tests.hand_layouts import Hand, decoder, densely, free, resnet, unet
 
@@ -95,6 +95,16 @@ def test_concatenations_are_shortened() -> None:
     text = description(hand.done())
     assert "4 free + 5 free + … (5 parts)" in rows(text, "a ")[0]
     assert "4 as a + 5 as a" in rows(text, "b ")[0]
+
+
+def test_neurons_that_may_be_multiplied_are_marked() -> None:
+    tied = Layout.cnn((1, 4, 6, 4), (3, 1, 3), 2, activations=("tanh", "relu", "none"), residual=(-1, -1, 0))
+    text = description(tied)
+    assert rows(text, "conv0")[0].endswith("tanh ±") and rows(text, "conv1")[0].endswith("relu ×")
+    assert rows(text, "conv2")[0].endswith("±") and "±" not in rows(text, "output")[0]
+    last = "8 neurons may change sign (±: 4 factors, tied by skips), 6 neurons may be scaled (×)"
+    assert factors(tied) == last and last in text
+    assert factors(resnet()) == "" and factors(Layout.mlp((2, 5, 1), "gelu")) == ""
 
 
 def test_coverage_counts_what_is_read() -> None:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from neural_graphs import InputSpec, Layout, Networks, assert_invariant, shuffle, trace
 from neural_graphs.errors import LayoutError
-from neural_graphs.nn import NGGNN, CanonicalSigns
+from neural_graphs.nn import NGGNN, CanonicalScales, CanonicalSigns, CompleteSigns
+from neural_graphs.nn.canonical import representatives
 from neural_graphs.symmetry import NeuronPermutation, PositiveScale, SignFlip, sample_symmetry
 from neural_graphs.symmetry.elements import Kind, nothing_moves
 from neural_graphs.zoo.transforms import FlipSigns, Permute, Rescale
@@ -57,13 +58,13 @@ POINTS, IMAGES = torch.rand(4, 3), torch.rand(2, 2, 12, 12)
 CLASS: dict[str, tuple[Callable[[], nn.Module], Tensor, int, int]] = {  # neurons that may be flipped, and scaled
     "tanh beside a norm": (Residual, POINTS, 5, 0),
     "tanh, then a norm": (lambda: between(torch.tanh), POINTS, 5, 0),
-    "grouped tanh, mean pool": (lambda: Grouped(torch.tanh, nn.AvgPool2d(2)), IMAGES, 7, 4),
+    "grouped tanh, mean pool": (lambda: Grouped(torch.tanh, nn.AvgPool2d(2)), IMAGES, 10, 4),
     "grouped tanh, max pool": (lambda: Grouped(torch.tanh, nn.MaxPool2d(2)), IMAGES, 4, 4),
-    "grouped ReLU, mean pool": (lambda: Grouped(torch.relu, nn.AvgPool2d(2)), IMAGES, 4, 7),
+    "grouped ReLU, mean pool": (lambda: Grouped(torch.relu, nn.AvgPool2d(2)), IMAGES, 4, 10),
     "a shift before tanh": (pooled(lambda x: torch.tanh(x + 1)), IMAGES, 4, 4),
     "a shift after tanh": (pooled(lambda x: torch.tanh(x) + 1), IMAGES, 4, 4),
     "subtracted from one": (pooled(lambda x: 1 - torch.tanh(x)), IMAGES, 4, 4),
-    "scaled": (pooled(lambda x: -torch.tanh(2 * x) / 3), IMAGES, 7, 4),
+    "scaled": (pooled(lambda x: -torch.tanh(2 * x) / 3), IMAGES, 10, 4),
     "a constant tensor": (pooled(lambda x: torch.tanh(x) + torch.ones(())), IMAGES, 4, 4),
     "a quotient": (pooled(lambda x: 1 / (2 + torch.tanh(x))), IMAGES, 4, 4),
     "the maximum of places": (pooled(lambda x: torch.tanh(x).amax((2, 3), keepdim=True) + 0 * x), IMAGES, 4, 4),
@@ -71,12 +72,12 @@ CLASS: dict[str, tuple[Callable[[], nn.Module], Tensor, int, int]] = {  # neuron
     "where it is positive": (
         pooled(lambda x: torch.where(torch.tensor(True), torch.tanh(x), torch.ones(()))), IMAGES, 4, 4,
     ),
-    "bilinear": (lambda: Grouped(torch.tanh, nn.Upsample(scale_factor=2, mode="bilinear")), IMAGES, 7, 4),
+    "bilinear": (lambda: Grouped(torch.tanh, nn.Upsample(scale_factor=2, mode="bilinear")), IMAGES, 10, 4),
 }  # fmt: skip
 
 
 def neurons(kind: Kind, layout: Layout) -> int:
-    return sum(atom.size for atom in kind.movable(layout))
+    return sum(each.size for each in kind.movable(layout))
 
 
 @pytest.mark.parametrize("name", CLASS)
@@ -148,6 +149,22 @@ def test_canonical_signs_are_canonical_or_say_why(name: str) -> None:
     flipped = shuffle(networks, torch.Generator().manual_seed(1), SignFlip)
     if not any(block.parameter is None for block in layout.blocks):
         assert torch.equal(CanonicalSigns()(flipped).values, found.values)
+
+
+@pytest.mark.parametrize("name", [*CASES, *CLASS])
+def test_representatives_of_traced_networks_are_those_of_all_that_are_moved(name: str) -> None:
+    make, x = (CASES[name][0], CASES[name][1]) if name in CASES else CLASS[name][:2]
+    torch.manual_seed(0)
+    module, x = make().double().eval(), torch.rand(x.shape, dtype=torch.float64)
+    layout = trace(module, x)
+    networks = Networks.from_modules([module], layout)
+    both = [CanonicalScales(missing_ok=True), CompleteSigns(missing_ok=True)]
+    found, _ = representatives(networks, both)
+    torch.testing.assert_close(found.run(x), networks.run(x), rtol=1e-10, atol=1e-12)
+    moved = networks
+    for kind in (SignFlip, PositiveScale):
+        moved = shuffle(moved, torch.Generator().manual_seed(1), kind, missing_ok=True)
+    torch.testing.assert_close(representatives(moved, both)[0].values, found.values, rtol=1e-10, atol=1e-12)
 
 
 def test_a_mixed_batch_moves_what_moves() -> None:

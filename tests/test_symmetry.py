@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.layout import Activation, Atom, Layout, MaxPool, Product
+from neural_graphs.layout import Activation, Atom, Block, Group, Layout, MaxPool, Parameter, Product, Skip
+from neural_graphs.layout.permissions import SCALES, factor_index, reasons
+from neural_graphs.layout.strides import Table
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import (
     Element,
@@ -85,34 +87,78 @@ def test_tied_neurons_move_together() -> None:
     assert not (factors[1] == 1).any() and not (factors[3][4:] == 1).any()
 
 
+def multiplied(layout: Layout, kind: type[SignFlip | PositiveScale]) -> dict[str, int]:
+    """The groups with neurons that may be multiplied, and how many."""
+    return {layout.groups[layout.neuron_group[each[0]]].name: each.size for each in kind.movable(layout)}
+
+
 @pytest.mark.parametrize(
     ("layout", "kind", "free"),
     [
-        (INR, SignFlip, ["layers.0", "layers.1"]),
-        (INR, PositiveScale, []),
-        (MLP, SignFlip, []),
-        (MLP, PositiveScale, ["layers.0", "layers.1"]),
-        (PARK, SignFlip, ["conv1[0:6]"]),  # tanh tied to none; relu and leaky_relu stay
-        (PARK, PositiveScale, ["conv0[0:4]", "conv2[4:5]"]),  # relu tied to leaky_relu; tanh binds its partner
-        (FLAT, PositiveScale, ["conv0[0:4]", "conv1[0:3]"]),
+        (INR, SignFlip, {"layers.0": 5, "layers.1": 4}),
+        (INR, PositiveScale, {}),
+        (MLP, SignFlip, {}),
+        (MLP, PositiveScale, {"layers.0": 5, "layers.1": 4}),
+        (PARK, SignFlip, {"conv1": 6, "conv3": 6}),  # tanh tied to none; relu and leaky_relu stay
+        (PARK, PositiveScale, {"conv0": 4, "conv2": 5}),  # relu tied to leaky_relu; tanh binds its partner
+        (FLAT, PositiveScale, {"conv0": 4, "conv1": 3}),
         (
             Layout.cnn((1, 4, 3), (3, 3), 5, activations="tanh", places=(2, 2), pool=MaxPool(2)),
             SignFlip,
-            ["conv0[0:4]"],
+            {"conv0": 4},
         ),
-        (Layout.mlp((2, 5, 3), "gelu"), SignFlip, []),
-        (Layout.mlp((2, 5, 3), "sigmoid"), PositiveScale, []),
-        (Layout.mlp((2, 5, 3), "none"), SignFlip, ["layers.0"]),
+        (Layout.mlp((2, 5, 3), "gelu"), SignFlip, {}),
+        (Layout.mlp((2, 5, 3), "sigmoid"), PositiveScale, {}),
+        (Layout.mlp((2, 5, 3), "none"), SignFlip, {"layers.0": 5}),
     ],
 )
-def test_only_activations_that_allow_it_are_multiplied(layout: Layout, kind: Kind, free: list[str]) -> None:
-    assert sorted(kind.sample(layout, seeded(), missing_ok=True).factors) == free
+def test_only_activations_that_allow_it_are_multiplied(
+    layout: Layout, kind: type[SignFlip | PositiveScale], free: dict[str, int]
+) -> None:
+    assert multiplied(layout, kind) == free
+    factors = kind.sample(layout, seeded(), missing_ok=True).group_factors
+    changed = {group.name for group, each in zip(layout.groups, factors, strict=True) if (each != 1).any()}
+    assert changed <= set(free) and bool(changed) == bool(free)
 
 
 def test_a_constant_after_the_activation_forbids_scaling() -> None:
     shifted = tuple(replace(g, offset=0.5) if g.name == "layers.0" else g for g in MLP.groups)
     layout = replace(MLP, groups=shifted)
-    assert list(PositiveScale.sample(layout, seeded()).factors) == ["layers.1"]
+    assert multiplied(layout, PositiveScale) == {"layers.1": 4}
+
+
+def test_depthwise_convolutions_part_the_scales_that_they_permute_together() -> None:
+    """A weight between two neurons takes up the ratio of their scales; a skip has no number that could."""
+    axis = Atom("channels", 4, free=True)
+    groups = (
+        Group("input", Atom("input", 3), "input"),
+        Group("conv", axis, activation=Activation("relu")),
+        Group("depthwise", axis, activation=Activation("relu")),
+        Group("output", Atom("output", 2), "output"),
+    )
+    blocks = (Block(0, 1, "a"), Block(1, 2, "b", joins=Table.one_to_one(4)), Block(2, 3, "c"))
+    layout = Layout(groups, blocks, (Parameter("a", (4, 3)), Parameter("b", (4,)), Parameter("c", (2, 4))))
+    assert factor_index(layout, SCALES).tolist() == [-1, -1, -1, 0, 1, 2, 3, 4, 5, 6, 7, -1, -1]
+    skip = Block(1, 2, None, operator=Skip(), span=4)
+    joined = replace(layout, blocks=(*blocks[:2], skip, blocks[2]))
+    assert factor_index(joined, SCALES).tolist() == [-1, -1, -1, 0, 1, 2, 3, 0, 1, 2, 3, -1, -1]
+    barred = tuple(replace(g, activation=Activation("gelu")) if g.name == "depthwise" else g for g in groups)
+    assert (factor_index(replace(joined, groups=barred), SCALES) == -1).all()
+    (why,) = [each for each in reasons(replace(joined, groups=barred), SCALES) if each.startswith("conv")]
+    assert why == "conv is joined to depthwise, which has the activation gelu, which is not positively homogeneous"
+
+
+def test_a_tensor_that_is_read_twice_is_multiplied_by_nobody() -> None:
+    groups = tuple(
+        Group(name, Atom(name, 3, free=name not in "io"), role, activation=Activation(kind))
+        for name, role, kind in (("i", "input", "none"), ("a", "hidden", "relu"), ("b", "hidden", "relu"),
+                                 ("c", "hidden", "relu"), ("o", "output", "none"))
+    )  # fmt: skip
+    blocks = (Block(0, 1, "w"), Block(1, 2, "v"), Block(2, 3, "v", shared=True), Block(3, 4, "u"))
+    layout = Layout(groups, blocks, tuple(Parameter(name, (3, 3)) for name in "wvu"))
+    assert (factor_index(layout, SCALES) == -1).all()
+    with pytest.raises(LayoutError, match=r"\['v'\] are read more than once, and this symmetry multiplies"):
+        _ = PositiveScale(layout, None, {"a": np.array([1.0, 2.0, 3.0])}).place_factors
 
 
 @settings(deadline=None, max_examples=50)
@@ -222,9 +268,12 @@ def test_a_skip_between_groups_that_do_not_share_their_neurons_is_noticed() -> N
     layout = replace(PARK, groups=apart)
     with pytest.raises(LayoutError, match="one-to-one block joins conv1 to conv3, but this symmetry reorders"):
         shuffle(draw(layout), seeded())
-    linear = tuple(replace(g, activation=Activation()) for g in layout.groups)
+    linear = replace(layout, groups=tuple(replace(g, activation=Activation()) for g in layout.groups))
     with pytest.raises(LayoutError, match="this symmetry scales the neurons it ties differently"):
-        shuffle(draw(replace(layout, groups=linear)), seeded(), PositiveScale)
+        PositiveScale(linear, None, {"apart": 1.0 + np.arange(6)}).act(draw(linear))
+    networks = draw(linear)
+    moved = shuffle(networks, seeded(), PositiveScale)  # it knows what is joined, whatever the axes
+    assert not torch.equal(moved.values, networks.values)
 
 
 def test_products_keep_their_kind_where_they_have_one() -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from neural_graphs.nn import NFNEditor as NFNEditor
     from neural_graphs.nn import NGGNNEditor as NGGNNEditor
     from neural_graphs.nn import NGTEditor as NGTEditor
+    from neural_graphs.nn import ScaleGMN as ScaleGMN
+    from neural_graphs.nn import ScaleGMNEditor as ScaleGMNEditor
     from neural_graphs.nn import UNFEditor as UNFEditor
     from neural_graphs.nn.spec import Family as Family
     from neural_graphs.nn.spec import InputSpec as InputSpec
@@ -60,6 +62,8 @@ _HOME = {
     "NeuralGraphsError": "errors",
     "NeuronPermutation": "symmetry",
     "PositiveScale": "symmetry",
+    "ScaleGMN": "nn",
+    "ScaleGMNEditor": "nn",
     "SignFlip": "symmetry",
     "Topology": "graph",
     "UNF": "nn",

@@ -11,7 +11,19 @@ from torch import Tensor
 from neural_graphs.graph import AllPairs, Looped
 from neural_graphs.layout import Layout, MaxPool
 from neural_graphs.networks import Networks
-from neural_graphs.nn import NGGNN, NGT, Metanetwork, NGGNNEditor, NGTEditor
+from neural_graphs.nn import (
+    NGGNN,
+    NGT,
+    Metanetwork,
+    NGGNNEditor,
+    NGTEditor,
+    ScaleGMN,
+    ScaleGMNEditor,
+    Scales,
+    Signs,
+    SignsAndScales,
+)
+from neural_graphs.nn.backbones.scale_equivariant import Factors
 from neural_graphs.nn.spec import InputSpec
 from tests.laws.intricate import INTRICATE
 
@@ -48,12 +60,25 @@ def transformer(name: str, **options: Any) -> Backbone:
     return Backbone(name, lambda f, **o: NGT(f, 3, **tiny, **o), lambda f, **o: NGTEditor(f, **tiny, **o))
 
 
+def scale_gmn(name: str, symmetry: Factors, **options: Any) -> Backbone:
+    """It reads raw numbers: there is no `sigma`."""
+    tiny = {"symmetry": symmetry, "width": 8, "depth": 4, **options}
+    return Backbone(
+        name,
+        lambda f, sigma=None, **o: ScaleGMN(f, 3, **tiny, **o),
+        lambda f, sigma=None, **o: ScaleGMNEditor(f, **tiny, **o),
+    )
+
+
 BACKBONES = [
     gnn("NG-GNN", reverse=False),
     gnn("NG-GNN both ways", reverse=True),
     transformer("NG-T all pairs", wiring=AllPairs()),
     transformer("NG-T all pairs both ways", wiring=AllPairs(copies=2)),
     transformer("NG-T over weights", wiring=Looped(), depth=4),  # the inputs are four weights away from the outputs
+    scale_gmn("ScaleGMN of signs both ways", Signs()),
+    scale_gmn("ScaleGMN of scales both ways", Scales()),
+    scale_gmn("ScaleGMN of both", SignsAndScales(), reverse=False),
 ]
 
 INR = Layout.mlp((2, 6, 5, 3), activation="sine", offset=0.5)

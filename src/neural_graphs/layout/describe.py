@@ -6,9 +6,11 @@ from math import lgamma, log, prod
 
 from neural_graphs.layout.axes import Atom, Axis, Concat, Product
 from neural_graphs.layout.layout import Block, Group, Layout
+from neural_graphs.layout.permissions import SCALES, SIGNS, factor_index
 from neural_graphs.layout.repeats import Fold, Row, folds
 
 LONG = 20  # letters of a group's name that another group refers to
+MARKS = {"±": SIGNS, "×": SCALES}
 SHOWN = 3  # kernel shapes and names of tied groups written out; of more only the first ones
 
 
@@ -50,9 +52,11 @@ def trained(layout: Layout) -> int:
 def description(layout: Layout) -> str:
     """Tables of groups and of weights, the symmetry group, and how many of the numbers are read.
 
-    Runs of groups that repeat are folded: the names of the first one show what counts up, `h.{0…11}.ln_1`.
+    Runs of groups that repeat are folded: the names of the first one show what counts up, `h.{0…11}.ln_1`. Activations
+    are marked where neurons may change sign (±) and where they may be scaled (×).
     """
-    return "\n\n".join([line(layout), _groups(layout), _weights(layout), f"{symmetry(layout)}\n{coverage(layout)}"])
+    last = "\n".join(filter(None, [symmetry(layout), factors(layout), coverage(layout)]))
+    return "\n\n".join([line(layout), _groups(layout), _weights(layout), last])
 
 
 # -- groups -----------------------------------------------------------------------------------------------------------
@@ -64,7 +68,7 @@ def _groups(layout: Layout) -> str:
     for place, group in enumerate(layout.groups):
         for atom in group.axis.atoms():
             first.setdefault(atom.name, place)
-        rows.append(_row(place, group, first))
+        rows.append(_row(place, group, first, _marks(layout, place)))
     lines: list[tuple[str, ...]] = [("group", "neurons", "axis", "kind", "activation", "")]
     for fold in folds(rows):
         for place in range(fold.start, fold.start + fold.period):
@@ -72,10 +76,16 @@ def _groups(layout: Layout) -> str:
     return _table(lines, numeric={1})
 
 
-def _row(place: int, group: Group, first: dict[str, int]) -> Row:
+def _row(place: int, group: Group, first: dict[str, int], marks: str) -> Row:
     ties = tuple(first[atom.name] for atom in group.axis.atoms())
-    traits = (_shape(group.axis), group.kind, group.role, group.activation, group.bias is None)
+    traits = (_shape(group.axis), group.kind, group.role, group.activation, marks, group.bias is None)
     return Row(place, group.name, traits, ties)
+
+
+def _marks(layout: Layout, place: int) -> str:
+    """`±` for a group with neurons that may change sign, `×` for one with neurons that may be scaled."""
+    neurons = layout.neuron_slices[place]
+    return "".join(mark for mark, rule in MARKS.items() if (factor_index(layout, rule)[neurons] >= 0).any())
 
 
 def _shape(axis: Axis) -> tuple[object, ...]:
@@ -92,7 +102,8 @@ def _line(layout: Layout, place: int, fold: Fold, first: dict[str, int]) -> tupl
     times = f"┐ {fold.count} ×" if begins and fold.period > 1 else f"  {fold.count} ×" if begins else ""
     if not times and fold.count > 1:
         times = "┘" if place == fold.start + fold.period - 1 else "│"
-    activation = "" if group.activation.kind == "none" else group.activation.kind
+    activation = group.activation.kind if group.activation.kind != "none" else ""
+    activation = " ".join(filter(None, [activation, _marks(layout, place)]))
     kind = ", ".join(dict.fromkeys(word for word in (group.kind, group.role) if word not in ("", "hidden")))
     return (fold.names[place - fold.start], f"{group.size:,}", _axis(layout, place, first), kind, activation, times)
 
@@ -216,6 +227,18 @@ def symmetry(layout: Layout) -> str:
     order = sum(lgamma(a.size + 1) * prod(sizes[name] for name in a.within) for a in atoms) / log(10)
     count = f"{len(atoms):,} free {'axis' if len(atoms) == 1 else 'axes'}"
     return f"{count}: {' × '.join(words)}, 10^{order:,.0f} relabellings"
+
+
+def factors(layout: Layout) -> str:
+    """How many neurons may change sign or be scaled, `12 neurons may change sign (±)`; nothing where none may."""
+    words = []
+    for verb, (mark, rule) in zip(("change sign", "be scaled"), MARKS.items(), strict=True):
+        index = factor_index(layout, rule)
+        count, free = int((index >= 0).sum()), int(index.max(initial=-1)) + 1
+        if count:
+            tied = f": {free:,} factors, tied by skips" if free < count else ""
+            words.append(f"{count:,} neurons may {verb} ({mark}{tied})")
+    return ", ".join(words)
 
 
 def _parent(atom: Atom, free: set[str], atoms: Sequence[Atom]) -> str | None:

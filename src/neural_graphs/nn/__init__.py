@@ -2,7 +2,9 @@
 
 from neural_graphs.nn.ablation import Ablation, Sight
 from neural_graphs.nn.backbones.message_passing import MessagePassing
+from neural_graphs.nn.backbones.scale_equivariant import ScaleEquivariant, Scales, Signs, SignsAndScales
 from neural_graphs.nn.backbones.transformer import RelationalTransformer
+from neural_graphs.nn.canonical import Canonical, CanonicalScales, CanonicalSigns, CompleteSigns
 from neural_graphs.nn.embeddings import (
     ActivationKinds,
     NeuronKinds,
@@ -21,7 +23,7 @@ from neural_graphs.nn.probing import ImageProbes, LinearProbes, ProbeGen
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, MeanNodes, MeanOutputs, Pool, WeightReadout
 from neural_graphs.nn.run.capture import CapturedAnswers, CapturedLoss
 from neural_graphs.nn.run.microbatch import mean_loss
-from neural_graphs.nn.signs import CanonicalSigns
+from neural_graphs.nn.scale_gmn import ScaleGMN, ScaleGMNEditor
 
 __all__ = [
     "NFN",
@@ -30,9 +32,12 @@ __all__ = [
     "UNF",
     "Ablation",
     "ActivationKinds",
+    "Canonical",
+    "CanonicalScales",
     "CanonicalSigns",
     "CapturedAnswers",
     "CapturedLoss",
+    "CompleteSigns",
     "ConcatOutputs",
     "DWSNet",
     "DWSNetEditor",
@@ -55,7 +60,13 @@ __all__ = [
     "ProbeGen",
     "Probes",
     "RelationalTransformer",
+    "ScaleEquivariant",
+    "ScaleGMN",
+    "ScaleGMNEditor",
+    "Scales",
     "Sight",
+    "Signs",
+    "SignsAndScales",
     "Standardise",
     "UNFEditor",
     "ValueEncoder",

@@ -240,10 +240,18 @@ class Probes(nn.Module):
         return torch.cat(networks.map_by_layout(lambda part, _: self._regular(part)))
 
     def _regular(self, networks: Networks) -> Tensor:
-        values = networks if networks.values.ndim == 2 else networks.with_values(networks.values[..., 0])
-        groups = run_groups(values, self.inputs.expand(len(networks), *self.inputs.shape))
+        groups = activity(networks, self.inputs)
         if len(groups) > len(self.project):
             raise LayoutError(f"{networks.layout} has {len(groups)} groups; these probes are for {len(self.project)}")
         projections = [*self.project[: len(groups) - 1], self.project[-1]]
-        activity = [group.mean((-2, -1)) if group.ndim == 5 else group for group in groups]
-        return torch.cat([p(a.mT) for p, a in zip(projections, activity, strict=True)], 1)
+        return torch.cat([p(a.mT) for p, a in zip(projections, groups, strict=True)], 1)
+
+
+def activity(networks: Networks, inputs: Tensor) -> list[Tensor]:
+    """What the neurons of every group of a regular batch compute on some inputs, `(networks, inputs, group size)`.
+
+    Feature maps are averaged over places.
+    """
+    values = networks if networks.values.ndim == 2 else networks.with_values(networks.values[..., 0])
+    groups = run_groups(values, inputs.expand(len(networks), *inputs.shape))
+    return [group.mean((-2, -1)) if group.ndim == 5 else group for group in groups]

@@ -11,6 +11,7 @@ from neural_graphs.graph.index import neuron_groups
 from neural_graphs.graph.topology import Kernels, Topology
 from neural_graphs.networks import Networks
 from neural_graphs.nn.ablation import Ablation
+from neural_graphs.nn.canonical import CanonicalSigns
 from neural_graphs.nn.embeddings import (
     ActivationKinds,
     NeuronKinds,
@@ -22,7 +23,6 @@ from neural_graphs.nn.embeddings import (
 )  # fmt: skip
 from neural_graphs.nn.fourier import ValueEncoder, column_index
 from neural_graphs.nn.run.checkpointing import checkpointed
-from neural_graphs.nn.signs import CanonicalSigns
 from neural_graphs.nn.spec import require_channels
 
 

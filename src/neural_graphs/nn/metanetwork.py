@@ -1,5 +1,6 @@
 """`Metanetwork`: an encoder, a backbone and a readout."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from neural_graphs.errors import ConfigError
 from neural_graphs.graph import NeuralGraph
 from neural_graphs.networks import Networks
 from neural_graphs.nn.backbones.base import Backbone
+from neural_graphs.nn.canonical import Canonical, multiplied, representatives
 from neural_graphs.nn.readout import GraphReadout
 from neural_graphs.nn.run.memory import edge_count, edges_of, require_memory
 from neural_graphs.nn.run.microbatch import Reader
@@ -19,14 +21,17 @@ class Metanetwork(Reader):
     """`Encoder → Backbone → Readout`: a network that reads networks.
 
     `metanetwork(networks)` is `(networks, classes)` with a `GraphReadout`, and `Networks` (a change of every parameter)
-    with a `WeightReadout`. The order of hidden neurons never matters. Without gradients a large batch is read piece by
-    piece (`nn.microbatch`), so that any number of networks fits; to train piece by piece, use `microbatch.mean_loss`.
+    with a `WeightReadout`. The order of hidden neurons never matters; with `canonical`, their scales and signs do not
+    either: representatives are read, made by one after another, scales before signs, and edits of them carried back.
+    Without gradients a large batch is read piece by piece (`nn.microbatch`), so that any number of networks fits; to
+    train piece by piece, use `microbatch.mean_loss`.
     """
 
-    def __init__(self, encoder: nn.Module, backbone: Backbone, readout: nn.Module):
+    def __init__(self, encoder: nn.Module, backbone: Backbone, readout: nn.Module, canonical: Sequence[Canonical] = ()):
         super().__init__()
         backbone.needs.check(encoder.wiring, type(backbone).__name__)
         self.encoder, self.backbone, self.readout = encoder, backbone, readout
+        self.canonical = nn.ModuleList(canonical)
 
     def read(self, networks: Networks) -> Any:
         """Read a batch in one go, in the precision of the parameters.
@@ -36,11 +41,14 @@ class Metanetwork(Reader):
         """
         require_memory(networks, self.encoder.wiring, self.backbone.memory)
         with torch.autocast(networks.values.device.type, enabled=False):
-            return self.readout(self.encode(networks), networks)
+            seen, factors = representatives(networks, self.canonical)
+            answer = self.readout(self.backbone(self.encoder(seen)), seen)
+            edited = isinstance(answer, Networks) and factors is not None
+            return multiplied(answer, 1 / factors) if edited else answer
 
     def encode(self, networks: Networks) -> NeuralGraph:
         """The neural graph before the readout."""
-        graph: NeuralGraph = self.backbone(self.encoder(networks))
+        graph: NeuralGraph = self.backbone(self.encoder(representatives(networks, self.canonical)[0]))
         return graph
 
     def embed(self, networks: Networks) -> Float[Tensor, "networks d"]:
@@ -56,6 +64,9 @@ class Metanetwork(Reader):
     def prepare(self, networks: Networks) -> None:
         """Make ahead of time, in any thread, the index tensors that reading these networks in one go needs."""
         edges_of(networks, self.encoder.wiring)
+        for each in self.canonical:
+            assert isinstance(each, Canonical)
+            each.prepare(networks)
         self.encoder.prepare(networks)
 
     def numbers(self, networks: Networks) -> int:

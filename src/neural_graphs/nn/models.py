@@ -9,6 +9,7 @@ from neural_graphs.graph import Bidirectional, Forward, Looped, Wiring
 from neural_graphs.nn.ablation import Ablation
 from neural_graphs.nn.backbones.message_passing import MessagePassing
 from neural_graphs.nn.backbones.transformer import RelationalTransformer
+from neural_graphs.nn.canonical import Canonical, CanonicalSigns
 from neural_graphs.nn.embeddings import (
     ActivationKinds,
     NeuronKinds,
@@ -22,8 +23,7 @@ from neural_graphs.nn.encoder import Encoder
 from neural_graphs.nn.fourier import ValueEncoder
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, Pool, WeightReadout
-from neural_graphs.nn.signs import CanonicalSigns
-from neural_graphs.nn.spec import InputSpec
+from neural_graphs.nn.spec import InputSpec, Statistics
 
 
 def encoder(
@@ -64,14 +64,17 @@ def edit_readout(
 
     Raises ConfigError for `standardised` edits of a family whose statistics are not known.
     """
-    if channels < 1:
-        raise ConfigError(f"channels is {channels}: an edit has at least one number for every parameter")
-    if standardised and family.statistics is None:
-        raise ConfigError("standardised edits need a family with statistics, of networks that share one layout")
-    scale = Standardise(family.statistics) if standardised and family.statistics else None
+    scale = Standardise(require_statistics(family)) if standardised else None
     return WeightReadout(
         nodes, edges, family.groups, family.frame, channels=channels, initial=initial, standardise=scale
     )
+
+
+def require_statistics(family: InputSpec) -> Statistics:
+    """What edits are standardised by. Raises ConfigError for a family that has no statistics."""
+    if family.statistics is None:
+        raise ConfigError("standardised edits need a family with statistics, of networks that share one layout")
+    return family.statistics
 
 
 def initialise(metanetwork: nn.Module) -> None:
@@ -97,13 +100,15 @@ class NGGNN(Metanetwork):
     of the Fourier frequencies (None: raw numbers), `signs` whether networks are first brought to canonical signs (ours,
     see `CanonicalSigns`), `pool` which neurons are read: by default output neurons one after another, `MeanOutputs()`
     where they are many or not always as many, `MeanNodes()` for all neurons, where networks are deeper than the
-    backbone; `sight` what is seen beside numbers (default: everything).
+    backbone; `sight` what is seen beside numbers (default: everything); `canonical` the representatives that are read
+    in place of networks (`CanonicalScales()`, then `CompleteSigns()`), see `Metanetwork`.
     """
 
     def __init__(
         self, family: InputSpec, classes: int, width: int = 32, depth: int = 4, reverse: bool = True, probes: int = 0,
         sigma: float | None = 3.0, dropout: float = 0.0, signs: bool = False,
         pool: Pool | None = None, sight: Ablation | None = None, probe_shape: Sequence[int] | None = None,
+        canonical: Sequence[Canonical] = (),
     ):  # fmt: skip
         wiring, pool = Bidirectional() if reverse else Forward(), pool or ConcatOutputs(family.outputs)
         super().__init__(
@@ -120,6 +125,7 @@ class NGGNN(Metanetwork):
             ),
             MessagePassing(width, depth, family.log_degree, dropout, outputs_only=pool.outputs_only),
             GraphReadout(width, classes, pool),
+            canonical,
         )
         initialise(self)
 
@@ -135,13 +141,14 @@ class NGGNNEditor(Metanetwork):
     def __init__(
         self, family: InputSpec, width: int = 128, depth: int = 4, reverse: bool = True, probes: int = 0,
         sigma: float | None = 3.0, dropout: float = 0.0, initial: float = 0.01, standardised: bool = False,
-        channels: int = 1,
+        channels: int = 1, canonical: Sequence[Canonical] = (),
     ):  # fmt: skip
         wiring = Bidirectional() if reverse else Forward()
         super().__init__(
             encoder(family, wiring, width, width, sigma=sigma, probes=probes),
             MessagePassing(width, depth, family.log_degree, dropout),
             edit_readout(family, width, width, initial, standardised, channels),
+            canonical,
         )
         initialise(self)
 
@@ -159,6 +166,7 @@ class NGT(Metanetwork):
         hidden: tuple[int, int] = (128, 64), depth: int = 4, wiring: Wiring | None = None, probes: int = 0,
         sigma: float | None = 1.0, dropout: float = 0.0, signs: bool = False,
         pool: Pool | None = None, sight: Ablation | None = None, probe_shape: Sequence[int] | None = None,
+        canonical: Sequence[Canonical] = (),
     ):  # fmt: skip
         pool = pool or ConcatOutputs(family.outputs)
         backbone = RelationalTransformer(
@@ -177,6 +185,7 @@ class NGT(Metanetwork):
             ),
             backbone,
             GraphReadout(widths[0], classes, pool, hidden[0], depth=1),
+            canonical,
         )
         initialise(self)
 
@@ -188,11 +197,12 @@ class NGTEditor(Metanetwork):
         self, family: InputSpec, widths: tuple[int, int] = (64, 32), attention: int = 128, heads: int = 4,
         hidden: tuple[int, int] = (128, 64), depth: int = 4, wiring: Wiring | None = None, probes: int = 0,
         sigma: float | None = 3.0, dropout: float = 0.0, initial: float = 0.01, standardised: bool = False,
-        channels: int = 1,
+        channels: int = 1, canonical: Sequence[Canonical] = (),
     ):  # fmt: skip
         super().__init__(
             encoder(family, wiring or Looped(), *widths, sigma=sigma, probes=probes),
             RelationalTransformer(widths, depth, heads, attention, hidden, dropout=dropout, update_edges=True),
             edit_readout(family, *widths, initial, standardised, channels),
+            canonical,
         )
         initialise(self)

@@ -1,12 +1,13 @@
 """Neural graphs to answers: invariant readouts of a whole network, equivariant readouts of its parameters."""
 
+from abc import ABC, abstractmethod
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neural_graphs.errors import LayoutError
+from neural_graphs.errors import ConfigError, LayoutError
 from neural_graphs.graph import NeuralGraph
 from neural_graphs.graph.index import neuron_groups
 from neural_graphs.graph.topology import Kernels
@@ -82,26 +83,34 @@ class GraphReadout(nn.Module):
         return self.mlp(self.pool(graph))
 
 
-class WeightReadout(nn.Module):
+class EditReadout(nn.Module, ABC):
     """An equivariant answer: a change of every parameter, as `Networks` of the same layouts (paper section 4.2).
 
-    Neurons give biases and edges give kernels (centred in `frame`), each through `Linear, ReLU, Linear`, times one
-    learned scalar for the weights into each group and one for its biases, initially `initial`. An edge is read together
-    with its two neurons; with `ends=False` alone, as in the released models. `groups` is the largest number of groups
-    after the inputs; `standardise`, if given, is undone on the answer before the scalars.
+    Neurons give biases and edges give kernels (centred in `frame`, the last step is `kernel`), times one learned scalar
+    for the weights into each group and one for its biases, initially `initial`. `groups` is the largest number of
+    groups after the inputs; `standardise`, if given, is undone on the answer before the scalars. Raises ConfigError for
+    less than one of the `channels`.
     """
 
+    kernel: nn.Linear
+
     def __init__(
-        self, nodes: int, edges: int, groups: int, frame: tuple[int, int] = (1, 1), *, channels: int = 1,
-        ends: bool = True, initial: float = 0.01, standardise: Standardise | None = None,
+        self, groups: int, frame: tuple[int, int], channels: int, initial: float, standardise: Standardise | None
     ):  # fmt: skip
         super().__init__()
+        if channels < 1:
+            raise ConfigError(f"channels is {channels}: an edit has at least one number for every parameter")
         self.frame, self.channels, self.standardise = frame, channels, standardise
-        self.node = nn.Sequential(nn.Linear(nodes, nodes), nn.ReLU(), nn.Linear(nodes, channels))
-        self.edge, self.kernel = nn.Linear(edges, edges), nn.Linear(edges, frame[0] * frame[1] * channels)
-        self.ends = nn.ModuleList(nn.Linear(nodes, edges, bias=False) for _ in range(2 if ends else 0))
         self.weight_scale = nn.Parameter(torch.full((groups,), initial))
         self.bias_scale = nn.Parameter(torch.full((groups,), initial))
+
+    @abstractmethod
+    def read_neurons(self, graph: NeuralGraph) -> Tensor:
+        """Changes of biases, `(*batch, neurons, channels)`."""
+
+    @abstractmethod
+    def read_weights(self, graph: NeuralGraph) -> Tensor:
+        """Features of weights, `(*batch, weights, edges)`, that `kernel` makes changes of."""
 
     def forward(self, graph: NeuralGraph, networks: Networks) -> Networks:
         """The change of every parameter. Raises LayoutError for more groups or larger kernels than it was built for."""
@@ -111,30 +120,50 @@ class WeightReadout(nn.Module):
             raise LayoutError(
                 f"a network has {last} groups after its inputs; this readout has {len(self.weight_scale)}"
             )
-        hidden = topology.by_kernel(F.relu(self._read_weights(graph)))
+        hidden = topology.by_kernel(self.read_weights(graph))
         kernels = [self._kernels(h, k) for h, k in zip(hidden, topology.kernels(networks), strict=True)]
         groups = topology.neuron_index(neuron_groups)
-        biases = self.node(graph.nodes)
+        biases = self.read_neurons(graph)
         if self.standardise is not None:
             biases = self.standardise.restore_biases(biases, groups)
         biases = biases * self.bias_scale[(groups - 1).clamp(min=0)][:, None]  # input neurons have no bias to change
         return topology.fill(networks, kernels, biases, self.channels)
 
-    def _read_weights(self, graph: NeuralGraph) -> Tensor:
-        """`(*batch, weights, edges)` before the ReLU."""
-        features = self.edge(graph.edges)
-        if self.ends:
-            source, target = self.ends
-            features = features + graph.topology.gather_add(source(graph.nodes), target(graph.nodes))
-        return graph.topology.weights(features)
-
     def _kernels(self, hidden: Tensor, kernels: Kernels) -> Tensor:
         places = column_index(kernels.shape, self.frame, self.channels, 1, hidden.device).each[0]
         weight: Tensor = self.kernel.weight
-        bias: Tensor = self.kernel.bias
+        bias: Tensor | None = self.kernel.bias
         if places is not None:
-            weight, bias = weight[places], bias[places]
+            weight, bias = weight[places], None if bias is None else bias[places]
         numbers = F.linear(hidden, weight, bias)
         if self.standardise is not None:
             numbers = self.standardise.restore_weights(numbers, kernels.groups)
         return numbers * self.weight_scale[kernels.groups - 1][:, None]
+
+
+class WeightReadout(EditReadout):
+    """Neurons and edges each through `Linear, ReLU, Linear`; the rest as for `EditReadout`.
+
+    An edge is read together with its two neurons; with `ends=False` alone, as in the released models.
+    """
+
+    def __init__(
+        self, nodes: int, edges: int, groups: int, frame: tuple[int, int] = (1, 1), *, channels: int = 1,
+        ends: bool = True, initial: float = 0.01, standardise: Standardise | None = None,
+    ):  # fmt: skip
+        super().__init__(groups, frame, channels, initial, standardise)
+        self.node = nn.Sequential(nn.Linear(nodes, nodes), nn.ReLU(), nn.Linear(nodes, channels))
+        self.edge, self.kernel = nn.Linear(edges, edges), nn.Linear(edges, frame[0] * frame[1] * channels)
+        self.ends = nn.ModuleList(nn.Linear(nodes, edges, bias=False) for _ in range(2 if ends else 0))
+
+    def read_neurons(self, graph: NeuralGraph) -> Tensor:
+        """Changes of biases, `(*batch, neurons, channels)`."""
+        return self.node(graph.nodes)
+
+    def read_weights(self, graph: NeuralGraph) -> Tensor:
+        """`(*batch, weights, edges)`."""
+        features = self.edge(graph.edges)
+        if self.ends:
+            source, target = self.ends
+            features = features + graph.topology.gather_add(source(graph.nodes), target(graph.nodes))
+        return F.relu(graph.topology.weights(features))

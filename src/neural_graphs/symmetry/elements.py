@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cached_property, reduce
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.layout.axes import Atom, Axis, Concat, Product
+from neural_graphs.layout.permissions import SCALES, SIGNS, Rule, factor_index, reasons
 from neural_graphs.networks import Networks
-from neural_graphs.symmetry.permissions import SCALES, SIGNS, reasons, scalable
 from neural_graphs.symmetry.relabel import Relabelling, new_factors, new_places
 
 LISTED = 4  # reasons in an error
@@ -38,28 +39,31 @@ class Symmetry:
 class Element(Symmetry):
     """A symmetry of the networks of one layout: their neurons are reordered, and multiplied by a factor.
 
-    On every axis atom, `new[i] = factors[i] · old[orders[i]]`; atoms that are not named stay as they are. Neurons that
-    share an atom move together; the weights follow: `w_ts` becomes `w_ts · factor_t / factor_s`, kernels are carried
-    along whole. An atom that lies within others has an order at every new place of those, `(*their sizes, size)`, or
-    one for all. Reordering is exact bit for bit. Raises LayoutError where a block or a shared tensor would be torn
-    apart.
+    `new[i] = factors[i] · old[orders[i]]`. Orders are those of axis atoms: atoms that are not named stay as they are,
+    neurons that share an atom move together, and an atom that lies within others has an order at every new place of
+    those, `(*their sizes, size)`, or one for all. Factors are those of all neurons, `(neurons,)`, or of the places of
+    atoms by name. The weights follow: `w_ts` becomes `w_ts · factor_t / factor_s`, kernels are carried along whole.
+    Reordering is exact bit for bit. Raises LayoutError where a block or a shared tensor would be torn apart.
     """
 
     def __init__(
         self,
         layout: Layout,
         orders: Mapping[str, np.ndarray] | None = None,
-        factors: Mapping[str, np.ndarray] | None = None,
+        factors: Mapping[str, np.ndarray] | np.ndarray | None = None,
     ):
         self.layout = layout
-        self.factors = dict(factors or {})
-        unknown = {*(orders or {}), *self.factors} - {atom.name for atom in layout.free_atoms}
+        named = factors if isinstance(factors, Mapping) else {}
+        unknown = {*(orders or {}), *named} - {atom.name for atom in layout.free_atoms}
         if unknown:
             raise LayoutError(
                 f"{layout} is free to permute {[a.name for a in layout.free_atoms]}, not {sorted(unknown)}"
             )
         self.relabelling = Relabelling(layout, orders or {})
         self.orders = self.relabelling.orders
+        self.factors = _of_atoms(layout, named) if isinstance(factors, Mapping) else factors
+        if self.factors is not None and self.factors.shape != (layout.neurons,):
+            raise LayoutError(f"{layout} has {layout.neurons} neurons, got {self.factors.shape} factors")
 
     def act(self, networks: Networks) -> Networks:
         strangers = [place for place, layout in enumerate(networks.layouts) if layout != self.layout]
@@ -76,27 +80,27 @@ class Element(Symmetry):
         """Act on flat parameter vectors that lie along `dim`."""
         if self.orders:
             values = values.index_select(dim, self.places.to(values.device))
-        if self.factors:
+        if self.factors is not None:
             factor = self.place_factors.to(values)
             values = values * factor.reshape(-1, *(1,) * (values.ndim - dim - 1))
         return values
 
     def inverse(self) -> "Element":
         back = self.relabelling.inverse()
-        factors = {name: 1 / (f[back[name]] if name in back else f) for name, f in self.factors.items()}
-        return type(self)(self.layout, back, factors)
+        undone = type(self)(self.layout, back)
+        undone.factors = None if self.factors is None else 1 / self.factors[undone.neuron_order]
+        return undone
 
     def __matmul__(self, other: Symmetry) -> Symmetry:
         if not isinstance(other, Element):
             return NotImplemented
         if other.layout != self.layout:
             raise LayoutError(f"symmetries of {self.layout} and of {other.layout} do not compose")
-        orders, factors = self.relabelling.after(other.relabelling), dict(self.factors)
-        for name, factor in other.factors.items():
-            moved = factor[self.orders[name]] if name in self.orders else factor
-            factors[name] = self.factors[name] * moved if name in self.factors else moved
+        moved = None if other.factors is None else other.factors[self.neuron_order]
+        found = [factors for factors in (self.factors, moved) if factors is not None]
         kind = type(self) if type(self) is type(other) else Element
-        return kind(self.layout, orders, factors)
+        orders = self.relabelling.after(other.relabelling)
+        return kind(self.layout, orders, reduce(np.multiply, found) if found else None)
 
     # -- what happens to every neuron and every number ---------------------------------------------------------------
 
@@ -106,9 +110,16 @@ class Element(Symmetry):
         return tuple(group.axis.arrange(self.orders) for group in self.layout.groups)
 
     @cached_property
+    def neuron_order(self) -> np.ndarray:
+        """Old neuron of every new neuron, `(neurons,)`."""
+        pairs = zip(self.layout.neuron_slices, self.group_orders, strict=True)
+        return np.concatenate([neurons.start + order for neurons, order in pairs])
+
+    @cached_property
     def group_factors(self) -> tuple[np.ndarray, ...]:
         """The factor of every neuron's value, `(group size,)` for every group."""
-        return tuple(_spread(group.axis, self.factors) for group in self.layout.groups)
+        factors = np.ones(self.layout.neurons) if self.factors is None else self.factors
+        return tuple(factors[neurons] for neurons in self.layout.neuron_slices)
 
     @cached_property
     def places(self) -> Tensor:
@@ -132,7 +143,7 @@ class NeuronPermutation(Element):
 
         Raises LayoutError where no neuron may move, unless `missing_ok`.
         """
-        movable(cls, layout, missing_ok)
+        require_movable(cls, layout, missing_ok)
         shapes = {atom.name: Relabelling(layout, {}).shape(atom.name) for atom in layout.free_atoms}
         return cls(layout, {name: _permutations(shape, generator) for name, shape in shapes.items()})
 
@@ -157,13 +168,16 @@ class NeuronPermutation(Element):
 class SignFlip(Element):
     """Hidden neurons of odd activations (sine, tanh, none) with all their incoming and outgoing weights negated.
 
-    Atoms with any other activation, with a constant added after it, or read through a maximum stay as they are.
+    Neurons with any other activation, with a constant added after it, or read through a maximum stay as they are, and
+    so do those that skips join to them; neurons that skips join change sign together.
     """
 
-    @staticmethod
-    def movable(layout: Layout) -> list[Atom]:
-        """The axes whose neurons may change sign."""
-        return scalable(layout, SIGNS)
+    rule: ClassVar[Rule] = SIGNS
+
+    @classmethod
+    def movable(cls, layout: Layout) -> list[np.ndarray]:
+        """The neurons that may change sign, of every group that has some."""
+        return _multiplied(layout, cls.rule)
 
     @staticmethod
     def objections(layout: Layout) -> list[str]:
@@ -176,8 +190,8 @@ class SignFlip(Element):
 
         Raises LayoutError saying why none may, unless `missing_ok`.
         """
-        atoms = movable(cls, layout, missing_ok)
-        return cls(layout, None, _drawn(cls, atoms, generator))
+        require_movable(cls, layout, missing_ok)
+        return cls(layout, None, _drawn(cls, layout, generator))
 
     @staticmethod
     def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -188,14 +202,17 @@ class SignFlip(Element):
 class PositiveScale(Element):
     """Hidden neurons of the ReLU family scaled: incoming weights and biases by s > 0, outgoing weights by 1/s.
 
-    Atoms with another activation (relu, leaky_relu and none qualify) or a constant added after it stay as they are.
-    It acts on parameters and their edits; gradients scale the other way.
+    Neurons with another activation (relu, leaky_relu and none qualify) or a constant added after it stay as they are,
+    and so do those that skips join to them; neurons that skips join have one scale. It acts on parameters and their
+    edits; gradients scale the other way.
     """
 
-    @staticmethod
-    def movable(layout: Layout) -> list[Atom]:
-        """The axes whose neurons may be scaled."""
-        return scalable(layout, SCALES)
+    rule: ClassVar[Rule] = SCALES
+
+    @classmethod
+    def movable(cls, layout: Layout) -> list[np.ndarray]:
+        """The neurons that may be scaled, of every group that has some."""
+        return _multiplied(layout, cls.rule)
 
     @staticmethod
     def objections(layout: Layout) -> list[str]:
@@ -208,8 +225,8 @@ class PositiveScale(Element):
 
         Raises LayoutError saying why no neuron may be scaled, unless `missing_ok`.
         """
-        atoms = movable(cls, layout, missing_ok)
-        return cls(layout, None, _drawn(cls, atoms, generator))
+        require_movable(cls, layout, missing_ok)
+        return cls(layout, None, _drawn(cls, layout, generator))
 
     @staticmethod
     def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -238,7 +255,7 @@ class PerNetwork(Symmetry):
         places = torch.stack([element.places for element in self.elements]).to(networks.values.device)
         channels = (1,) * (networks.values.ndim - 2)
         values = networks.values.take_along_dim(places.reshape(*places.shape, *channels), 1)
-        if any(element.factors for element in self.elements):
+        if any(element.factors is not None for element in self.elements):
             factors = torch.stack([element.place_factors for element in self.elements]).to(values)
             values = values * factors.reshape(*factors.shape, *channels)
         return networks.with_values(values)
@@ -259,18 +276,23 @@ Kind = type[NeuronPermutation] | type[SignFlip] | type[PositiveScale]
 
 
 def nothing_moves(kind: Kind, layout: Layout) -> str:
-    """That no symmetry of a kind moves a layout, and why: for the axes that were looked at."""
+    """That no symmetry of a kind moves a layout, and why: for the groups that were looked at."""
     why = kind.objections(layout)
     few = "; ".join(why[:LISTED]) + (f"; and {len(why) - LISTED} more" if len(why) > LISTED else "")
     return f"no {kind.__name__} moves {layout}: {few or 'it has no hidden neurons'}"
 
 
-def movable(kind: Kind, layout: Layout, missing_ok: bool) -> list[Atom]:
-    """The axes that a kind moves. Raises LayoutError, saying why, where there are none, unless `missing_ok`."""
-    atoms = kind.movable(layout)
-    if not (atoms or missing_ok):
+def require_movable(kind: Kind, layout: Layout, missing_ok: bool) -> None:
+    """Raise LayoutError, saying why, where a kind moves nothing, unless `missing_ok`."""
+    if not (missing_ok or kind.movable(layout)):
         raise LayoutError(f"{nothing_moves(kind, layout)}; {FINE}")
-    return atoms
+
+
+def _multiplied(layout: Layout, rule: Rule) -> list[np.ndarray]:
+    """The neurons of every group that a rule gives factors to, where there are some."""
+    index = factor_index(layout, rule)
+    found = [neurons.start + np.flatnonzero(index[neurons] >= 0) for neurons in layout.neuron_slices]
+    return [each for each in found if each.size]
 
 
 def sample_symmetry(
@@ -286,16 +308,22 @@ def sample_symmetry(
     return PerNetwork([kind.sample(layout, generator, missing_ok=True) for layout in networks.layouts])
 
 
-def _drawn(
-    kind: "type[SignFlip] | type[PositiveScale]", atoms: Sequence[Atom], generator: torch.Generator
-) -> dict[str, np.ndarray]:
-    return {atom.name: kind.draw((atom.size,), generator).double().numpy() for atom in atoms}
+def _drawn(kind: "type[SignFlip | PositiveScale]", layout: Layout, generator: torch.Generator) -> np.ndarray | None:
+    """Random factors of all neurons, `(neurons,)`, one for those that are tied; None where none may have any."""
+    index = factor_index(layout, kind.rule)
+    drawn = kind.draw((int(index.max(initial=-1)) + 1,), generator).double().numpy()
+    return np.append(drawn, 1.0)[index] if drawn.size else None
 
 
 def _permutations(shape: tuple[int, ...], generator: torch.Generator) -> np.ndarray:
     """Random permutations along the last axis."""
     rows = [torch.randperm(shape[-1], generator=generator).numpy() for _ in range(prod(shape[:-1]))]
     return np.stack(rows).reshape(shape)
+
+
+def _of_atoms(layout: Layout, factors: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """The factors of all neurons, `(neurons,)`, of those of places of atoms."""
+    return np.concatenate([_spread(group.axis, factors) for group in layout.groups]) if factors else None
 
 
 def _spread(axis: Axis, factors: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -84,28 +84,34 @@ def _check_shared_places(layout: Layout, orders: Sequence[np.ndarray], found: np
             expected = _with_kernel(_old_places(layout, block, table, orders, steps), kernel)
             torn += [] if np.array_equal(view, expected) else [block.parameter]
     if torn:
-        raise LayoutError(
-            f"{sorted(set(torn))} are read more than once, and this symmetry moves their numbers in one way for one "
-            "reader and in another way for another; give the groups they join the same axis atoms"
-        )
+        raise _shared_torn(torn, "moves")
 
 
 def new_factors(layout: Layout, factors: Sequence[np.ndarray]) -> np.ndarray:
     """The factor of every parameter in the flat vector, `(size,)`, when the groups are multiplied by `factors`.
 
-    Raises LayoutError where a structural block joins neurons that are multiplied differently.
+    Raises LayoutError where a structural block joins neurons that are multiplied differently, or a tensor has readers
+    that multiply it differently.
     """
-    found = np.ones(layout.size)
-    for group, factor in zip(layout.groups, factors, strict=True):
-        if group.bias:
+    found, torn = np.ones(layout.size), []
+    for group, factor in sorted(zip(layout.groups, factors, strict=True), key=lambda pair: pair[0].shared):
+        if group.bias and not group.shared:
             found[layout.bias_numbers(group)] = factor
-    for block, table in zip(layout.blocks, layout.tables, strict=True):
-        source, target = table.along(factors[block.source], "source"), table.along(factors[block.target], "target")
+        elif group.bias:
+            torn += [] if np.array_equal(found[layout.bias_numbers(group)], factor) else [group.bias]
+    for block, table in sorted(zip(layout.blocks, layout.tables, strict=True), key=lambda pair: pair[0].shared):
+        source = table.along(factors[block.source][table.first :], "source")
+        target = table.along(factors[block.target], "target")
         if block.parameter:
             view, kernel, _ = _numbers(layout, block, table, found)
-            view[...] = np.broadcast_to((target / source).reshape(*table.sizes, *(1,) * kernel.ndim), view.shape)
+            ratio = np.broadcast_to((target / source).reshape(*table.sizes, *(1,) * kernel.ndim), view.shape)
+            if not block.shared:
+                view[...] = ratio
+            torn += [] if np.array_equal(view, ratio) else [block.parameter]
         elif not np.array_equal(source, target):
             raise _torn(layout, block, table, "scales")
+    if torn:
+        raise _shared_torn(torn, "multiplies")
     return found
 
 
@@ -144,6 +150,13 @@ def _numbers(
 
 def _with_kernel(weights: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return weights.reshape(*weights.shape, *(1,) * kernel.ndim) + kernel
+
+
+def _shared_torn(names: Sequence[str], does: str) -> LayoutError:
+    return LayoutError(
+        f"{sorted(set(names))} are read more than once, and this symmetry {does} their numbers in one way for one "
+        "reader and in another way for another; give the groups they join the same axis atoms"
+    )
 
 
 def _torn(layout: Layout, block: Block, table: Table, does: str) -> LayoutError:

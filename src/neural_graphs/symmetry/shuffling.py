@@ -8,10 +8,17 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from neural_graphs.layout import Atom, Layout
-from neural_graphs.layout.axes import coordinates
+from neural_graphs.layout.permissions import Rule, factor_index
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry.align import moved
-from neural_graphs.symmetry.elements import Kind, NeuronPermutation, movable, sample_symmetry
+from neural_graphs.symmetry.elements import (
+    Kind,
+    NeuronPermutation,
+    PositiveScale,
+    SignFlip,
+    require_movable,
+    sample_symmetry,
+)
 from neural_graphs.symmetry.relabel import Relabelling
 
 HOST = "cpu"  # where networks are drawn one after another: a seed gives the numbers that it always gave
@@ -28,13 +35,25 @@ def shuffle(
     """
     if generator.device.type == HOST or not networks.regular:
         return sample_symmetry(networks, generator, kind, missing_ok=missing_ok).act(networks)
-    layout, values = networks.layout, networks.values
-    act = reordered if issubclass(kind, NeuronPermutation) else multiplied
-    for atom in sorted(movable(kind, layout, missing_ok), key=lambda atom: len(atom.within)):  # outer axes first
-        shape = Relabelling(layout, {}).shape(atom.name) if act is reordered else (atom.size,)
-        drawn = kind.draw((len(networks), *shape), generator).to(values.device)
-        values = act(values, layout, atom, drawn)
-    return networks.with_values(values)
+    require_movable(kind, networks.layout, missing_ok)
+    if issubclass(kind, NeuronPermutation):
+        return networks.with_values(_permuted(networks.values, networks.layout, generator))
+    return networks.with_values(_multiplied(networks.values, networks.layout, kind, generator))
+
+
+def _permuted(values: Tensor, layout: Layout, generator: Generator) -> Tensor:
+    for atom in sorted(NeuronPermutation.movable(layout), key=lambda atom: len(atom.within)):  # outer axes first
+        shape = Relabelling(layout, {}).shape(atom.name)
+        drawn = NeuronPermutation.draw((len(values), *shape), generator).to(values.device)
+        values = reordered(values, layout, atom, drawn)
+    return values
+
+
+def _multiplied(
+    values: Tensor, layout: Layout, kind: type[SignFlip] | type[PositiveScale], generator: Generator
+) -> Tensor:  # fmt: skip
+    count = int(factor_index(layout, kind.rule).max(initial=-1)) + 1
+    return multiplied(values, layout, kind.rule, kind.draw((len(values), count), generator).to(values.device))
 
 
 def reordered(
@@ -52,12 +71,15 @@ def reordered(
 def multiplied(
     values: Float[Tensor, "networks size *channels"],
     layout: Layout,
-    atom: Atom,
-    factors: Float[Tensor, "networks axis"],
+    rule: Rule,
+    factors: Float[Tensor, "networks factors"],
 ) -> Float[Tensor, "networks size *channels"]:
-    """Return parameters whose neurons along an axis are multiplied, for each network by its own (see `Element`)."""
-    factors = torch.cat((factors, torch.ones_like(factors[:, :1])), 1)  # the last one for neurons that have no place
-    sources, targets = (factors.index_select(1, end) for end in _ends(layout, atom, values.device))
+    """Return parameters whose neurons are multiplied by the factors that a rule gives them, for each network its own.
+
+    See `Element`, and `factor_index` for which neuron has which factor.
+    """
+    factors = torch.cat((factors, torch.ones_like(factors[:, :1])), 1)  # the last one for neurons that have none
+    sources, targets = (factors.index_select(1, end) for end in _ends(layout, rule, values.device))
     factor = (targets / sources).to(values.dtype)
     return values * factor.reshape(*factor.shape, *(1,) * (values.ndim - 2))
 
@@ -71,8 +93,9 @@ def _moves(layout: Layout, atom: Atom, device: torch.device) -> list[tuple[Tenso
 
 @lru_cache(KEPT)
 @torch.inference_mode(False)
-def _ends(layout: Layout, atom: Atom, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The place of source and target of every number along an axis, the size of the axis for none: `(size,)` each."""
-    along = np.concatenate([*(coordinates(group.axis, atom.name) for group in layout.groups), [-1]])
-    source, target = (np.where(along[end] < 0, atom.size, along[end]) for end in layout.number_ends)
+def _ends(layout: Layout, rule: Rule, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The factor of source and target of every number, one beyond the last for none: `(size,)` each."""
+    index = np.append(factor_index(layout, rule), -1)
+    none = index.max() + 1
+    source, target = (np.where(index[end] < 0, none, index[end]) for end in layout.number_ends)
     return torch.from_numpy(source).to(device), torch.from_numpy(target).to(device)

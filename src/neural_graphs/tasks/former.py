@@ -13,6 +13,7 @@ FORMER = {
     "nn.features": "nn.embeddings",
     "nn.message_passing": "nn.backbones.message_passing",
     "nn.sight": "nn.ablation",
+    "nn.signs": "nn.canonical",
     "nn.transformer": "nn.backbones.transformer",
     "nn.values": "nn.fourier",
     "topology": "graph",

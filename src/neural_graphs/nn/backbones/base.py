@@ -7,7 +7,7 @@ and the estimate of memory come with it. `message_passing.py` is the shorter exa
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -52,7 +52,7 @@ class Backbone(nn.Module, ABC):
     again in the backward pass where it is large. `memory` says what is kept per edge.
     """
 
-    needs: ClassVar[Needs] = Needs()
+    needs: Needs = Needs()
 
     def __init__(self, memory: EdgeMemory, outputs_only: bool = False):
         super().__init__()
