@@ -9,6 +9,7 @@ import torch
 
 from neural_graphs import Layout, Networks
 from neural_graphs.errors import LayoutError
+from neural_graphs.layout.permissions import factor_index
 from neural_graphs.symmetry import Kind, NeuronPermutation, PositiveScale, SignFlip, shuffle, shuffling
 from neural_graphs.symmetry.elements import Element, PerNetwork
 from tests.hand_layouts import resnet
@@ -39,18 +40,22 @@ def networks_of(layout: Layout, channels: tuple[int, ...] = ()) -> Networks:
 def one_by_one(networks: Networks, kind: Kind, monkeypatch: pytest.MonkeyPatch, scale: float = 1.0) -> torch.Tensor:
     """What elements of the numbers that `shuffle` draws make of the networks."""
     drawn: dict[str, np.ndarray] = {}
-    act = shuffling.reordered if kind is NeuronPermutation else shuffling.multiplied
+    orders = kind is NeuronPermutation
+    act = shuffling.reordered if orders else shuffling.multiplied
 
-    def noted(values: torch.Tensor, layout: Layout, atom, numbers: torch.Tensor) -> torch.Tensor:
-        drawn[atom.name] = numbers.numpy() if kind is NeuronPermutation else scale * numbers.double().numpy()
-        return act(values, layout, atom, numbers)
+    def noted(values: torch.Tensor, layout: Layout, moved, numbers: torch.Tensor) -> torch.Tensor:
+        if orders:
+            drawn[moved.name] = numbers.numpy()
+        else:  # the factor of every neuron, 1 for those that have none
+            each = np.pad(scale * numbers.double().numpy(), ((0, 0), (0, 1)), constant_values=1.0)
+            drawn["factors"] = each[:, factor_index(layout, moved)]
+        return act(values, layout, moved, numbers)
 
     monkeypatch.setattr(shuffling, act.__name__, noted)
     shuffle(networks, seeded(4), kind, missing_ok=True)
     monkeypatch.setattr(shuffling, act.__name__, act)
     every = [{name: each[place] for name, each in drawn.items()} for place in range(len(networks))]
-    orders = kind is NeuronPermutation
-    elements = [Element(networks.layout, each if orders else None, None if orders else each) for each in every]
+    elements = [Element(networks.layout, each if orders else None, each.get("factors")) for each in every]
     return PerNetwork(elements).act(networks).values
 
 

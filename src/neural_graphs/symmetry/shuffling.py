@@ -52,7 +52,9 @@ def _permuted(values: Tensor, layout: Layout, generator: Generator) -> Tensor:
 def _multiplied(
     values: Tensor, layout: Layout, kind: type[SignFlip] | type[PositiveScale], generator: Generator
 ) -> Tensor:  # fmt: skip
-    count = int(factor_index(layout, kind.rule).max(initial=-1)) + 1
+    if not kind.movable(layout):
+        return values
+    count = int(factor_index(layout, kind.rule).max()) + 1
     return multiplied(values, layout, kind.rule, kind.draw((len(values), count), generator).to(values.device))
 
 
