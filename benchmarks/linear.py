@@ -1,12 +1,13 @@
 """Time a training step of metanetworks of linear layers on 128 INRs 2 → 32 → 32 → 1, in float32, at published sizes.
 
-A step is forward, loss, backward and AdamW. `work`, `bound` and `share` as in `step.py`. Prints the rate of a 4096³
-product, then one line per model.
+A step is forward, loss, backward and AdamW; `cpu` counts the processor's own seconds, of all threads together. `work`,
+`bound` and `share` as in `step.py`. Prints the rate of a 4096³ product, then one line per model.
 
     python benchmarks/linear.py [--models dwsnet nfn-np nfn-hnp unf] [--batch 128] [--repeats 3]
 """
 
 import argparse
+import time
 from collections.abc import Callable
 
 import torch
@@ -41,10 +42,13 @@ def measure(name: str, batch: int, repeats: int, rate: float) -> str:
         optimizer.step()
 
     seconds, flops = best(step, repeats), work(metanetwork, networks, targets, F.cross_entropy)
+    start = time.process_time()
+    step()
+    cpu = time.process_time() - start
     count, bound = sum(parameter.numel() for parameter in metanetwork.parameters()), flops / rate / 1e9
     return (
-        f"{name:8s} {count:11,} parameters   step {seconds:6.2f} s   work {flops / 1e9:4.0f} GFLOP   "
-        f"bound {bound:5.2f} s   share {bound / seconds:4.0%}"
+        f"{name:8s} {count:11,} parameters   step {seconds:6.2f} s   cpu {cpu:6.2f} s   "
+        f"work {flops / 1e9:4.0f} GFLOP   bound {bound:5.2f} s   share {bound / seconds:4.0%}"
     )
 
 

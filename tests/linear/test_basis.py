@@ -7,13 +7,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from neural_graphs import Layout
 from neural_graphs.layout.equivariant_maps import All, EquivariantMap, Maps, equivariant_maps
 from neural_graphs.layout.grids import Grid, Index, grids
 from neural_graphs.nn.linear import EquivariantLinear
-from tests.linear.tiny import TINY, dimensions, elements, tiny
+from tests.linear.tiny import TINY, dimensions, dimensions_of, elements, tiny
 
 every_layout = pytest.mark.parametrize("name", TINY)
 
@@ -87,6 +89,13 @@ def test_there_are_as_many_maps_as_characters_say(name: str) -> None:
     assert np.array_equal(counted(tiny(name), All())[known], dimensions(name)[known])
 
 
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(1, 3), min_size=2, max_size=5))
+def test_also_in_any_short_chain(sizes: list[int]) -> None:
+    layout = Layout.mlp(sizes)
+    assert np.array_equal(counted(layout, All()), dimensions_of(layout))
+
+
 @every_layout
 def test_the_layer_represents_all_of_them_and_none_twice(name: str) -> None:
     layout = tiny(name)
@@ -133,7 +142,7 @@ def test_a_map_that_is_counted_twice_is_noticed() -> None:
 
 
 def test_comparing_places_in_different_heads_breaks_the_symmetry() -> None:
-    """Test the tester: without the nesting of dimensions in heads, maps are not equivariant and too few."""
+    """Test the tester: without the nesting of dimensions in heads there would be a map more than is equivariant."""
     heads, inner = Index("heads", 2), Index("inner", 3, (0,))
     nested, flat = ((heads, inner), (heads, Index("inner", 3)))
     assert len(equivariant_maps(nested, nested)) == 3  # all, same head, same dimension of the same head

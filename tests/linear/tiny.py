@@ -94,9 +94,13 @@ def elements(layout: Layout) -> Iterator[np.ndarray]:
 
 @cache
 def dimensions(name: str) -> np.ndarray:
+    """The dimensions of the maps of one of them."""
+    return dimensions_of(tiny(name))
+
+
+def dimensions_of(layout: Layout) -> np.ndarray:
     """The dimension of the equivariant maps between every two tensors, `(tensors, tensors)`, from characters: the mean
     over the group of the product of how many numbers of each stay in place."""
-    layout = tiny(name)
     every = [
         [int((places[own] == np.arange(own.start, own.stop)).sum()) for own in layout.slices.values()]
         for places in elements(layout)
