@@ -101,7 +101,7 @@ class CanonicalSigns(Canonical):
 
     Flipping turns the signs of a neuron's bias, of the weights into it and of those out of it (Godfrey et al. 2022). It
     is exact bit for bit. A bias of 0 leaves its neuron as it is, and so does a skip that joins its group to another:
-    `WeightSigns` flips those, too.
+    `CompleteSigns` flips those, too.
     """
 
     kind, name = SignFlip, "signs"

@@ -108,8 +108,8 @@ def matrix(width: int) -> nn.Linear:
 
 
 def square(vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch 1"]:
-    """`|v|²`."""
-    return vectors.square().sum(-1, keepdim=True)
+    """`|v|²`: the mean of squares, so that numbers of `v / |v|` are about one, however many there are."""
+    return vectors.square().mean(-1, keepdim=True)
 
 
 class Messages(nn.Module):
