@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neural_graphs import NFN, NGGNN, NGT, DWSNet, InputSpec, Layout, Networks
-from neural_graphs.nn import CapturedLoss
+from neural_graphs import NFN, NGGNN, NGT, DWSNet, InputSpec, Layout, Networks, ScaleGMN
+from neural_graphs.nn import CanonicalScales, CapturedLoss, CompleteSigns, SignsAndScales
 from neural_graphs.nn.run.capture import RECORDERS, Recorder
 from neural_graphs.nn.run.microbatch import Reader
 
@@ -22,6 +22,8 @@ SMALL: dict[str, Any] = {"widths": (8, 4), "attention": 8, "heads": 2, "hidden":
 MODELS: dict[str, Callable[[], Reader]] = {
     "NG-GNN": lambda: NGGNN(SPEC, 3, width=8, depth=2),
     "NG-T": lambda: NGT(SPEC, 3, **SMALL),
+    "ScaleGMN": lambda: ScaleGMN(SPEC, 3, SignsAndScales(), width=8, depth=2),
+    "representatives": lambda: NGGNN(SPEC, 3, width=8, depth=2, canonical=[CanonicalScales(True), CompleteSigns(True)]),
     "DWSNet": lambda: DWSNet(SPEC, 3, width=4, depth=2, norm=True),
     "NFN": lambda: NFN(SPEC, 3, width=4, depth=2, dropout=0.0, hidden=(8,)),
 }

@@ -11,7 +11,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from neural_graphs import InputSpec, Layout, Networks
 from neural_graphs.graph import AllPairs
-from neural_graphs.nn import NGGNN, NGT, CanonicalSigns, Metanetwork, NGGNNEditor, NGTEditor, fourier
+from neural_graphs.nn import (
+    NGGNN,
+    NGT,
+    CanonicalScales,
+    CanonicalSigns,
+    CompleteSigns,
+    Metanetwork,
+    NGGNNEditor,
+    NGTEditor,
+    ScaleGMN,
+    ScaleGMNEditor,
+    Signs,
+    SignsAndScales,
+    fourier,
+)
 from neural_graphs.symmetry import shuffling
 from neural_graphs.tasks.editing import Drawing
 from neural_graphs.zoo import transforms
@@ -26,6 +40,9 @@ MODULES: dict[str, Callable[[InputSpec], Metanetwork]] = {
     "NG-T all pairs": lambda spec: NGT(spec, 3, wiring=AllPairs(2), **SMALL),  # type: ignore[arg-type]
     "NG-GNN editor": lambda spec: NGGNNEditor(spec, width=8),
     "NG-T editor": lambda spec: NGTEditor(spec, **SMALL),  # type: ignore[arg-type]
+    "representatives": lambda spec: NGGNN(spec, 3, width=8, canonical=[CanonicalScales(True), CompleteSigns(True)]),
+    "ScaleGMN": lambda spec: ScaleGMN(spec, 3, SignsAndScales(), width=8),
+    "ScaleGMN editor": lambda spec: ScaleGMNEditor(spec, Signs(), width=8),
 }
 WAITS = {"_to_copy(device)", "index(bool)", "_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "_unique2"}
 VIEWS = {  # which start no kernel

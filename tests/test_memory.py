@@ -12,7 +12,17 @@ from neural_graphs.errors import MemoryNeeded, NeuralGraphsError
 from neural_graphs.graph import memory
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.nn import NGGNN, NGT, MeanOutputs, Metanetwork, NGGNNEditor, NGTEditor
+from neural_graphs.nn import (
+    NGGNN,
+    NGT,
+    MeanOutputs,
+    Metanetwork,
+    NGGNNEditor,
+    NGTEditor,
+    ScaleGMN,
+    ScaleGMNEditor,
+    Scales,
+)
 from neural_graphs.nn.run import checkpointing as checkpointing
 from neural_graphs.nn.run import memory as memory_estimate
 from neural_graphs.nn.run import microbatch
@@ -28,6 +38,8 @@ MODELS: dict[str, Callable[[], Metanetwork]] = {
     "NG-GNN": lambda: NGGNN(FAMILY, 3, width=8, depth=3, reverse=False, dropout=0.3),
     "NG-GNN both ways": lambda: NGGNN(FAMILY, 3, width=8, depth=3, dropout=0.3),
     "NG-T": lambda: NGT(FAMILY, 3, widths=(8, 6), attention=8, heads=2, hidden=(8, 6), depth=4, dropout=0.3),
+    "ScaleGMN": lambda: ScaleGMN(FAMILY, 3, Scales(), width=8, depth=3, dropout=0.3),
+    "editing ScaleGMN": lambda: ScaleGMNEditor(FAMILY, Scales(), width=8, depth=3),
     "editing NG-GNN": lambda: NGGNNEditor(FAMILY, width=8, depth=3),
     "editing NG-T": lambda: NGTEditor(FAMILY, widths=(8, 6), attention=8, heads=2, hidden=(8, 6), depth=3),
 }

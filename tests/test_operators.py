@@ -14,7 +14,18 @@ from neural_graphs import InputSpec, Layout, Networks
 from neural_graphs.graph import AllPairs, Bidirectional, Forward, Looped, Wiring
 from neural_graphs.graph.index import index_of
 from neural_graphs.graph.ops import aggregate, attention, plain
-from neural_graphs.nn import NGGNN, NGT, Metanetwork, NGGNNEditor, NGTEditor
+from neural_graphs.nn import (
+    NGGNN,
+    NGT,
+    CanonicalScales,
+    Metanetwork,
+    NGGNNEditor,
+    NGTEditor,
+    ScaleGMN,
+    ScaleGMNEditor,
+    Signs,
+    SignsAndScales,
+)
 from neural_graphs.nn.fourier import fourier_linear
 from neural_graphs.nn.run import microbatch
 from neural_graphs.nn.run.microbatch import mean_loss
@@ -133,6 +144,9 @@ MAKERS: dict[str, Callable[[InputSpec], Metanetwork]] = {
     "NG-T all pairs": lambda spec: NGT(spec, 3, wiring=AllPairs(), **SMALL),  # type: ignore[arg-type]
     "NG-GNN editor": lambda spec: NGGNNEditor(spec, width=4, depth=2),
     "NG-T editor": lambda spec: NGTEditor(spec, **SMALL),  # type: ignore[arg-type]
+    "representatives": lambda spec: NGGNN(spec, 3, width=8, depth=2, canonical=[CanonicalScales(True)]),
+    "ScaleGMN": lambda spec: ScaleGMN(spec, 3, SignsAndScales(), width=8, depth=2),
+    "ScaleGMN editor": lambda spec: ScaleGMNEditor(spec, Signs(), width=4, depth=2),
 }
 
 
@@ -169,7 +183,7 @@ def test_second_derivatives_of_readers_and_editors(name: str) -> None:
     torch.testing.assert_close(twice, found, rtol=1e-9, atol=1e-9 * float(found.abs().max()))
 
 
-@pytest.mark.parametrize("name", ["NG-GNN", "NG-T", "DWSNet", "NFN"])
+@pytest.mark.parametrize("name", ["NG-GNN", "NG-T", "ScaleGMN", "representatives", "DWSNet", "NFN"])
 def test_a_compiler_sees_one_graph(name: str) -> None:
     program = [sys.executable, str(Path(__file__).with_name("compiled.py")), name]
     said = subprocess.run(program, capture_output=True, text=True, check=False)

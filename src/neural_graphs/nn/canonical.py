@@ -72,11 +72,17 @@ class Canonical(nn.Module, ABC):
 
     def moves(self, layout: Layout) -> bool:
         """Whether some neurons of a layout may be multiplied."""
-        return bool(self.kind.movable(layout))
+        return movable(layout, self.kind)
 
     @abstractmethod
     def of_neurons(self, values: Tensor, layout: Layout) -> Tensor:
         """The factors of all neurons, `(networks, neurons)`, of values `(networks, size)`."""
+
+
+@constant()
+def movable(layout: Layout, kind: type[SignFlip] | type[PositiveScale]) -> bool:
+    """Whether a kind of symmetry moves some neurons of a layout."""
+    return bool(kind.movable(layout))
 
 
 def multiplied(networks: Networks, factors: Tensor) -> Networks:
@@ -110,7 +116,7 @@ class CanonicalSigns(Canonical):
 
     Flipping turns the signs of a neuron's bias, of the weights into it and of those out of it (Godfrey et al. 2022). It
     is exact bit for bit. A bias of 0 leaves its neuron as it is, and so does a skip that joins its group to another:
-    `WeightSigns` flips those, too.
+    `CompleteSigns` flips those, too.
     """
 
     kind, name = SignFlip, "signs"
@@ -190,9 +196,13 @@ class Step:
     biases: int
     factors: int
 
-    def sum(self, parts: Tensor) -> Tensor:
-        """The sum over the numbers that tell of each factor, the first ones or all: `(networks, factors)`."""
-        return parts.new_zeros(len(parts), self.factors).index_add(1, self.targets[: parts.shape[1]], parts)
+
+def summed(parts: Tensor, step: Step) -> Tensor:
+    """The sum over the numbers that tell of each factor, the first ones or all: `(networks, factors)`.
+
+    No method: compilers do not look into constants.
+    """
+    return parts.new_zeros(len(parts), step.factors).index_add(1, step.targets[: parts.shape[1]], parts)
 
 
 class ByWeights(Canonical):
@@ -228,7 +238,7 @@ class CanonicalScales(ByWeights):
 
     def tell(self, numbers: Tensor, step: Step) -> Tensor:
         """One over the norm; 1 where that is 0."""
-        squares = step.sum(numbers.square())
+        squares = summed(numbers.square(), step)
         return torch.where(squares > 0, squares, 1.0).rsqrt()
 
 
@@ -246,7 +256,7 @@ class CompleteSigns(ByWeights):
     def tell(self, numbers: Tensor, step: Step) -> Tensor:
         """1 or −1."""
         numbers = numbers.detach()
-        biases, every = step.sum(numbers[:, : step.biases]), step.sum(numbers * numbers.abs())
+        biases, every = summed(numbers[:, : step.biases], step), summed(numbers * numbers.abs(), step)
         return torch.where(torch.where(biases == 0, every, biases) < 0, -1.0, 1.0).to(numbers.dtype)
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from neural_graphs.graph import NeuralGraph, Topology
+from neural_graphs.graph.constants import constant
 from neural_graphs.layout import Layout
 from neural_graphs.layout.permissions import SCALES, SIGNS, factor_index
 from neural_graphs.nn.backbones.base import Backbone, Needs
@@ -32,11 +33,11 @@ class Factors:
 
     def flipped(self, layout: Layout) -> np.ndarray:
         """1 for neurons that may change sign, 0 for others, `(neurons,)`."""
-        return self.signs * (factor_index(layout, SIGNS) >= 0).astype(np.int64)
+        return self.signs * carriers(layout)[0]
 
     def scaled(self, layout: Layout) -> np.ndarray:
         """1 for neurons that may be scaled, 0 for others, `(neurons,)`."""
-        return self.scales * (factor_index(layout, SCALES) >= 0).astype(np.int64)
+        return self.scales * carriers(layout)[1]
 
     def absolute(self, topology: Topology, like: Tensor) -> Float[Tensor, "*batch neurons 1"]:
         """1 for neurons that may not be scaled, 0 for others; as many, and as precise, as the `like`."""
@@ -47,8 +48,15 @@ class Factors:
 
         Those are multiplied alike in both directions; of others the inverse would be, which has no bound.
         """
-        source, target = (self.scaled(layout)[end] for end in layout.ends)
-        return 1 - np.maximum(source, target)
+        return 1 - self.scales * carriers(layout)[2]
+
+
+@constant()
+def carriers(layout: Layout) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """1 for what may have a factor and 0 for others: neurons with a sign, neurons with a scale, weights at these."""
+    signs, scales = ((factor_index(layout, rule) >= 0).astype(np.int64) for rule in (SIGNS, SCALES))
+    source, target = (scales[end] for end in layout.ends)
+    return signs, scales, np.maximum(source, target)
 
 
 class Signs(Factors):
@@ -108,8 +116,8 @@ def matrix(width: int) -> nn.Linear:
 
 
 def square(vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch 1"]:
-    """`|v|²`."""
-    return vectors.square().sum(-1, keepdim=True)
+    """`|v|²`: the mean of squares, so that numbers of `v / |v|` are about one, however many there are."""
+    return vectors.square().mean(-1, keepdim=True)
 
 
 class Messages(nn.Module):
