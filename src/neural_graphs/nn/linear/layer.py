@@ -23,7 +23,8 @@ class EquivariantLinear(nn.Module):
     One class for DWSNets (Navon et al. 2023, section 4), NF-Layers (Zhou et al. 2023, equation 3) and universal neural
     functionals (Zhou et al. 2024, section 3): what they derive case by case follows from the indices of the grids, see
     `equivariant_maps`. Every mean is taken once and shared, so time and memory grow with the numbers of a network.
-    Fixed places are features, mixed by full matrices. Initial values are from U(±1/√n), n the numbers that are summed.
+    Fixed places are features, mixed by full matrices. Initial weights are from U(±√(6/n)), n the numbers that are
+    summed, and biases are 0 (He et al. 2015): with the authors' ±1/√n answers about networks begin almost alike.
 
     `channels_in` and `channels_out` are those of every number; `maps` says which of the maps the layer has, by default
     `All()`. Raises LayoutError where fixed places would need too many parameters.
@@ -60,9 +61,9 @@ class IntoGrid(nn.Module):
         self.patterns = [(own, [t for t in planned if t.classes == own]) for own in constants(target)]
         width, every = target.features * channels_out, [term for _, each in self.patterns for term in each]
         sizes = [channels_in * sum(grids[summary.grid].features for summary in term.summaries) for term in every]
-        bound = 1 / sqrt(max(1, sum(sizes)))
+        bound = sqrt(6 / max(1, sum(sizes)))
         self.weights = nn.ParameterList(torch.empty(width, size).uniform_(-bound, bound) for size in sizes)
-        self.biases = nn.ParameterList(torch.empty(width).uniform_(-bound, bound) for _ in self.patterns)
+        self.biases = nn.ParameterList(torch.zeros(width) for _ in self.patterns)
 
     def forward(self, read: "Summaries", sizes: Sequence[int]) -> Tensor:
         """`(networks, *sizes, features · channels_out)`."""
