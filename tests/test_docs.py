@@ -52,6 +52,13 @@ def test_these_pages_run_as_printed(page: str) -> None:
     assert runner.failures == 0 and runner.tries > 5
 
 
+def test_the_page_on_metanetworks_runs() -> None:
+    (block,) = python_blocks("docs/metanetworks.md")
+    names: dict[str, Any] = {}
+    exec(compile(block, "metanetworks.md", "exec"), names)
+    assert tuple(names["scores"].shape) == (8, 10) and tuple(names["logits"].shape) == (8, 1)
+
+
 def test_the_loop_for_a_card_runs_anywhere() -> None:
     (block,) = python_blocks("docs/gpu.md")
     names: dict[str, Any] = {}
