@@ -82,8 +82,13 @@ def predict(run: str | Path, files: Sequence[str | Path]) -> list[dict[str, Any]
     if not issubclass(found := find_task(config.get("task", CLASSIFICATION)), Classification):
         raise ConfigError(f"{run} was trained for {found.__name__}; classes are predicted by runs of Classification")
     paths = [Path(file) for file in files]
-    networks = Networks.cat([read_network(path, Run(run).layouts) for path in paths])
-    scores = classify(metanetwork, networks, config["data"]["batch_size"])
+    networks, batch_size = (
+        Networks.cat([read_network(path, Run(run).layouts) for path in paths]),
+        config["data"]["batch_size"],
+    )
+    many = len(networks) > batch_size  # fewer are answered before a card is awake
+    device = torch.device("cuda" if many and torch.cuda.is_available() else "cpu")
+    scores = classify(metanetwork.to(device), networks.to(device), batch_size)
     rows = zip(paths, scores.softmax(1).tolist(), strict=True)
     return [{"file": str(path), "class": row.index(max(row)), "probabilities": row} for path, row in rows]
 
