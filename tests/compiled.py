@@ -43,7 +43,8 @@ def main(name: str) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
     slopes = [torch.autograd.grad(each.square().sum(), values)[0] for each in (found, expected)]
     torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-10, atol=1e-12)
-    captured(module, values.detach(), found.detach())
+    if name == "NG-GNN":  # which reader it is makes no difference to the step around it
+        captured(module, values.detach(), found.detach())
     sys.stdout.write("one graph\n")
 
 

@@ -19,8 +19,6 @@ from neural_graphs.nn import (
     NGTEditor,
     ScaleGMN,
     ScaleGMNEditor,
-    Scales,
-    Signs,
     SignsAndScales,
 )
 from neural_graphs.nn.backbones.scale_equivariant import Factors
@@ -76,9 +74,7 @@ BACKBONES = [
     transformer("NG-T all pairs", wiring=AllPairs()),
     transformer("NG-T all pairs both ways", wiring=AllPairs(copies=2)),
     transformer("NG-T over weights", wiring=Looped(), depth=4),  # the inputs are four weights away from the outputs
-    scale_gmn("ScaleGMN of signs both ways", Signs()),
-    scale_gmn("ScaleGMN of scales both ways", Scales()),
-    scale_gmn("ScaleGMN of both", SignsAndScales(), reverse=False),
+    scale_gmn("ScaleGMN both ways", SignsAndScales()),  # others are in test_scale_gmn.py
 ]
 
 INR = Layout.mlp((2, 6, 5, 3), activation="sine", offset=0.5)
