@@ -13,6 +13,7 @@ from neural_graphs import InputSpec, Layout, Networks
 from neural_graphs.graph import AllPairs
 from neural_graphs.nn import NGGNN, NGT, CapturedAnswers, CapturedLoss, Metanetwork, NGGNNEditor, mean_loss
 from neural_graphs.nn.run import capture
+from neural_graphs.tasks import Classification
 from neural_graphs.tasks.editing import Drawing
 from neural_graphs.testing import relative_error
 from neural_graphs.zoo.canvas import Canvas
@@ -142,6 +143,35 @@ def test_moved_and_frozen_parameters_are_captured_anew() -> None:
     loss.backward()
     assert all((p.grad is None) == (not p.requires_grad) for p in module.parameters())
     assert not ask.captured.recordings and not step.captured.recordings
+
+
+def test_answers_are_captured_in_inference_mode_and_outside() -> None:
+    module = READERS["NG-GNN"](InputSpec.of([INR])).double().eval()
+    ask, ((networks, _),) = CapturedAnswers(module), batches(INR, 1)
+    with torch.inference_mode():
+        for _ in range(5):
+            ask(Networks(networks.values.clone(), INR))
+    assert ask.captured.recordings
+    other = Networks(networks.values + 1, INR)
+    assert relative_error(ask(other), module.read(other).detach()) < 1e-12
+    with torch.inference_mode():
+        assert relative_error(ask(networks), module.read(networks)) < 1e-12
+
+
+def test_a_copy_of_a_task_asks_its_own_metanetwork() -> None:
+    task = Classification(READERS["NG-GNN"](InputSpec.of([INR])).double().eval(), 3)
+    ((networks, targets),) = batches(INR, 1)
+    step = CapturedLoss(task.metanetwork, task.loss)
+    for _ in range(5):
+        task.mean_answer(networks), step(networks, targets)
+    copied, again = copy.deepcopy(task), copy.deepcopy(step)
+    with torch.no_grad():
+        for parameter in [*copied.parameters(), *again.reader.parameters()]:
+            parameter.mul_(1.5)
+    expected = copied.metanetwork(networks).detach()
+    assert relative_error(copied.mean_answer(networks), expected) < 1e-12
+    assert relative_error(again(networks, targets)[1], expected) < 1e-12
+    assert relative_error(task.mean_answer(networks), expected) > 1e-3
 
 
 def test_a_capture_keeps_the_tables_it_reads() -> None:

@@ -160,7 +160,9 @@ class Task(LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the precision of a checkpoint: Lightning loads before it converts, and its numbers would be rounded."""
-        self.to(next(tensor.dtype for tensor in checkpoint["state_dict"].values() if tensor.is_floating_point()))
+        held = next(tensor.dtype for tensor in checkpoint["state_dict"].values() if tensor.is_floating_point())
+        if held != next(self.parameters()).dtype:
+            self.to(held)
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout for this epoch, and start it without the holes that the last one left in memory."""

@@ -8,6 +8,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -63,8 +64,9 @@ class Recording:
     held: list[Any]  # index tables it reads: caches may drop them, their memory must stay
 
     def __call__(self, *inputs: Tensor) -> Tensors:
-        for own, given in zip(self.inputs, inputs, strict=True):
-            own.copy_(given)
+        with torch.no_grad():
+            for own, given in zip(self.inputs, inputs, strict=True):
+                own.copy_(given)
         self.replay()
         return self.outputs
 
@@ -113,10 +115,11 @@ class Captured:
         return len(networks) * self.module.numbers(networks) if isinstance(self.module, Reader) else 0
 
     def _record(self, networks: Networks, others: tuple[Tensor, ...]) -> Recording:
-        device = networks.values.device.type
+        device, gradients = networks.values.device.type, torch.is_grad_enabled()
         recorder = self._recorders.setdefault(device, RECORDERS[device]())
-        inputs = [tensor.detach().clone() for tensor in (networks.values, *others)]
-        with holding() as held:
+        # Outside inference mode: what is recorded there could not be written to elsewhere.
+        with holding() as held, torch.inference_mode(False), torch.set_grad_enabled(gradients):
+            inputs = [tensor.detach().clone() for tensor in (networks.values, *others)]
             outputs, replay = recorder.record(lambda: self.function(networks.with_values(inputs[0]), *inputs[1:]))
         return Recording(inputs, outputs, replay, held)
 
@@ -153,7 +156,7 @@ class CapturedLoss:
     """
 
     def __init__(self, reader: Reader, loss: Loss, *, compile: bool = False) -> None:
-        self.reader, self.loss = reader, loss
+        self.reader, self.loss, self.compile = reader, loss, compile
         self.captured = Captured(self._gradients, reader)
         self._read: Callable[[Networks], Any] = compiled(reader.read) if compile else reader.read
 
@@ -165,6 +168,10 @@ class CapturedLoss:
         value, answers, *grads = captured(networks, targets)
         assert value is not None and answers is not None
         return known_gradients(value, grads, self._parameters()), answers.clone()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CapturedLoss":
+        """That of the copied reader, which has nothing captured yet."""
+        return CapturedLoss(deepcopy(self.reader, memo), deepcopy(self.loss, memo), compile=self.compile)
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for p in self.reader.parameters() if p.requires_grad]
@@ -204,10 +211,19 @@ class CapturedAnswers:
 
     Args:
         module: reads `Networks`, and answers with a tensor.
+        answer: what is made of the module's answers; default: they themselves.
     """
 
     def __init__(self, module: nn.Module, answer: Callable[[Networks], Tensor] | None = None) -> None:
-        self.captured = Captured(lambda networks: ((answer or module)(networks),), module)
+        self.module, self.answer = module, answer
+        self.captured = Captured(self._answers, module)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CapturedAnswers":
+        """Those of the copied module, which has nothing captured yet."""
+        return CapturedAnswers(deepcopy(self.module, memo), deepcopy(self.answer, memo))
+
+    def _answers(self, networks: Networks) -> Tensors:
+        return ((self.answer or self.module)(networks),)
 
     @torch.no_grad()
     def __call__(self, networks: Networks) -> Tensor:
