@@ -14,6 +14,7 @@ from neural_graphs.nn.run import capture
 from neural_graphs.tasks import Run, ZooData, fit
 from neural_graphs.tasks.data import DeviceBatches
 from neural_graphs.tasks.history import read_csv
+from neural_graphs.tasks.task import fuses
 from neural_graphs.testing import relative_error
 from neural_graphs.zoo import grow_inrs, preset
 from tests.recorder import Recorder
@@ -112,6 +113,17 @@ def test_a_captured_run_resumes_as_if_it_had_not_stopped(
     whole = fit(words, tmp_path / "whole")
     fit([*words, "--trainer.max_epochs", "2"], tmp_path / "parts")
     same(fit(["--trainer.max_epochs", "4"], tmp_path / "parts", resume=True), whole, 1e-12)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_optimizer_of_a_card_goes_with_clipping(
+    zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    """Lightning refuses to clip what a fused optimizer would unscale."""
+    card = torch.device("cuda")
+    monkeypatch.setattr("neural_graphs.tasks.task.fuses", lambda _, precision: fuses(card, precision))
+    words = configuration(zoo, tmp_path, precision=precision, gradient_clip_val=1.0, max_epochs=1)
+    assert fit(words, tmp_path / "run").last.is_file()
 
 
 @pytest.mark.parametrize("task", ["classification", "editing"])

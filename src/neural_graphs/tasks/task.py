@@ -176,7 +176,7 @@ class Task(LightningModule, ABC):
     def configure_optimizers(self) -> Any:
         """AdamW with AMSGrad, its learning rate following `rate`."""
         # A lambda stays out of checkpoints, a method would be pickled into them.
-        options: dict[str, Any] = {"fused": True} if self.device.type == "cuda" else {}  # one kernel for all parameters
+        options: dict[str, Any] = {"fused": True} if fuses(self.device, str(self.trainer.precision)) else {}
         optimizer = torch.optim.AdamW(
             self.parameters(), self.lr, weight_decay=self.weight_decay, amsgrad=True, **options
         )
@@ -214,6 +214,11 @@ class Task(LightningModule, ABC):
         assert isinstance(mean, MeanOverNetworks)
         mean.update(value, networks)
         return mean
+
+
+def fuses(device: torch.device, precision: str) -> bool:
+    """Whether one kernel updates all parameters: on a card, but where Lightning scales gradients, and clips them."""
+    return device.type == "cuda" and not precision.endswith("mixed")
 
 
 class MeanOverNetworks(Metric):
