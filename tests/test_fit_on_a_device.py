@@ -14,7 +14,7 @@ from neural_graphs.nn.run import capture
 from neural_graphs.tasks import Run, ZooData, fit
 from neural_graphs.tasks.data import DeviceBatches
 from neural_graphs.tasks.history import read_csv
-from neural_graphs.tasks.task import fuses
+from neural_graphs.tasks.task import Task
 from neural_graphs.testing import relative_error
 from neural_graphs.zoo import grow_inrs, preset
 from tests.recorder import Recorder
@@ -120,8 +120,7 @@ def test_the_optimizer_of_a_card_goes_with_clipping(
     zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     """Lightning refuses to clip what a fused optimizer would unscale."""
-    card = torch.device("cuda")
-    monkeypatch.setattr("neural_graphs.tasks.task.fuses", lambda _, precision: fuses(card, precision))
+    monkeypatch.setattr(Task, "on_card", property(lambda _: True))
     words = configuration(zoo, tmp_path, precision=precision, gradient_clip_val=1.0, max_epochs=1)
     assert fit(words, tmp_path / "run").last.is_file()
 

@@ -176,12 +176,19 @@ class Task(LightningModule, ABC):
     def configure_optimizers(self) -> Any:
         """AdamW with AMSGrad, its learning rate following `rate`."""
         # A lambda stays out of checkpoints, a method would be pickled into them.
-        options: dict[str, Any] = {"fused": True} if fuses(self.device, str(self.trainer.precision)) else {}
+        # One kernel for all parameters, but where Lightning scales gradients, and refuses to clip them for it.
+        fused = self.on_card and not str(self.trainer.precision).endswith("mixed")
+        options: dict[str, Any] = {"fused": True} if fused else {}
         optimizer = torch.optim.AdamW(
             self.parameters(), self.lr, weight_decay=self.weight_decay, amsgrad=True, **options
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def on_card(self) -> bool:
+        """Whether it trains on a CUDA card."""
+        return bool(self.device.type == "cuda")
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, as a part of `lr`."""
@@ -214,11 +221,6 @@ class Task(LightningModule, ABC):
         assert isinstance(mean, MeanOverNetworks)
         mean.update(value, networks)
         return mean
-
-
-def fuses(device: torch.device, precision: str) -> bool:
-    """Whether one kernel updates all parameters: on a card, but where Lightning scales gradients, and clips them."""
-    return device.type == "cuda" and not precision.endswith("mixed")
 
 
 class MeanOverNetworks(Metric):
