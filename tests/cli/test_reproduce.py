@@ -74,6 +74,5 @@ def test_what_a_command_refuses_ends_it(experiment: Path, capfd: pytest.CaptureF
 def test_every_experiment_can_be_reproduced(file: Path) -> None:
     experiment = reproduce.Experiment(file, None, small=True)
     assert experiment.zoo_words[1] in ("grow", "import")
-    assert f"--data.zoo={experiment.zoo(yaml.safe_load(file.read_text())['data']['zoo'])}" in experiment.fit_words(
-        0, False
-    )
+    zoo = experiment.root / yaml.safe_load(file.read_text())["data"]["zoo"]
+    assert f"--data.zoo={zoo}" in experiment.fit_words(0, False)

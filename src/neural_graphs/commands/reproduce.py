@@ -68,18 +68,17 @@ class Experiment:
     def grow(self) -> None:
         """Grow the zoo, or go on with it; published ones are imported once."""
         words = list(self.zoo_words)
-        if words[1] != "grow":
-            if not (self.zoo(words[-1]) / "manifest.json").is_file():
-                _neural_graphs([*words[:-1], str(self.zoo(words[-1]))])
+        if not self.grown:
+            if not (self.zoo / "manifest.json").is_file():
+                _neural_graphs([*words[:-1], str(self.zoo)])
             return
-        out = self.zoo(_option(words, "--out"))
-        _set(words, "--out", str(out))
+        _set(words, "--out", str(self.zoo))
         if self.images:
             _set(words, "--images", self.images)
         if self.small:
             _set(words, "--count", SMALL_COUNT)
         if words[2] == "inr":
-            _set(words, "--device", _grown_on(out))
+            _set(words, "--device", _grown_on(self.zoo))
         _neural_graphs(words)
 
     def train(self, seed: int) -> dict[str, Any]:
@@ -101,13 +100,18 @@ class Experiment:
         words = ["--config", str(self.file)]
         words += [f"--{key}={seed}" for key in ("seed_everything", "model.seed", "data.seed") if seed]
         if self.small:
-            place = self.zoo_words[-1] if self.zoo_words[1] != "grow" else _option(self.zoo_words, "--out")
-            words += [*SMALL, f"--data.zoo={self.zoo(place)}"]
+            words += [*SMALL, f"--data.zoo={self.zoo}"]
         return words
 
-    def zoo(self, place: str) -> Path:
-        """Where the zoo of a place lies."""
-        return self.root / place
+    @property
+    def grown(self) -> bool:
+        """Whether its zoo is grown; others are imported."""
+        return self.zoo_words[1] == "grow"
+
+    @property
+    def zoo(self) -> Path:
+        """Where its zoo lies."""
+        return self.root / (_option(self.zoo_words, "--out") if self.grown else self.zoo_words[-1])
 
     def reached(self, results: list[dict[str, Any]], seeds: list[int]) -> dict[str, Any]:
         """Mean and spread over seeds of the figure that the task is judged by, in the unit of published figures."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.flat_mlp import perceptron
-from neural_graphs.nn.run.microbatch import Reader
+from neural_graphs.nn.run.microbatch import Reader, widest_group
 from neural_graphs.nn.spec import InputSpec
 
 SPREAD = 0.6  # standard deviation of the first probes: inputs are about [−1, 1]
@@ -104,6 +104,5 @@ class ProbeGen(Reader):
 
     def numbers(self, networks: Networks) -> int:
         """How many numbers the widest group of the largest network holds for all probes, about."""
-        widest = max(group.size for layout in set(networks.layouts) for group in layout.groups)
         places = prod(self.probes.size) if isinstance(self.probes, ImageProbes) else 1
-        return len(self.probes.codes) * widest * places
+        return len(self.probes.codes) * widest_group(networks) * places

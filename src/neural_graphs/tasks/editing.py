@@ -14,7 +14,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
-from neural_graphs.nn.run.microbatch import Reader
+from neural_graphs.nn.run.microbatch import Reader, widest_group
 from neural_graphs.plots import gallery, save
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.pixels import rendered
@@ -45,8 +45,7 @@ class Drawing(Reader):
     def numbers(self, networks: Networks) -> int:
         """How many numbers the largest tensor holds for one network, about: edges of the editor, or pixels."""
         points = self.canvas.height * self.canvas.width
-        widest = max(group.size for layout in set(networks.layouts) for group in layout.groups)
-        return max(self.editor.numbers(networks), points * widest)
+        return max(self.editor.numbers(networks), points * widest_group(networks))
 
 
 class Editing(Task):

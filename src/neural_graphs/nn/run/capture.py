@@ -20,7 +20,7 @@ from neural_graphs.graph.constants import holding
 from neural_graphs.graph.ops.direct import eager
 from neural_graphs.networks import Networks
 from neural_graphs.nn.run.checkpointing import is_large
-from neural_graphs.nn.run.microbatch import Loss, Reader, known_gradients, mean_loss, pieces
+from neural_graphs.nn.run.microbatch import Loss, Reader, detached, known_gradients, mean_loss, pieces
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
@@ -75,8 +75,8 @@ class Captured:
     """A function of networks and further tensors that reads a module, recorded for every kind of batch.
 
     A kind is a layout, shapes, precision, and whether the module trains. The first `WARM` batches of a kind are
-    computed plainly, and so is all that cannot be recorded: mixed batches, graphs so large that they are recomputed,
-    devices without a `Recorder`. What it returns is overwritten by the next call.
+    computed plainly. Some cannot be recorded: mixed batches, graphs so large that they are recomputed, devices without
+    a `Recorder`. What it returns is overwritten by the next call.
 
     Args:
         function: of `Networks` and tensors, to a tuple of tensors.
@@ -91,9 +91,7 @@ class Captured:
         self._state: list[tuple[int, bool]] = []
 
     def __call__(self, networks: Networks, *others: Tensor) -> Tensors:
-        """What the function returns for these."""
-        if not self.possible(networks):
-            return self.function(networks, *others)
+        """What the function returns for these, where it is `possible` to record them."""
         self._forget_if_moved()
         tensors = (networks.values, *others)
         kind = (networks.layout, self.module.training, *((t.shape, t.dtype, t.device) for t in tensors))
@@ -182,7 +180,7 @@ class CapturedLoss:
             answers = self._read(networks)
             value = self.loss(answers, targets)
             grads = torch.autograd.grad(value, self._parameters(), allow_unused=True)
-        return value.detach(), (answers.values if isinstance(answers, Networks) else answers).detach(), *grads
+        return value.detach(), detached(answers), *grads
 
 
 def compiled(
@@ -222,12 +220,18 @@ class CapturedAnswers:
         """Those of the copied module, which has nothing captured yet."""
         return CapturedAnswers(deepcopy(self.module, memo), deepcopy(self.answer, memo))
 
+    def _plain(self, networks: Networks) -> Tensor:
+        found: Tensor = (self.answer or self.module)(networks)
+        return found
+
     def _answers(self, networks: Networks) -> Tensors:
-        return ((self.answer or self.module)(networks),)
+        return (self._plain(networks),)
 
     @torch.no_grad()
     def __call__(self, networks: Networks) -> Tensor:
         """The answers for a batch, `(networks, …)`."""
+        if not self.captured.possible(networks):
+            return self._plain(networks)
         (answers,) = self.captured(networks)
         assert answers is not None
         return answers.clone()

@@ -58,6 +58,11 @@ def pieces(reader: Reader, networks: Networks) -> list[slice]:
     return [slice(start, start + size) for start in range(0, len(networks), size)]
 
 
+def widest_group(networks: Networks) -> int:
+    """The neurons of the largest group of any of these networks: what running them holds at once, per input."""
+    return max(group.size for layout in set(networks.layouts) for group in layout.groups)
+
+
 def _mixed_pieces(reader: Reader, networks: Networks, budget: int) -> list[slice]:
     numbers = {}
     for layout in dict.fromkeys(networks.layouts):
@@ -112,7 +117,7 @@ def mean_loss(reader: Reader, networks: Networks, targets: Tensor, loss: Loss) -
     cuts = pieces(reader, networks)
     if len(cuts) == 1:
         outputs = reader.read(networks)
-        return loss(outputs, targets), _detach(outputs)
+        return loss(outputs, targets), detached(outputs)
     parameters = [p for p in reader.parameters() if p.requires_grad]
     inner = networks.values.requires_grad
     seeds = torch.randint(2**62, (len(cuts),)).tolist()
@@ -160,7 +165,7 @@ def _accumulate(
         total = [_add([a, b]) for a, b in zip(total, grads[: len(parameters)], strict=True)]
         inner += [_of(each, part) for each in grads[len(parameters) :]]
         losses.append(value.detach())
-        outputs.append(_detach(found))
+        outputs.append(detached(found))
     return total, losses, outputs, inner
 
 
@@ -174,7 +179,8 @@ def _add(parts: Sequence[Tensor | None]) -> Tensor | None:
     return None if not found else found[0] if len(found) == 1 else torch.stack(found).sum(0)
 
 
-def _detach(outputs: Tensor | Networks) -> Tensor:
+def detached(outputs: Tensor | Networks) -> Tensor:
+    """Answers, or the values of edits, without their gradients."""
     return (outputs.values if isinstance(outputs, Networks) else outputs).detach()
 
 
