@@ -27,3 +27,7 @@ class ConfigError(NeuralGraphsError):
 
 class MemoryNeeded(NeuralGraphsError):
     """A batch of networks that needs more memory than there is; says how much, and what would need less."""
+
+
+class HubError(NeuralGraphsError):
+    """Something of the Hugging Face Hub that is not there, not open to you, or out of reach; names it."""

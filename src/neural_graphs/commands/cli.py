@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from neural_graphs.commands import align, bench, demo, edit, graph, predict, rank, report, reproduce, train, zoo
+from neural_graphs.commands import align, bench, demo, edit, graph, predict, rank, report, reproduce, share, train, zoo
 from neural_graphs.commands.parser import Parser
 from neural_graphs.errors import NeuralGraphsError
 from neural_graphs.versions import version_of
@@ -25,6 +25,7 @@ Metanetworks: networks that read other networks as graphs.
   neural-graphs predict --run RUN NET.safetensors           what does this network show?
   neural-graphs rank --run RUN '*.safetensors'              which of these networks is best, without running them?
   neural-graphs edit --run RUN ZOO --index 5 --out FILE     the same network, drawing another picture
+  neural-graphs share RUN FOLDER                            what others need for --pretrained FOLDER
 """
 
 
@@ -33,7 +34,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="neural-graphs", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"neural-graphs {version_of('neural-graphs')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (demo, graph, align, zoo, train, reproduce, predict, rank, edit, report, bench):
+    for module in (demo, graph, align, zoo, train, reproduce, predict, rank, edit, share, report, bench):
         module.add(commands)
     return parser
 

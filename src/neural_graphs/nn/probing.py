@@ -16,6 +16,7 @@ from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.flat_mlp import perceptron
 from neural_graphs.nn.run.microbatch import Reader, widest_group
+from neural_graphs.nn.shareable import Shareable
 from neural_graphs.nn.spec import InputSpec
 
 SPREAD = 0.6  # standard deviation of the first probes: inputs are about [−1, 1]
@@ -72,7 +73,7 @@ def generator(count: int, shape: Sequence[int]) -> "LinearProbes | ImageProbes":
     return ImageProbes(count, shape) if len(shape) == 3 else LinearProbes(count, shape)
 
 
-class ProbeGen(Reader):
+class ProbeGen(Shareable, Reader):
     """An MLP on the answers of a network to probes that a deep linear generator makes; no weight is seen.
 
     Reads every network that runs: networks of one batch may differ in all but the shapes of inputs and outputs.

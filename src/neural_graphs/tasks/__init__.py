@@ -12,6 +12,7 @@ from neural_graphs.tasks.galleries import Galleries
 from neural_graphs.tasks.generalization import Generalization, Ranked, Ranking, boosted_trees, rank
 from neural_graphs.tasks.pixels import pixel_probe
 from neural_graphs.tasks.runs import Run, load_run, load_task
+from neural_graphs.tasks.sharing import Pretrained, from_pretrained, share
 from neural_graphs.tasks.task import Task, find_task
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Editing",
     "Galleries",
     "Generalization",
+    "Pretrained",
     "Ranked",
     "Ranking",
     "Run",
@@ -33,12 +35,14 @@ __all__ = [
     "edit",
     "find_task",
     "fit",
+    "from_pretrained",
     "load_run",
     "load_task",
     "pixel_probe",
     "predict",
     "rank",
     "read_network",
+    "share",
     "test",
     "validate",
     "write_network",

@@ -15,6 +15,7 @@ from torchmetrics import Metric
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.graph.memory import give_back
+from neural_graphs.layout.recorded import Recorded
 from neural_graphs.networks import Networks
 from neural_graphs.nn.run.capture import CapturedAnswers, CapturedLoss
 from neural_graphs.nn.run.microbatch import Reader
@@ -33,7 +34,7 @@ class NeedsStatistics(Protocol):
         """Take those figures into buffers."""
 
 
-class Task(LightningModule, ABC):
+class Task(Recorded, LightningModule, ABC):
     """Train and measure a metanetwork, by AdamW with AMSGrad (the paper, appendix on INRs).
 
     The learning rate rises linearly over `warmup` steps and then stays (the paper), or falls to 0 along a cosine that
