@@ -7,7 +7,22 @@ import os
 import sys
 from collections.abc import Sequence
 
-from neural_graphs.commands import align, bench, demo, edit, graph, predict, rank, report, reproduce, share, train, zoo
+from neural_graphs.commands import (
+    align,
+    bench,
+    completion,
+    demo,
+    edit,
+    graph,
+    info,
+    predict,
+    rank,
+    report,
+    reproduce,
+    share,
+    train,
+    zoo,
+)  # fmt: skip
 from neural_graphs.commands.parser import Parser
 from neural_graphs.errors import NeuralGraphsError
 from neural_graphs.versions import version_of
@@ -34,8 +49,9 @@ def build_parser() -> Parser:
     parser = Parser(prog="neural-graphs", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"neural-graphs {version_of('neural-graphs')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (demo, graph, align, zoo, train, reproduce, predict, rank, edit, share, report, bench):
+    for module in (demo, graph, align, zoo, train, reproduce, predict, rank, edit, share, report, bench, info):
         module.add(commands)
+    completion.add(commands, parser)
     return parser
 
 

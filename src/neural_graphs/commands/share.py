@@ -42,6 +42,13 @@ def share(arguments: Namespace) -> int:
     if not pushed:
         print(f"{tasks.share(arguments.source, arguments.place, arguments.licence).folder}: use it with --pretrained")
         return 0
+    from neural_graphs.zoo.remote import is_zoo
+
+    if is_zoo(arguments.source):
+        from neural_graphs.zoo import Zoo
+
+        print(Zoo(arguments.source).push_to_hub(arguments.place, private=arguments.private))
+        return 0
     with TemporaryDirectory() as folder:
         shared = tasks.share(arguments.source, folder, arguments.licence)
         print(shared.push_to_hub(arguments.place, private=arguments.private))

@@ -7,13 +7,14 @@ is used without network, and nothing else with `HF_HUB_OFFLINE=1`. Whoever must 
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from neural_graphs.errors import HubError
 from neural_graphs.io.tensors import reason
 
+WAIT = 10  # seconds for the first answer
 ADDRESS = re.compile(r"(?P<scheme>hub:/{1,2})?(?P<name>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w.-]+))?")
 
 
@@ -24,6 +25,8 @@ class Repository:
     name: str
     kind: Literal["model", "dataset"]
     revision: str | None = None
+    _asked: bool = field(default=False, init=False, repr=False)  # whether the Hub was
+    _reached: bool = field(default=False, init=False, repr=False)
 
     @classmethod
     def at(cls, place: str | Path, kind: Literal["model", "dataset"]) -> "Repository | None":
@@ -42,9 +45,26 @@ class Repository:
         """A file of it, as it lies in the cache. Raises HubError where it cannot be had."""
         hub = _library(self.name)
         with self._said(file):
-            path = Path(hub.hf_hub_download(self.name, file, repo_type=self.kind, revision=self.revision))
+            if not self._asked:
+                self._ask(hub)
+            path = Path(
+                hub.HfApi().hf_hub_download(
+                    self.name, file, repo_type=self.kind, revision=self.revision, local_files_only=not self._reached
+                )
+            )
         self.revision = path.parent.name
         return path
+
+    def _ask(self, hub: Any) -> None:
+        """Ask once whether it is there, without the library's patience; without network the cache is all there is."""
+        try:
+            hub.HfApi().repo_info(self.name, repo_type=self.kind, revision=self.revision, timeout=WAIT)
+            self._reached = True
+        except hub.errors.HfHubHTTPError:
+            raise
+        except Exception:  # whatever keeps this machine from the Hub
+            self._reached = False
+        self._asked = True
 
     def push(self, files: Mapping[str, Path | bytes], message: str, *, private: bool = False) -> str:
         """Write files into it, made where there is none, as one commit; its address. Raises HubError."""
@@ -68,7 +88,7 @@ class Repository:
             wanted = what if self.revision is None else f"{what}, or it has no {self.revision}"
             raise HubError(f"there is no {wanted}; if it is private, log in with: hf auth login") from error
         except errors.LocalEntryNotFoundError as error:
-            raise HubError(f"{what}: {file} is not in the cache, and the Hub is out of reach; try again") from error
+            raise HubError(f"{what}: {file} is not in the cache, and the Hub is out of reach") from error
         except errors.EntryNotFoundError as error:
             raise HubError(f"{what} holds no {file}: it was not made by save_pretrained or push_to_hub") from error
         except Exception as error:  # of its protocol, of the network

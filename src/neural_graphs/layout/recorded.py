@@ -9,7 +9,7 @@ VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class Recorded:
-    """Remembers the arguments of its constructor; `given` tells them by name.
+    """Remembers the arguments of its constructor; `arguments_of` tells them by name.
 
     What is written down is `{"kind_of": CLASS, ARGUMENT: VALUE, …}`, see `layout.serialise`: arguments must be plain
     values, dataclasses of ours, or Recorded themselves.
@@ -23,7 +23,7 @@ class Recorded:
         return made
 
 
-def given(made: Recorded) -> dict[str, Any]:
+def arguments_of(made: Recorded) -> dict[str, Any]:
     """The arguments an object was made with, defaults included, by name.
 
     Raises TypeError where some were given without a name to any number of places.
@@ -47,10 +47,10 @@ def given(made: Recorded) -> dict[str, Any]:
 
 def call(made: Recorded) -> str:
     """The call that makes an object, such as `Dilate(size=3)`."""
-    arguments = (
-        f"{name}={call(each) if isinstance(each, Recorded) else repr(each)}" for name, each in given(made).items()
-    )
-    return f"{type(made).__name__}({', '.join(arguments)})"
+    said = [
+        f"{name}={call(each) if isinstance(each, Recorded) else each!r}" for name, each in arguments_of(made).items()
+    ]
+    return f"{type(made).__name__}({', '.join(said)})"
 
 
 def constructor_parameters(kind: type) -> Mapping[str, inspect.Parameter]:

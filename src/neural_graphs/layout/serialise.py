@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.layout.recorded import Recorded, constructor_parameters, given
+from neural_graphs.layout.recorded import Recorded, arguments_of, constructor_parameters
 
 Kind = TypeVar("Kind")
 PLAIN: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}  # hint → values
@@ -19,7 +19,7 @@ def to_json(value: Any) -> Any:
     Objects are dataclasses, of which fields are written, and `Recorded` ones, of which arguments are.
     """
     if isinstance(value, Recorded):
-        return {"kind_of": written_as(type(value)), **{key: to_json(item) for key, item in given(value).items()}}
+        return {"kind_of": written_as(type(value)), **{key: to_json(item) for key, item in arguments_of(value).items()}}
     if is_dataclass(value) and not isinstance(value, type):
         content = {f.name: to_json(getattr(value, f.name)) for f in fields(value) if f.compare and _told(f, value)}
         return {"kind_of": written_as(type(value)), **content}

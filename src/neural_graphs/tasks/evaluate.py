@@ -20,6 +20,7 @@ from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.logging import quiet
 from neural_graphs.tasks.runs import Run, Trained, load_task
 from neural_graphs.tasks.task import CLASSIFICATION, Task
+from neural_graphs.zoo.remote import is_zoo
 
 
 def validate(run: str | Path, zoo: str | Path | None = None) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def test(run: str | Path, zoo: str | Path | None = None, views: int = 1) -> dict
     task.views = views
     result = _measure(folder, task, config, zoo, "test")
     if zoo is None:
-        others = {other: (Path(other) / "manifest.json").is_file() for other in config.get("elsewhere", [])}
+        others = {other: is_zoo(other) for other in config.get("elsewhere", [])}
         result["elsewhere"] = [_measure(folder, task, config, o, "test") for o, there in others.items() if there]
         result["absent"] = [other for other, there in others.items() if not there]
         folder.write(folder.results(views), result)

@@ -21,6 +21,7 @@ from neural_graphs.tasks.former import renamed
 from neural_graphs.tasks.task import CLASSIFICATION, Task, find_task
 from neural_graphs.versions import versions
 from neural_graphs.zoo.canvas import Canvas
+from neural_graphs.zoo.remote import is_zoo
 
 MetanetworkOf = Callable[[InputSpec], nn.Module]  # in a configuration: a class whose first argument is the family
 RETRAIN = "copy the whole run again, or train it again"
@@ -147,7 +148,7 @@ class Run(Trained):
     def data(self) -> ZooData:
         """The zoo it was trained on. Raises ConfigError where that is not there."""
         facts = self.config["data"]
-        if not (Path(facts["zoo"]) / "manifest.json").is_file():
+        if not is_zoo(facts["zoo"]):
             raise ConfigError(f"its zoo {facts['zoo']} is not there")
         return ZooData(Path(facts["zoo"]), facts["batch_size"], only=facts.get("only"))
 

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from neural_graphs.layout import Layout
-from neural_graphs.layout.recorded import Recorded, call, given
+from neural_graphs.layout.recorded import Recorded, arguments_of, call
 from neural_graphs.nn.shareable import Shareable
 from neural_graphs.nn.spec import InputSpec
 from neural_graphs.tasks.classification import Classification
@@ -78,7 +78,7 @@ def _use(made: Task | Shareable, name: str) -> str:
 
 def _family(metanetwork: Recorded, layouts: Sequence[Any]) -> str:
     """The bounds that hold for the networks, and some of their layouts."""
-    family = next((value for value in given(metanetwork).values() if isinstance(value, InputSpec)), None)
+    family = next((value for value in arguments_of(metanetwork).values() if isinstance(value, InputSpec)), None)
     told = [f"`{format(Layout.from_json(each))}`" for each in layouts[:SHOWN]]
     told += [f"and {len(layouts) - SHOWN:,} layouts more"] if len(layouts) > SHOWN else []
     if family is not None:
@@ -92,7 +92,7 @@ def _family(metanetwork: Recorded, layouts: Sequence[Any]) -> str:
 
 def _options(made: Recorded) -> dict[str, Any]:
     """The class and its arguments, as plain values."""
-    arguments = {name: value for name, value in given(made).items() if not isinstance(value, InputSpec)}
+    arguments = {name: value for name, value in arguments_of(made).items() if not isinstance(value, InputSpec)}
     plain = {name: _plain(value) for name, value in arguments.items() if name != "metanetwork"}
     return {"class": type(made).__name__, **plain}
 

@@ -12,7 +12,7 @@ from safetensors.torch import save as to_bytes
 from neural_graphs.errors import ConfigError
 from neural_graphs.io.atomic import sha256, write_whole
 from neural_graphs.io.documents import write_json
-from neural_graphs.layout.recorded import given
+from neural_graphs.layout.recorded import arguments_of
 from neural_graphs.layout.serialise import to_json, written_as
 from neural_graphs.nn.shareable import Shareable
 from neural_graphs.nn.spec import InputSpec
@@ -52,7 +52,7 @@ def share(run: str | Path, folder: str | Path, licence: str = "mit") -> Pretrain
 
 def save(metanetwork: Shareable, folder: str | Path, licence: str, figures: Mapping[str, Any]) -> Pretrained:
     """Write a metanetwork without a task; see `Shareable.save_pretrained`."""
-    family = next((value for value in given(metanetwork).values() if isinstance(value, InputSpec)), None)
+    family = next((value for value in arguments_of(metanetwork).values() if isinstance(value, InputSpec)), None)
     layouts = [] if family is None or family.layout is None else [family.layout.to_json()]
     facts = {"layouts": layouts, "canvas": None, "batch_size": BATCH, "recipe": None, "figures": dict(figures)}
     said = [f"{name}: {value}" for name, value in figures.items()]
