@@ -3,6 +3,7 @@
 Nothing heavy is imported here: help and mistakes answer at once, and a command imports what it needs when it runs.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,18 @@ Metanetworks: networks that read other networks as graphs.
 """
 
 
+ADVICE = {
+    errno.ENOSPC: "no space is left; free some, and run the same command again",
+    errno.EDQUOT: "no space is left to you; free some, and run the same command again",
+    errno.EROFS: "it may not be written; choose another folder",
+    errno.EACCES: "it may not be read or written by you; choose another place, or change its permissions",
+    errno.EPERM: "it may not be changed by you; choose another place",
+    errno.EEXIST: "it is there already, as a file; choose another place for the folder",
+    errno.ENOTDIR: "a folder on the way there is a file; choose another place",
+    errno.EISDIR: "it is a folder; name a file",
+}  # what the system refused, and what to do
+
+
 def build_parser() -> Parser:
     """The parser of all commands; each sets ``command``, the function that does the work and returns the exit code."""
     parser = Parser(prog="neural-graphs", description=DESCRIPTION)
@@ -74,8 +87,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (NeuralGraphsError, OSError) as error:  # ours, or a disk that is full, a folder that is closed
         if getattr(parsed, "debug", False):
             raise
-        print(f"neural-graphs: error: {error}", file=sys.stderr)
+        print(f"neural-graphs: error: {_advised(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("neural-graphs: interrupted; the same command continues where it stopped", file=sys.stderr)
         return 130
+
+
+def _advised(error: Exception) -> str:
+    """What went wrong, and what to do where the system only says the former."""
+    if not isinstance(error, OSError) or error.errno not in ADVICE:
+        return str(error)
+    return f"{error.filename or 'a file'}: {ADVICE[error.errno]}"

@@ -88,7 +88,8 @@ def predict(run: str | Path | Trained, files: Sequence[str | Path]) -> list[dict
         )
     paths = [Path(file) for file in files]
     layouts, batch_size = trained.layouts, trained.batch_size
-    networks = Networks.cat([read_network(path, layouts) for path in paths])
+    precision = next(task.metanetwork.parameters()).dtype
+    networks = Networks.cat([read_network(path, layouts).to(precision) for path in paths])
     many = len(networks) > batch_size  # fewer are answered before a card is awake
     device = torch.device("cuda" if many and torch.cuda.is_available() else "cpu")
     scores = classify(task.metanetwork.to(device), networks.to(device), batch_size)
