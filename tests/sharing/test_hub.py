@@ -133,6 +133,14 @@ def test_a_configuration_names_a_zoo_of_the_hub(hub: Hub, tmp_path: Path) -> Non
     assert len(data.zoo) == 20 and data.classes == 5
 
 
+def test_commands_take_an_address(hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["share", str(write_zoo(tmp_path / "zoo")), "hub://me/zoo"]) == 0
+    assert main(["zoo", "info", "hub://me/zoo"]) == 0
+    said = capsys.readouterr().out
+    assert f"{hub.address}/datasets/me/zoo" in said and "hub://me/zoo@" in said and ": 20 networks" in said
+    assert not [name for name in hub.sent if "safetensors" in name]
+
+
 def test_damage_on_the_way_is_seen(hub: Hub, tmp_path: Path) -> None:
     ng.Zoo(write_zoo(tmp_path / "zoo")).push_to_hub("me/zoo")
     files = hub.commits["datasets/me/zoo"][-1]

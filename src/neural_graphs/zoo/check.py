@@ -30,7 +30,7 @@ def info(zoo: Zoo) -> dict[str, Any]:
         counts[split][label] = count
     plan = zoo.manifest
     facts: dict[str, Any] = {
-        "path": str(zoo.path),
+        "path": zoo.place,
         "networks": len(zoo),
         "planned": plan.planned,
         "layouts": {format(layout): layout.size for layout in zoo.layouts},

@@ -154,13 +154,13 @@ def metanetwork_of(place: str | Path, kind: type[Module]) -> Module:
 def found(place: str | Path) -> Path:
     """The folder of a path, of a name, or of an address of the Hub. Raises ConfigError, or HubError."""
     folder, names = Path(place), known()
-    if folder.is_dir():
-        if not (folder / CONFIG).is_file():
-            hint = "; it is a run: say --run" if (folder / "config.yaml").is_file() else ""
-            raise ConfigError(f"{folder} holds no {CONFIG}: it is no shared metanetwork{hint}")
+    if (folder / CONFIG).is_file():
         return folder
     if str(place) in names:
         return INSIDE / str(place)
+    if folder.is_dir():
+        hint = "; it is a run: say --run" if (folder / "config.yaml").is_file() else ""
+        raise ConfigError(f"{folder} holds no {CONFIG}: it is no shared metanetwork{hint}")
     repository = Repository.at(place, "model")
     if repository is None:
         near = get_close_matches(str(place), names, 1, 0.5)
