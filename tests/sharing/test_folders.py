@@ -193,6 +193,16 @@ def test_no_class_comes_from_a_file(tmp_path: Path, kind: Any, place: str) -> No
 
 
 @pytest.mark.parametrize(
+    "files", [{}, {"../secret": "0"}, {"model.safetensors": "0", "/etc/hostname": "0"}, [], None, 3]
+)
+def test_no_other_file_is_read_or_pushed(folder: Path, tmp_path: Path, files: Any) -> None:
+    place = resealed(shutil.copytree(folder, tmp_path / "ngt"), lambda facts: facts.update(files=files))
+    for use in (ng.from_pretrained, lambda place: Pretrained(place).push_to_hub("me/stolen")):
+        with pytest.raises(CheckpointError, match=r"config.json is damaged"):
+            use(place)
+
+
+@pytest.mark.parametrize(
     ("key", "value", "said"),
     [
         ("width", "64", "NGGNN: width is '64', expected int"),

@@ -63,6 +63,8 @@ class Pretrained(Trained):
         with reading(self.config_file, CheckpointError, AGAIN):
             for key in FACTS:
                 within(facts, key)
+            if WEIGHTS not in (files := facts["files"]) or not set(files) <= {WEIGHTS, CALIBRATION}:
+                raise ValueError(f"it lists the files {', '.join(files)}, expected {WEIGHTS}, and {CALIBRATION} if any")
         return facts
 
     @property
@@ -80,7 +82,8 @@ class Pretrained(Trained):
     @property
     def batch_size(self) -> int:
         """How many networks it read at once."""
-        return int(self.facts["batch_size"])
+        with reading(self.config_file, CheckpointError, AGAIN):
+            return max(1, int(self.facts["batch_size"]))
 
     def data(self) -> ZooData:
         """Raises ConfigError: zoos are not shared along."""
