@@ -21,9 +21,11 @@ from neural_graphs.nn.embeddings import (
     Standardise,
     WeightKinds,
 )  # fmt: skip
-from neural_graphs.nn.fourier import ValueEncoder, column_index
+from neural_graphs.nn.fourier import MultiscaleEncoder, ValueEncoder, column_index
 from neural_graphs.nn.run.checkpointing import checkpointed
 from neural_graphs.nn.spec import require_channels
+
+Numbers = ValueEncoder | MultiscaleEncoder  # what makes features of numbers
 
 
 class Encoder(nn.Module):
@@ -37,8 +39,8 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, wiring: Wiring, biases: ValueEncoder, weights: ValueEncoder, frame: tuple[int, int] = (1, 1), *,
-        scalars: ValueEncoder | None = None, position: Position | None = None,
+        self, wiring: Wiring, biases: Numbers, weights: Numbers, frame: tuple[int, int] = (1, 1), *,
+        scalars: Numbers | None = None, position: Position | None = None,
         activations: ActivationKinds | None = None, probes: Probes | None = None,
         standardise: Standardise | None = None, signs: CanonicalSigns | None = None,
         neuron_kinds: NeuronKinds | None = None, weight_kinds: WeightKinds | None = None,
@@ -132,6 +134,6 @@ class Encoder(nn.Module):
         return column_index(kernels.shape, self.frame, channels, parts, kernels.values.device).each[0]
 
 
-def _inputs(encoder: ValueEncoder) -> int:
+def _inputs(encoder: Numbers) -> int:
     """How many numbers it reads at once."""
     return encoder.first.in_features if encoder.frequencies is None else encoder.frequencies.shape[1]

@@ -10,17 +10,20 @@ from neural_graphs.tasks.evaluate import classify, predict, test, validate
 from neural_graphs.tasks.fit import asked_task, callbacks, fit
 from neural_graphs.tasks.galleries import Galleries
 from neural_graphs.tasks.generalization import Generalization, Ranked, Ranking, boosted_trees, rank
+from neural_graphs.tasks.optimizers import AdamW, Muon
 from neural_graphs.tasks.pixels import pixel_probe
 from neural_graphs.tasks.runs import Run, load_run, load_task
 from neural_graphs.tasks.task import Task, find_task
 
 __all__ = [
+    "AdamW",
     "Ahead",
     "Classification",
     "Edit",
     "Editing",
     "Galleries",
     "Generalization",
+    "Muon",
     "Ranked",
     "Ranking",
     "Run",

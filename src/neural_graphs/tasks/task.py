@@ -19,6 +19,7 @@ from neural_graphs.networks import Networks
 from neural_graphs.nn.run.capture import CapturedAnswers, CapturedLoss
 from neural_graphs.nn.run.microbatch import Reader
 from neural_graphs.tasks.data import Batch, ZooData
+from neural_graphs.tasks.optimizers import AdamW, Training
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.transforms import FlipSigns
 
@@ -34,7 +35,7 @@ class NeedsStatistics(Protocol):
 
 
 class Task(LightningModule, ABC):
-    """Train and measure a metanetwork, by AdamW with AMSGrad (the paper, appendix on INRs).
+    """Train and measure a metanetwork, by AdamW with AMSGrad (the paper, appendix on INRs) or Muon.
 
     The learning rate rises linearly over `warmup` steps and then stays (the paper), or falls to 0 along a cosine that
     ends after `steps` steps (ours, for short runs). Dropout draws from torch's global generator,
@@ -45,11 +46,12 @@ class Task(LightningModule, ABC):
     Args:
         metanetwork: module that reads `Networks`.
         lr: learning rate after the warm-up.
-        weight_decay: of AdamW.
+        weight_decay: of the optimizer.
         warmup: steps of the warm-up.
         steps: at which the learning rate reaches 0; None: never.
         seed: of dropout, and of the views.
         compile_steps: fuse the steps that are captured on a card by `torch.compile`.
+        optimizer: `AdamW()` (default) or `Muon()`.
     """
 
     quantities: ClassVar[tuple[str, ...]]  # measured after every epoch, on train and val
@@ -65,11 +67,13 @@ class Task(LightningModule, ABC):
         steps: int | None = None,
         seed: int = 0,
         compile_steps: bool = False,
+        optimizer: Training | None = None,
     ) -> None:
         super().__init__()
         self.metanetwork = metanetwork
         self.lr, self.weight_decay, self.warmup, self.steps = lr, weight_decay, warmup, steps
         self.seed, self.compile_steps = seed, compile_steps
+        self.optimizer = optimizer or AdamW()
         self.views = 1
         self.means = nn.ModuleDict()
         self._step: CapturedLoss | None = None
@@ -174,14 +178,11 @@ class Task(LightningModule, ABC):
         return int(np.random.SeedSequence((self.seed, *place)).generate_state(1)[0])
 
     def configure_optimizers(self) -> Any:
-        """AdamW with AMSGrad, its learning rate following `rate`."""
+        """The optimizer, its learning rates following `rate`."""
         # A lambda stays out of checkpoints, a method would be pickled into them.
         # One kernel for all parameters, but where Lightning scales gradients, and refuses to clip them for it.
         fused = self.on_card and not str(self.trainer.precision).endswith("mixed")
-        options: dict[str, Any] = {"fused": True} if fused else {}
-        optimizer = torch.optim.AdamW(
-            self.parameters(), self.lr, weight_decay=self.weight_decay, amsgrad=True, **options
-        )
+        optimizer = self.optimizer.optimizer(self, self.lr, self.weight_decay, fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
