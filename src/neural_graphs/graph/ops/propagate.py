@@ -13,7 +13,7 @@ from torch.library import custom_op, register_autograd, register_fake
 
 from neural_graphs.graph.edges import EdgeBlock
 from neural_graphs.graph.ops import plain
-from neural_graphs.graph.ops.aggregate import edge_count
+from neural_graphs.graph.ops.aggregate import Count, edge_count
 from neural_graphs.graph.ops.blocks import decode, neurons, table
 from neural_graphs.graph.ops.direct import direct
 from neural_graphs.graph.ops.folding import over_networks
@@ -81,7 +81,7 @@ PRODUCTS = "neural_graphs::edge_products"
 
 
 @custom_op(PRODUCTS, mutates_args=(), schema="(Tensor source, Tensor target, int[] blocks, int heads) -> Tensor")
-def _edge_products(source: Tensor, target: Tensor, blocks: Sequence[int], heads: int) -> Tensor:
+def _edge_products(source: Tensor, target: Tensor, blocks: Sequence[int], heads: Count) -> Tensor:
     """For every edge the inner product, head by head, of what its source and its target hold.
 
     `(networks, neurons, d)` twice, to `(networks, edges, heads)`.
@@ -102,7 +102,7 @@ def _edge_products(source: Tensor, target: Tensor, blocks: Sequence[int], heads:
 
 
 @register_fake(PRODUCTS)
-def _(source: Tensor, target: Tensor, blocks: Sequence[int], heads: int) -> Tensor:
+def _(source: Tensor, target: Tensor, blocks: Sequence[int], heads: Count) -> Tensor:
     return source.new_empty(source.shape[0], edge_count(decode(tuple(blocks))), heads)
 
 
@@ -126,6 +126,8 @@ def propagate(nodes: Tensor, gates: Tensor, blocks: Sequence[int], end: End) -> 
     return (plain.propagate if plain.transformed() else _propagate_directly)(nodes, gates, blocks, end)
 
 
-def edge_products(source: Tensor, target: Tensor, blocks: Sequence[int], heads: int) -> Tensor:
+def edge_products(source: Tensor, target: Tensor, blocks: Sequence[int], heads: Count) -> Tensor:
     """For every edge the inner product, head by head, of what its source and its target hold."""
-    return (plain.edge_products if plain.transformed() else _products_directly)(source, target, blocks, heads)
+    if plain.transformed():
+        return plain.edge_products(source, target, blocks, int(heads))
+    return _products_directly(source, target, blocks, heads)
