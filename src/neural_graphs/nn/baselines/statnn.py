@@ -1,6 +1,7 @@
 """StatNN: a network seen through a few statistics of each of its tensors."""
 
 from collections.abc import Sequence
+from math import ceil, floor
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +20,10 @@ STATISTICS = 2 + len(QUANTILES)
 
 def statistics(values: Float[Tensor, "networks size"]) -> Float[Tensor, "networks statistics"]:
     """Mean, variance (biased) and quantiles 0, ¼, ½, ¾, 1 (linear between neighbours) over the last axis."""
-    place = torch.tensor(QUANTILES, dtype=values.dtype, device=values.device) * (values.shape[1] - 1)
     ranked = values.sort(1).values
-    low, high = ranked[:, place.floor().long()], ranked[:, place.ceil().long()]
-    moments = torch.stack((values.mean(1), values.var(1, correction=0)), 1)
-    return torch.cat((moments, torch.lerp(low, high, place - place.floor())), 1)
+    places = [quantile * (values.shape[1] - 1) for quantile in QUANTILES]
+    quantiles = [torch.lerp(ranked[:, floor(at)], ranked[:, ceil(at)], at - floor(at)) for at in places]
+    return torch.stack((values.mean(1), values.var(1, correction=0), *quantiles), 1)
 
 
 class StatNN(nn.Module):
