@@ -43,7 +43,7 @@ def multiscale_encoder(
         family.frame,
         position=Position(family.inputs, family.hidden_groups, family.outputs, nodes),
         activations=ActivationKinds(family.activations, nodes) if len(family.activations) > 1 else None,
-        probes=Probes(probes, probe_shape or (family.inputs,), family.groups + 1, nodes) if probes else None,
+        probes=Probes(probes, probe_shape or (family.inputs,), family.groups + 1, nodes, True) if probes else None,
         standardise=Standardise(family.statistics) if family.statistics else None,
         neuron_kinds=NeuronKinds(family.neuron_kinds, nodes) if family.neuron_kinds else None,
         weight_kinds=WeightKinds(family.weight_kinds, edges) if family.weight_kinds else None,
