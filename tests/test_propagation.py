@@ -7,8 +7,7 @@ from torch import Tensor
 from neural_graphs import NGT, InputSpec, Layout, Networks, Propagator
 from neural_graphs.errors import ConfigError
 from neural_graphs.nn import MultiscaleEncoder, Propagation
-from neural_graphs.nn.baselines.statnn import statistics
-from neural_graphs.nn.group_statistics import SHARP, group_statistics
+from neural_graphs.nn.group_statistics import SHARP, group_statistics, statistics
 
 DEEP = Layout.mlp((2, *[4] * 8, 3), "relu")
 INR = Layout.mlp((2, 32, 32, 1), "sine")

@@ -20,7 +20,8 @@ from neural_graphs.nn.fourier import MultiscaleEncoder, ValueEncoder
 from neural_graphs.nn.linear import NFN, UNF, DWSNet, DWSNetEditor, EquivariantLinear, NFNEditor, UNFEditor
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import NGGNN, NGT, NGGNNEditor, NGTEditor
-from neural_graphs.nn.probing import ImageProbes, LinearProbes, ProbeGen
+from neural_graphs.nn.probe_generators import ImageProbes, LinearProbes
+from neural_graphs.nn.probing import ProbeGen
 from neural_graphs.nn.propagator import Propagator, PropagatorEditor
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, MeanNodes, MeanOutputs, Pool, WeightReadout
 from neural_graphs.nn.run.capture import CapturedAnswers, CapturedLoss

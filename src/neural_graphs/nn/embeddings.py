@@ -14,7 +14,7 @@ from neural_graphs.layout.axes import Atom, Axis, Concat, Product
 from neural_graphs.layout.kinds import activation_name, block_kinds, group_kinds
 from neural_graphs.networks import Networks
 from neural_graphs.networks.execution import run_groups
-from neural_graphs.nn.probing import generator
+from neural_graphs.nn.probe_generators import generator
 from neural_graphs.nn.spec import Statistics
 
 

@@ -1,18 +1,28 @@
 """`GroupStatistics`: what StatNN sees of a layer, given to each of its neurons (ours)."""
 
-from math import log
+from math import ceil, floor, log
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from neural_graphs.graph.constants import table_on
 from neural_graphs.graph.index import neuron_groups
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.nn.baselines.statnn import STATISTICS, statistics
 
 SHARP = 30.0  # times numbers before asinh: weights are some hundredths to some units
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+STATISTICS = 2 + len(QUANTILES)
+
+
+def statistics(values: Float[Tensor, "networks size"]) -> Float[Tensor, "networks statistics"]:
+    """Mean, variance (biased) and quantiles 0, ¼, ½, ¾, 1 (linear between neighbours) over the last axis."""
+    ranked = values.sort(1).values
+    places = [quantile * (values.shape[1] - 1) for quantile in QUANTILES]
+    quantiles = [torch.lerp(ranked[:, floor(at)], ranked[:, ceil(at)], at - floor(at)) for at in places]
+    return torch.stack((values.mean(1), values.var(1, correction=0), *quantiles), 1)
 
 
 class GroupStatistics(nn.Module):

@@ -1,7 +1,6 @@
 """StatNN: a network seen through a few statistics of each of its tensors."""
 
 from collections.abc import Sequence
-from math import ceil, floor
 
 import torch
 import torch.nn.functional as F
@@ -12,18 +11,8 @@ from neural_graphs.errors import LayoutError
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.flat_mlp import perceptron
 from neural_graphs.nn.baselines.standardise import StandardiseFeatures
+from neural_graphs.nn.group_statistics import STATISTICS, statistics
 from neural_graphs.nn.spec import InputSpec
-
-QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
-STATISTICS = 2 + len(QUANTILES)
-
-
-def statistics(values: Float[Tensor, "networks size"]) -> Float[Tensor, "networks statistics"]:
-    """Mean, variance (biased) and quantiles 0, ¼, ½, ¾, 1 (linear between neighbours) over the last axis."""
-    ranked = values.sort(1).values
-    places = [quantile * (values.shape[1] - 1) for quantile in QUANTILES]
-    quantiles = [torch.lerp(ranked[:, floor(at)], ranked[:, ceil(at)], at - floor(at)) for at in places]
-    return torch.stack((values.mean(1), values.var(1, correction=0), *quantiles), 1)
 
 
 class StatNN(nn.Module):
