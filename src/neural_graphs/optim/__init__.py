@@ -1,5 +1,6 @@
 """Learned optimizers: metanetworks that train networks, and what they are trained by."""
 
+from neural_graphs.optim.architectures import Architecture, ConvNet, Perceptron
 from neural_graphs.optim.graph_rules import NFNRule, NGGNNRule, NGTRule
 from neural_graphs.optim.inner import ImageSet, InnerTask
 from neural_graphs.optim.meta_gradients import MetaGradient, PersistentES, Stepwise
@@ -9,6 +10,8 @@ from neural_graphs.optim.tensor_rules import FeedForwardRule, LSTMRule
 from neural_graphs.optim.update_rule import Decay, UpdateRule
 
 __all__ = [
+    "Architecture",
+    "ConvNet",
     "Decay",
     "FeedForwardRule",
     "ImageSet",
@@ -19,6 +22,7 @@ __all__ = [
     "NFNRule",
     "NGGNNRule",
     "NGTRule",
+    "Perceptron",
     "PersistentES",
     "Stepwise",
     "UpdateRule",
