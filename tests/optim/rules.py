@@ -15,9 +15,9 @@ Make = Callable[..., UpdateRule]
 RULES: dict[str, Make] = {
     "FF": lambda f, **o: FeedForwardRule(f, width=8, **o),
     "LSTM": lambda f, **o: LSTMRule(f, width=8, **o),
-    "NG-GNN": lambda f, **o: NGGNNRule(f, width=8, depth=2, rows=64, **o),
+    "NG-GNN": lambda f, **o: NGGNNRule(f, width=8, depth=2, rows=128, **o),
     "NG-GNN with waves": lambda f, **o: NGGNNRule(f, width=8, depth=2, rows=None, **o),
-    "NG-T": lambda f, **o: NGTRule(f, width=8, depth=2, heads=2, rows=64, **o),
+    "NG-T": lambda f, **o: NGTRule(f, width=8, depth=2, heads=2, rows=128, **o),
     "NG-T over weights": lambda f, **o: NGTRule(f, width=8, depth=2, heads=2, wiring=Looped(), rows=None, **o),
     "NFN": lambda f, **o: NFNRule(f, width=6, depth=2, **o),
 }

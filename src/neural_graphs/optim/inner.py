@@ -137,11 +137,3 @@ def accuracies(networks: Networks, images: ImageSet) -> Float[Tensor, " networks
         return right / len(images.labels)
 
     return one(networks) if networks.regular else torch.stack(networks.map_by_layout(one))
-
-
-def per_number(values: Tensor, networks: Networks) -> Tensor:
-    """One value per network, given to each of its numbers: broadcasts against `networks.values` without channels."""
-    if networks.regular:
-        return values[:, None]
-    sizes = torch.tensor([layout.size for layout in networks.layouts], device=values.device)
-    return values.repeat_interleave(sizes)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neural_graphs.errors import CheckpointError, ConfigError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.optim.inner import InnerTask, gradients, losses, per_number
+from neural_graphs.optim.inner import InnerTask, Minibatch, gradients, losses
 from neural_graphs.optim.memory import Memory
 from neural_graphs.optim.update_rule import UpdateRule
 
@@ -63,26 +63,53 @@ class Stepwise(MetaGradient):
     def __call__(self, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Estimate:
         networks, memory = task.start(self.networks, generator).to(_device(rule)), Memory()
         parameters = list(rule.parameters())
-        total: list[Tensor] = [torch.zeros_like(parameter) for parameter in parameters]
+        total = [torch.zeros_like(parameter) for parameter in parameters]
         seen: list[Tensor] = []
         for _ in range(self.steps):
-            batch = task.draw(len(networks), generator)
-            _, gradient = gradients(networks, batch)
-            with torch.enable_grad():
-                change = memory.change(rule, networks, gradient).values
-            networks = networks.with_values(networks.values + change.detach())
-            after, outer = gradients(networks, batch)
-            sound = is_sound(after, outer, networks)
-            outer = torch.where(per_number(sound, networks), outer, 0.0) / self.networks
-            found = torch.autograd.grad(change, parameters, outer, allow_unused=True)
+            ahead = look_ahead(rule, networks, memory, task.draw(len(networks), generator))
+            if ahead is None:  # all have diverged
+                return Estimate(total, _mean(seen), self.networks, self.networks)
+            found = torch.autograd.grad(ahead.change, parameters, ahead.outer / self.networks, allow_unused=True)
             total = [a if b is None else a + b for a, b in zip(total, found, strict=True)]
-            seen.append(after[sound])
-            if not sound.all():
-                living = sound.nonzero()[:, 0].tolist()
-                if not living:
-                    break
-                memory, networks = memory.of(networks, living), networks[living]
-        return Estimate(total, _mean(seen), self.networks - len(seen[-1]), self.networks)
+            seen.append(ahead.loss)
+            networks, memory = ahead.networks, ahead.memory
+        return Estimate(total, _mean(seen), self.networks - len(networks), self.networks)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """One step of the networks that survive it, and their losses on the same mini-batch afterwards.
+
+    `change` is differentiable in the rule, `outer` the gradient of the losses with respect to it.
+    """
+
+    networks: Networks
+    memory: Memory
+    change: Tensor
+    outer: Tensor
+    loss: Float[Tensor, " networks"]
+
+
+def look_ahead(rule: UpdateRule, networks: Networks, memory: Memory, batch: Minibatch) -> Ahead | None:
+    """Make a step; runs that diverge by it are left out and the step made again, None where none is left.
+
+    No gradient flows through the change of a run that diverged: it would be 0 · ∞.
+    """
+    _, gradient = gradients(networks, batch)
+    while True:
+        own = replace(memory)
+        with torch.enable_grad():
+            change = own.change(rule, networks, gradient).values
+        moved = networks.with_values(networks.values + change.detach())
+        loss, outer = gradients(moved, batch)
+        sound = is_sound(loss, outer, networks)
+        if sound.all():
+            return Ahead(moved, own, change, outer, loss)
+        living = sound.nonzero()[:, 0].tolist()
+        if not living:
+            return None
+        memory, gradient = memory.of(networks, living), networks.with_values(gradient)[living].values
+        networks, batch = networks[living], (batch[0][living], batch[1][living])
 
 
 def is_sound(loss: Tensor, gradient: Tensor, networks: Networks) -> Bool[Tensor, " networks"]:
@@ -95,8 +122,7 @@ def is_sound(loss: Tensor, gradient: Tensor, networks: Networks) -> Bool[Tensor,
 
 
 def _mean(seen: Sequence[Tensor]) -> float:
-    every = torch.cat(list(seen))
-    return float(every.mean()) if len(every) else float("nan")
+    return float(torch.cat(list(seen)).mean()) if seen else float("nan")
 
 
 def _device(rule: nn.Module) -> torch.device:

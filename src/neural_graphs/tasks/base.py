@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sized
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ class TaskData(Protocol):
     family: InputSpec  # of the networks that the metanetwork will read
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], place: str | Path | None) -> Self:
+    def of(cls, config: Mapping[str, Any], place: str | Path | None) -> "TaskData":
         """The data of a run, from `data` of its configuration, or other ones from a place, to be measured on."""
         ...
 

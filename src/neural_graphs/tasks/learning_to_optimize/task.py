@@ -157,7 +157,7 @@ class LearningToOptimize(BaseTask):
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  # it takes minutes
 
 
 def _told(name: str, found: Mapping[str, Any]) -> str:
