@@ -23,7 +23,7 @@ from neural_graphs.optim.descent import ByOptimizers, ByRule, train
 from neural_graphs.optim.inner import accuracies, gradients, initial_networks, losses
 from neural_graphs.optim.memory import Memory
 from neural_graphs.optim.meta_gradients import LIMIT
-from tests.optim.rules import PAPER, RULES, built
+from tests.optim.rules import PAPER, RULES, SCALED, built
 
 WIDE = Layout.cnn((1, 4, 5), (3, 3), 4, padding=0, stride=2)
 IMAGES = ImageSet(
@@ -178,7 +178,7 @@ def test_torchs_optimizers_train_a_grid_as_they_train_each_point(make: Any) -> N
 
 
 def test_a_training_by_a_rule_is_measured_on_the_way_and_says_what_diverged() -> None:
-    rule = built(RULES["NG-GNN"], [PAPER], scaled=True)
+    rule = built(RULES["NG-GNN"], [PAPER], refinements=SCALED)
     made = train(TASK, lambda _: ByRule(rule, every=2), 7, (1, 2, 3), IMAGES, measure=3)
     assert made.losses.shape == (7, 3) and made.measured == (2, 5, 7) and made.accuracies.shape == (3, 3)
     assert not made.diverged.any()
