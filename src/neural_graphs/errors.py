@@ -27,3 +27,7 @@ class ConfigError(NeuralGraphsError):
 
 class MemoryNeeded(NeuralGraphsError):
     """A batch of networks that needs more memory than there is; says how much, and what would need less."""
+
+
+class GradientError(NeuralGraphsError):
+    """A gradient that no step can be made of, NaN or infinite; names the tensor."""

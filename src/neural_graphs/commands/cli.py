@@ -7,7 +7,20 @@ import os
 import sys
 from collections.abc import Sequence
 
-from neural_graphs.commands import align, bench, demo, edit, graph, predict, rank, report, reproduce, train, zoo
+from neural_graphs.commands import (
+    align,
+    bench,
+    demo,
+    edit,
+    graph,
+    optimize,
+    predict,
+    rank,
+    report,
+    reproduce,
+    train,
+    zoo,
+)
 from neural_graphs.commands.parser import Parser
 from neural_graphs.errors import NeuralGraphsError
 from neural_graphs.versions import version_of
@@ -24,6 +37,7 @@ Metanetworks: networks that read other networks as graphs.
   neural-graphs reproduce FILE                              an experiment file from its zoo to its figure
   neural-graphs predict --run RUN NET.safetensors           what does this network show?
   neural-graphs rank --run RUN '*.safetensors'              which of these networks is best, without running them?
+  neural-graphs optimize models:make --images NAME --rule R train your module by a learned optimizer
   neural-graphs edit --run RUN ZOO --index 5 --out FILE     the same network, drawing another picture
 """
 
@@ -33,7 +47,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="neural-graphs", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"neural-graphs {version_of('neural-graphs')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (demo, graph, align, zoo, train, reproduce, predict, rank, edit, report, bench):
+    for module in (demo, graph, align, zoo, train, reproduce, predict, rank, edit, optimize, report, bench):
         module.add(commands)
     return parser
 

@@ -1,5 +1,6 @@
 """What a neuron is beside its bias: its position, its kinds, its layer's statistics, what it computes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,6 +50,60 @@ class Position(nn.Module):
                 rows.append(starts[group.role] + np.arange(group.size))
                 starts[group.role] += group.size
         return np.concatenate(rows)
+
+
+class OpenPosition(nn.Module, ABC):
+    """Places of input neurons, hidden groups and output neurons, counted from the start: wider and deeper networks than
+    those of the training find the rows of these, and then further ones (paper section 4.4)."""
+
+    @abstractmethod
+    def forward(self, topology: Topology) -> Tensor:
+        """`(neurons, width)`."""
+
+    def rows(self, layout: Layout) -> np.ndarray:
+        """The row of every neuron, `(neurons,)`; those of a hidden group share one."""
+        sizes = [1 if group.role == "hidden" else group.size for group in layout.groups]
+        starts = np.cumsum([0, *sizes[:-1]])
+        pairs = zip(layout.groups, starts, strict=True)
+        return np.concatenate([start + (0 if g.role == "hidden" else 1) * np.arange(g.size) for g, start in pairs])
+
+
+class PositionTable(OpenPosition):
+    """A learned vector for each of so many places, sinusoids at first."""
+
+    def __init__(self, count: int, width: int):
+        super().__init__()
+        waves = sinusoids(torch.arange(count), wave_rates(-(-width // 2)))
+        self.table = nn.Parameter(waves[:, :width].to(torch.get_default_dtype()))
+
+    def forward(self, topology: Topology) -> Tensor:
+        """`(neurons, width)`. Raises LayoutError for a layout with more places."""
+        return F.embedding(topology.neuron_index(self.rows), self.table)
+
+    def rows(self, layout: Layout) -> np.ndarray:
+        found = super().rows(layout)
+        if found.max() >= len(self.table):
+            raise LayoutError(
+                f"{layout} has {found.max() + 1} places of inputs, hidden groups and outputs, and this metanetwork has "
+                f"rows for {len(self.table)}; take one with sinusoids (rows=None)"
+            )
+        return found
+
+
+class PositionWaves(OpenPosition):
+    """Projected sinusoids, for any number of places (ours)."""
+
+    rates: Tensor
+
+    def __init__(self, width: int, waves: int = 16):
+        super().__init__()
+        self.register_buffer("rates", wave_rates(waves), persistent=False)
+        self.project = nn.Linear(2 * waves, width, bias=False)
+
+    def forward(self, topology: Topology) -> Tensor:
+        """`(neurons, width)`."""
+        found = sinusoids(topology.neuron_index(self.rows), self.rates)
+        return self.project(found.to(self.project.weight.dtype))
 
 
 class Kinds(nn.Module):

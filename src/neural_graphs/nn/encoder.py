@@ -15,6 +15,7 @@ from neural_graphs.nn.canonical import CanonicalSigns
 from neural_graphs.nn.embeddings import (
     ActivationKinds,
     NeuronKinds,
+    OpenPosition,
     Position,
     PositionEmbedding,
     Probes,
@@ -41,7 +42,7 @@ class Encoder(nn.Module):
 
     def __init__(
         self, wiring: Wiring, biases: Numbers, weights: Numbers, frame: tuple[int, int] = (1, 1), *,
-        scalars: Numbers | None = None, position: Position | None = None,
+        scalars: Numbers | None = None, position: Position | OpenPosition | None = None,
         activations: ActivationKinds | None = None, probes: Probes | None = None,
         standardise: Standardise | None = None, signs: CanonicalSigns | None = None,
         neuron_kinds: NeuronKinds | None = None, weight_kinds: WeightKinds | None = None,
@@ -98,7 +99,7 @@ class Encoder(nn.Module):
 
     def encode_weights(self, networks: Networks, topology: Topology) -> Tensor:
         """`(*batch, edges, edge_width)`."""
-        every = topology.kernels(networks)
+        every = self.kernels(networks, topology)
         kinds = [None] * len(every) if self.weight_kinds is None else self.weight_kinds.index(topology)
         encoded = [
             checkpointed(partial(self._encode, kernels, kind), kernels.values, numbers=self._size(kernels))
@@ -111,6 +112,10 @@ class Encoder(nn.Module):
             pieces = [half[copy] for copy in range(self.wiring.copies) for half in halves]
         nothing = self.weights(pieces[0].new_zeros(1, _inputs(self.weights)), then=self.edge_out)[0]
         return topology.arrange(pieces, nothing, nothing)
+
+    def kernels(self, networks: Networks, topology: Topology) -> list[Kernels]:
+        """The numbers of all weights, by kernel shape, as they are read."""
+        return topology.kernels(networks)
 
     def _size(self, kernels: Kernels) -> int:
         return kernels.values.shape[:-1].numel() * self.wiring.copies * self.weights.first.out_features

@@ -15,14 +15,14 @@ from neural_graphs.io.documents import read_json, read_text, reading, within, wr
 from neural_graphs.io.tensors import load
 from neural_graphs.layout import Layout
 from neural_graphs.nn.spec import InputSpec
+from neural_graphs.tasks.base import BaseTask
 from neural_graphs.tasks.former import renamed
-from neural_graphs.tasks.task import CLASSIFICATION, Task, find_task
+from neural_graphs.tasks.task import CLASSIFICATION, find_task
 from neural_graphs.versions import versions
 from neural_graphs.zoo.canvas import Canvas
 
 MetanetworkOf = Callable[[InputSpec], nn.Module]  # in a configuration: a class whose first argument is the family
 RETRAIN = "copy the whole run again, or train it again"
-REQUIRED = (("model", "metanetwork"), ("data", "zoo"), ("data", "batch_size"))  # of a configuration
 FACTS = ("versions", "commit", "layouts", "family", "classes", "canvas", "parameters")  # of run.json
 PREFIX = "metanetwork."  # of the metanetwork's tensors in the checkpoint of its task
 
@@ -66,8 +66,11 @@ class Run:
         with reading(path, ConfigError, RETRAIN):
             if not isinstance(config, dict) or not {"model", "data"} <= config.keys():
                 raise ValueError("it does not hold the keys model and data; it is no run's configuration")
-            for keys in REQUIRED:
-                within(config, *keys)
+            within(config, "model", "metanetwork")
+        needed = find_task(config.get("task", CLASSIFICATION)).data_class.NEEDED
+        with reading(path, ConfigError, RETRAIN):
+            for key in needed:
+                within(config, "data", key)
         return config
 
     @property
@@ -143,7 +146,7 @@ def load_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     return metanetwork.eval(), config
 
 
-def load_task(path: str | Path) -> tuple[Task, dict[str, Any]]:
+def load_task(path: str | Path) -> tuple[BaseTask, dict[str, Any]]:
     """The task of a run around its trained metanetwork, and the run's configuration; raises what `load_run` raises."""
     from jsonargparse import ArgumentError, ArgumentParser
 
