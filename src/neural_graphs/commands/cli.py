@@ -10,14 +10,17 @@ from collections.abc import Sequence
 from neural_graphs.commands import (
     align,
     bench,
+    completion,
     demo,
     edit,
     graph,
+    info,
     optimize,
     predict,
     rank,
     report,
     reproduce,
+    share,
     train,
     zoo,
 )
@@ -39,6 +42,7 @@ Metanetworks: networks that read other networks as graphs.
   neural-graphs rank --run RUN '*.safetensors'              which of these networks is best, without running them?
   neural-graphs optimize models:make --images NAME --rule R train your module by a learned optimizer
   neural-graphs edit --run RUN ZOO --index 5 --out FILE     the same network, drawing another picture
+  neural-graphs share RUN FOLDER                            what others need for --pretrained FOLDER
 """
 
 
@@ -47,8 +51,12 @@ def build_parser() -> Parser:
     parser = Parser(prog="neural-graphs", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"neural-graphs {version_of('neural-graphs')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (demo, graph, align, zoo, train, reproduce, predict, rank, edit, optimize, report, bench):
+    everything = (
+        demo, graph, align, zoo, train, reproduce, predict, rank, edit, optimize, share, report, bench, info,
+    )  # fmt: skip
+    for module in everything:
         module.add(commands)
+    completion.add(commands, parser)
     return parser
 
 

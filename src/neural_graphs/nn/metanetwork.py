@@ -15,9 +15,10 @@ from neural_graphs.nn.canonical import Canonical, multiplied, representatives
 from neural_graphs.nn.readout import GraphReadout
 from neural_graphs.nn.run.memory import edge_count, edges_of, require_memory
 from neural_graphs.nn.run.microbatch import Reader
+from neural_graphs.nn.shareable import Shareable
 
 
-class Metanetwork(Reader):
+class Metanetwork(Shareable, Reader):
     """`Encoder → Backbone → Readout`: a network that reads networks.
 
     `metanetwork(networks)` is `(networks, classes)` with a `GraphReadout`, and `Networks` (a change of every parameter)

@@ -14,10 +14,11 @@ from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.flat_mlp import perceptron
 from neural_graphs.nn.probe_generators import ImageProbes, LinearProbes, generator
 from neural_graphs.nn.run.microbatch import Reader, widest_group
+from neural_graphs.nn.shareable import Shareable
 from neural_graphs.nn.spec import InputSpec
 
 
-class ProbeGen(Reader):
+class ProbeGen(Shareable, Reader):
     """An MLP on the answers of a network to probes that a deep linear generator makes; no weight is seen.
 
     Reads every network that runs: networks of one batch may differ in all but the shapes of inputs and outputs.

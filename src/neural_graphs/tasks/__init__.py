@@ -14,6 +14,7 @@ from neural_graphs.tasks.learning_to_optimize import InnerTasks, LearningToOptim
 from neural_graphs.tasks.optimizers import AdamW, Muon
 from neural_graphs.tasks.pixels import pixel_probe
 from neural_graphs.tasks.runs import Run, load_run, load_task
+from neural_graphs.tasks.sharing import Pretrained, from_pretrained, share
 from neural_graphs.tasks.task import Task, data_of, find_task
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "InnerTasks",
     "LearningToOptimize",
     "Muon",
+    "Pretrained",
     "Ranked",
     "Ranking",
     "Run",
@@ -40,12 +42,14 @@ __all__ = [
     "edit",
     "find_task",
     "fit",
+    "from_pretrained",
     "load_run",
     "load_task",
     "pixel_probe",
     "predict",
     "rank",
     "read_network",
+    "share",
     "test",
     "validate",
     "write_network",

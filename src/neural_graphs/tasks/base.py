@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from neural_graphs.graph.memory import give_back
+from neural_graphs.layout.recorded import Recorded
 from neural_graphs.nn.spec import InputSpec
 from neural_graphs.tasks.optimizers import AdamW, Training
 
@@ -43,7 +44,7 @@ class TaskData(Protocol):
         ...
 
 
-class BaseTask(LightningModule, ABC):
+class BaseTask(Recorded, LightningModule, ABC):
     """Train and measure a metanetwork, by AdamW with AMSGrad (the paper, appendix on INRs) or Muon.
 
     The learning rate rises linearly over `warmup` steps and then stays (the paper), or falls to 0 along a cosine that

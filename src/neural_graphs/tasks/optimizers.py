@@ -8,10 +8,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from neural_graphs.layout.recorded import Recorded
+
 SMALLEST = 16  # inputs and outputs of a matrix, from which its directions are worth evening out
 
 
-class Training(ABC):
+class Training(Recorded, ABC):
     """How an optimizer is made for a metanetwork."""
 
     @abstractmethod

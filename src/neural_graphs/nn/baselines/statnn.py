@@ -5,17 +5,18 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.flat_mlp import perceptron
 from neural_graphs.nn.baselines.standardise import StandardiseFeatures
 from neural_graphs.nn.group_statistics import STATISTICS, statistics
+from neural_graphs.nn.shareable import Shareable
 from neural_graphs.nn.spec import InputSpec
 
 
-class StatNN(nn.Module):
+class StatNN(Shareable):
     """An MLP on seven statistics of every tensor, weights and biases apart (Unterthiner et al. 2020).
 
     Invariant to every permutation, also to those that change the function. Networks with fewer tensors than the deepest
