@@ -78,6 +78,12 @@ def test_groups_of_a_norm_that_end_inside_the_parts_of_a_concatenation() -> None
     same(traced("GroupNorm in fives across a concatenation").layout, fives)
 
 
+def test_bags_and_bilinear_layers() -> None:
+    """What a bag makes of its words it makes of each feature by itself; a product has the neurons of both factors."""
+    same(traced("EmbeddingBag").layout, [free(6, "words hidden"), free(5, "hidden out")])
+    same(traced("bilinear").layout, [free(6, "left both"), free(5, "right both"), free(7, "both out")])
+
+
 def test_a_layer_used_thrice() -> None:
     """The stream goes through one layer again and again: its inputs and outputs are the same neurons."""
     same(traced("a layer used thrice").layout, [free(7, "enter again norm leave")])
