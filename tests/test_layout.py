@@ -183,7 +183,7 @@ def test_builders_say_what_does_not_fit() -> None:
         Layout.mlp((3,))
     with pytest.raises(LayoutError, match="2 kernels need 3 channel counts"):
         Layout.cnn((1, 2), kernels=(3, 3), classes=2)
-    with pytest.raises(LayoutError, match="as many activations and skips"):
+    with pytest.raises(LayoutError, match="as many activations, skips"):
         Layout.cnn((1, 2, 3), kernels=(3, 3), classes=2, residual=(-1,))
 
 

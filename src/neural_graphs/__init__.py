@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from neural_graphs.nn import NFNEditor as NFNEditor
     from neural_graphs.nn import NGGNNEditor as NGGNNEditor
     from neural_graphs.nn import NGTEditor as NGTEditor
+    from neural_graphs.nn import Propagator as Propagator
+    from neural_graphs.nn import PropagatorEditor as PropagatorEditor
     from neural_graphs.nn import ScaleGMN as ScaleGMN
     from neural_graphs.nn import ScaleGMNEditor as ScaleGMNEditor
     from neural_graphs.nn import UNFEditor as UNFEditor
@@ -63,6 +65,8 @@ _HOME = {
     "NeuralGraphsError": "errors",
     "NeuronPermutation": "symmetry",
     "PositiveScale": "symmetry",
+    "Propagator": "nn",
+    "PropagatorEditor": "nn",
     "ScaleGMN": "nn",
     "ScaleGMNEditor": "nn",
     "SignFlip": "symmetry",

@@ -29,5 +29,9 @@ class MemoryNeeded(NeuralGraphsError):
     """A batch of networks that needs more memory than there is; says how much, and what would need less."""
 
 
+class GradientError(NeuralGraphsError):
+    """A gradient that no step can be made of, NaN or infinite; names the tensor."""
+
+
 class HubError(NeuralGraphsError):
     """Something of the Hugging Face Hub that is not there, not open to you, or out of reach; names it."""

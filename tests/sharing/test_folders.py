@@ -29,6 +29,8 @@ from tests.test_damage import tried
 FORMER = Path(__file__).parents[1] / "former"
 LAYOUT = ng.Layout.mlp([2, 6, 5, 1], "sine", scale=30.0)
 BASES = {
+    "BaseTask",
+    "Training",
     "Shareable",
     "Metanetwork",
     "LinearMetanetwork",
@@ -41,6 +43,7 @@ BASES = {
     "Task",
 }
 INNER = {"InvariantPart", "ByWeights", "Configurable"}  # made by others of these, never by a file
+INNER |= {"LearningToOptimize"}  # update rules have folders of their own
 NETWORKS = sorted(map(str, (FORMER / "networks").glob("park-*.safetensors")))
 
 

@@ -16,6 +16,7 @@ from neural_graphs.commands import (
     edit,
     graph,
     info,
+    optimize,
     predict,
     rank,
     report,
@@ -23,7 +24,7 @@ from neural_graphs.commands import (
     share,
     train,
     zoo,
-)  # fmt: skip
+)
 from neural_graphs.commands.parser import Parser
 from neural_graphs.errors import NeuralGraphsError
 from neural_graphs.versions import version_of
@@ -40,6 +41,7 @@ Metanetworks: networks that read other networks as graphs.
   neural-graphs reproduce FILE                              an experiment file from its zoo to its figure
   neural-graphs predict --run RUN NET.safetensors           what does this network show?
   neural-graphs rank --run RUN '*.safetensors'              which of these networks is best, without running them?
+  neural-graphs optimize models:make --images NAME --rule R train your module by a learned optimizer
   neural-graphs edit --run RUN ZOO --index 5 --out FILE     the same network, drawing another picture
   neural-graphs share RUN FOLDER                            what others need for --pretrained FOLDER
 """
@@ -62,7 +64,10 @@ def build_parser() -> Parser:
     parser = Parser(prog="neural-graphs", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"neural-graphs {version_of('neural-graphs')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (demo, graph, align, zoo, train, reproduce, predict, rank, edit, share, report, bench, info):
+    everything = (
+        demo, graph, align, zoo, train, reproduce, predict, rank, edit, optimize, share, report, bench, info,
+    )  # fmt: skip
+    for module in everything:
         module.add(commands)
     completion.add(commands, parser)
     return parser

@@ -28,10 +28,11 @@ PLAIN = [head for head, configured in HEADS.items() if configured is None]
 FIT = """\
 Trains as a YAML file says; any key of it can be overridden, with dots for nesting. A run folder keeps the resolved
 configuration, metrics.csv and the checkpoints of the best and of the last epoch. The key `task` names what to
-train for: neural_graphs.tasks.Classification (where it is missing) or neural_graphs.tasks.Editing.
+train for: neural_graphs.tasks.Classification (where it is missing), Editing, Generalization or LearningToOptimize.
 
   neural-graphs fit --config experiments/inr_classification/digits_nggnn.yaml
   neural-graphs fit --config experiments/style_editing/mnist_dilate_nggnn_2cores.yaml
+  neural-graphs fit --config experiments/learning_to_optimize/fmnist_nggnn_2cores.yaml
   neural-graphs fit --config FILE --model.metanetwork.width 64 --trainer.max_epochs 50 --run runs/wide
   neural-graphs fit --run runs/wide --resume        goes on exactly where it stopped
 
@@ -77,7 +78,8 @@ def fit(arguments: Namespace) -> int:
     from neural_graphs import tasks
 
     words = [word for config in configs for word in ("--config", str(config))] + arguments.overrides
-    heads = HEADS | {"model": tasks.asked_task(words, folder if arguments.resume else None)}
+    asked = tasks.asked_task(words, folder if arguments.resume else None)
+    heads = HEADS | {"model": asked, "data": tasks.data_of(asked)}
     check_overrides(arguments.overrides, heads)
     with configuration(heads), show.bars_on_stderr():
         run = tasks.fit(words, folder, resume=arguments.resume)

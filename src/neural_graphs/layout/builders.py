@@ -50,8 +50,8 @@ def cnn(
     *,
     activations: str | Sequence[str] = "relu",
     residual: Sequence[int] | None = None,
-    stride: int = 1,
-    padding: int | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int | None] | None = None,
     places: tuple[int, int] | None = None,
     names: tuple[str, str] = ("conv{}", "fc"),
     pool: MaxPool | None = None,
@@ -59,17 +59,23 @@ def cnn(
     """Convolutions, a pool, and a Linear head.
 
     `channels` has one entry more than `kernels`; `residual[l] = k` adds the output of conv layer `k` to the input of
-    the activation of layer `l` on the channels both have (-1: no skip). `padding` None means "same" (odd kernels).
-    `places` None puts a global mean before the head; `places=(h, w)` lets the head read the last feature map flattened,
-    so that each of its weights is an h × w kernel, after an optional `pool`.
+    the activation of layer `l` on the channels both have (-1: no skip). `padding` None means "same" (odd kernels);
+    `stride` and `padding` may be one for each layer. `places` None puts a global mean before the head; `places=(h, w)`
+    lets the head read the last feature map flattened, so that each of its weights is an h × w kernel, after an optional
+    `pool`.
     """
     depth = len(kernels)
     if len(channels) != depth + 1:
         raise LayoutError(f"{depth} kernels need {depth + 1} channel counts, got {tuple(channels)}")
     kinds = (activations,) * depth if isinstance(activations, str) else tuple(activations)
     skips = (-1,) * depth if residual is None else tuple(residual)
-    if len(kinds) != depth or len(skips) != depth:
-        raise LayoutError(f"{depth} conv layers need as many activations and skips, got {kinds} and {skips}")
+    strides = (stride,) * depth if isinstance(stride, int) else tuple(stride)
+    paddings = (padding,) * depth if padding is None or isinstance(padding, int) else tuple(padding)
+    if {len(kinds), len(skips), len(strides), len(paddings)} != {depth}:
+        raise LayoutError(
+            f"{depth} conv layers need as many activations, skips, strides and paddings, got {kinds}, {skips}, "
+            f"{strides} and {paddings}"
+        )
     axes = _tie(tuple(channels[1:]), skips, names[0])
     groups = [Group("input", Atom("input", channels[0]), "input")]
     blocks, parameters = [], []
@@ -77,8 +83,9 @@ def cnn(
         name, square = names[0].format(layer), (kernels[layer], kernels[layer])
         last = None if layer < depth - 1 else GlobalMean() if places is None else pool
         groups.append(Group(name, axes[layer], "hidden", f"{name}.bias", Activation(kinds[layer]), pool=last))
-        pad = kernels[layer] // 2 if padding is None else padding
-        blocks.append(Block(layer, layer + 1, f"{name}.weight", square, Conv(stride, pad)))
+        pad = paddings[layer]
+        conv = Conv(strides[layer], kernels[layer] // 2 if pad is None else pad)
+        blocks.append(Block(layer, layer + 1, f"{name}.weight", square, conv))
         if skips[layer] >= 0:
             span = min(channels[skips[layer] + 1], fan_out)
             blocks.append(Block(skips[layer] + 1, layer + 1, None, (1, 1), Skip(), span))

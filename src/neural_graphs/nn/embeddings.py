@@ -1,5 +1,6 @@
 """What a neuron is beside its bias: its position, its kinds, its layer's statistics, what it computes."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from neural_graphs.layout.axes import Atom, Axis, Concat, Product
 from neural_graphs.layout.kinds import activation_name, block_kinds, group_kinds
 from neural_graphs.networks import Networks
 from neural_graphs.networks.execution import run_groups
+from neural_graphs.nn.probe_generators import generator
 from neural_graphs.nn.spec import Statistics
 
 
@@ -48,6 +50,60 @@ class Position(nn.Module):
                 rows.append(starts[group.role] + np.arange(group.size))
                 starts[group.role] += group.size
         return np.concatenate(rows)
+
+
+class OpenPosition(nn.Module, ABC):
+    """Places of input neurons, hidden groups and output neurons, counted from the start: wider and deeper networks than
+    those of the training find the rows of these, and then further ones (paper section 4.4)."""
+
+    @abstractmethod
+    def forward(self, topology: Topology) -> Tensor:
+        """`(neurons, width)`."""
+
+    def rows(self, layout: Layout) -> np.ndarray:
+        """The row of every neuron, `(neurons,)`; those of a hidden group share one."""
+        sizes = [1 if group.role == "hidden" else group.size for group in layout.groups]
+        starts = np.cumsum([0, *sizes[:-1]])
+        pairs = zip(layout.groups, starts, strict=True)
+        return np.concatenate([start + (0 if g.role == "hidden" else 1) * np.arange(g.size) for g, start in pairs])
+
+
+class PositionTable(OpenPosition):
+    """A learned vector for each of so many places, sinusoids at first."""
+
+    def __init__(self, count: int, width: int):
+        super().__init__()
+        waves = sinusoids(torch.arange(count), wave_rates(-(-width // 2)))
+        self.table = nn.Parameter(waves[:, :width].to(torch.get_default_dtype()))
+
+    def forward(self, topology: Topology) -> Tensor:
+        """`(neurons, width)`. Raises LayoutError for a layout with more places."""
+        return F.embedding(topology.neuron_index(self.rows), self.table)
+
+    def rows(self, layout: Layout) -> np.ndarray:
+        found = super().rows(layout)
+        if found.max() >= len(self.table):
+            raise LayoutError(
+                f"{layout} has {found.max() + 1} places of inputs, hidden groups and outputs, and this metanetwork has "
+                f"rows for {len(self.table)}; take one with sinusoids (rows=None)"
+            )
+        return found
+
+
+class PositionWaves(OpenPosition):
+    """Projected sinusoids, for any number of places (ours)."""
+
+    rates: Tensor
+
+    def __init__(self, width: int, waves: int = 16):
+        super().__init__()
+        self.register_buffer("rates", wave_rates(waves), persistent=False)
+        self.project = nn.Linear(2 * waves, width, bias=False)
+
+    def forward(self, topology: Topology) -> Tensor:
+        """`(neurons, width)`."""
+        found = sinusoids(topology.neuron_index(self.rows), self.rates)
+        return self.project(found.to(self.project.weight.dtype))
 
 
 class Kinds(nn.Module):
@@ -224,23 +280,27 @@ class Standardise(nn.Module):
 class Probes(nn.Module):
     """What each neuron computes on learned inputs, `Linear → LayerNorm` per group (paper section 4, probe features).
 
-    `count` probes of `shape` (`(2,)` for coordinates, `(channels, height, width)` for images), drawn from U(−1, 1).
-    Feature maps are averaged over places. `groups` is the number of neuron groups, inputs and outputs included.
+    `count` probes of `shape` (`(2,)` for coordinates, `(channels, height, width)` for images), drawn from U(−1, 1), or
+    made by a deep linear generator (`generated`). Feature maps are averaged over places. `groups` is the number of
+    neuron groups, inputs and outputs included.
     """
 
-    def __init__(self, count: int, shape: Sequence[int], groups: int, width: int):
+    def __init__(self, count: int, shape: Sequence[int], groups: int, width: int, generated: bool = False):
         super().__init__()
-        self.inputs = nn.Parameter(torch.rand(count, *shape) * 2 - 1)
+        self.generator = generator(count, shape) if generated else None
+        self.inputs = None if generated else nn.Parameter(torch.rand(count, *shape) * 2 - 1)
         self.project = nn.ModuleList(nn.Sequential(nn.Linear(count, width), nn.LayerNorm(width)) for _ in range(groups))
 
     def forward(self, networks: Networks) -> Tensor:
         """`(*batch, neurons, width)` for networks with raw (not standardised) parameters."""
+        inputs = self.inputs if self.generator is None else self.generator()
+        assert inputs is not None
         if networks.regular:
-            return self._regular(networks)
-        return torch.cat(networks.map_by_layout(lambda part, _: self._regular(part)))
+            return self._regular(networks, inputs)
+        return torch.cat(networks.map_by_layout(lambda part, _: self._regular(part, inputs)))
 
-    def _regular(self, networks: Networks) -> Tensor:
-        groups = activity(networks, self.inputs)
+    def _regular(self, networks: Networks, inputs: Tensor) -> Tensor:
+        groups = activity(networks, inputs)
         if len(groups) > len(self.project):
             raise LayoutError(f"{networks.layout} has {len(groups)} groups; these probes are for {len(self.project)}")
         projections = [*self.project[: len(groups) - 1], self.project[-1]]

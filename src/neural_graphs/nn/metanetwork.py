@@ -42,15 +42,19 @@ class Metanetwork(Shareable, Reader):
         """
         require_memory(networks, self.encoder.wiring, self.backbone.memory)
         with torch.autocast(networks.values.device.type, enabled=False):
-            seen, factors = representatives(networks, self.canonical)
-            answer = self.readout(self.backbone(self.encoder(seen)), seen)
+            graph, seen, factors = self._graph(networks)
+            answer = self.readout(graph, seen)
             edited = isinstance(answer, Networks) and factors is not None
             return multiplied(answer, 1 / factors) if edited else answer
 
     def encode(self, networks: Networks) -> NeuralGraph:
         """The neural graph before the readout."""
-        graph: NeuralGraph = self.backbone(self.encoder(representatives(networks, self.canonical)[0]))
-        return graph
+        return self._graph(networks)[0]
+
+    def _graph(self, networks: Networks) -> tuple[NeuralGraph, Networks, Tensor | None]:
+        """The graph before the readout, the networks it is of, and what takes them back to those given."""
+        seen, factors = representatives(networks, self.canonical)
+        return self.backbone(self.encoder(seen)), seen, factors
 
     def embed(self, networks: Networks) -> Float[Tensor, "networks d"]:
         """One vector per network, in one go: what the readout sees. Networks alike to this metanetwork lie together.

@@ -15,6 +15,7 @@ QUANTITIES = {
     "accuracy": "accuracy, %",
     "mse": "mean squared error · 10⁻²",
     "mae": "mean absolute error, points",
+    "diverged": "diverged runs, %",
     "tau": "Kendall's τ",
 }
 

@@ -10,18 +10,24 @@ from neural_graphs.tasks.evaluate import classify, predict, test, validate
 from neural_graphs.tasks.fit import asked_task, callbacks, fit
 from neural_graphs.tasks.galleries import Galleries
 from neural_graphs.tasks.generalization import Generalization, Ranked, Ranking, boosted_trees, rank
+from neural_graphs.tasks.learning_to_optimize import InnerTasks, LearningToOptimize
+from neural_graphs.tasks.optimizers import AdamW, Muon
 from neural_graphs.tasks.pixels import pixel_probe
 from neural_graphs.tasks.runs import Run, load_run, load_task
 from neural_graphs.tasks.sharing import Pretrained, from_pretrained, share
-from neural_graphs.tasks.task import Task, find_task
+from neural_graphs.tasks.task import Task, data_of, find_task
 
 __all__ = [
+    "AdamW",
     "Ahead",
     "Classification",
     "Edit",
     "Editing",
     "Galleries",
     "Generalization",
+    "InnerTasks",
+    "LearningToOptimize",
+    "Muon",
     "Pretrained",
     "Ranked",
     "Ranking",
@@ -32,6 +38,7 @@ __all__ = [
     "boosted_trees",
     "callbacks",
     "classify",
+    "data_of",
     "edit",
     "find_task",
     "fit",

@@ -1,6 +1,6 @@
 """Batches of networks from a zoo: gathered from mapped files, shuffled and augmented by explicit seeds."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -164,6 +164,8 @@ class ZooData(LightningDataModule):
             with room for them.
     """
 
+    NEEDED = ("zoo", "batch_size")
+
     def __init__(
         self, zoo: Path, batch_size: int = 128, augmentation: Transform | None = None, seed: int = 0,
         only: str | None = None, on_device: bool | None = None,
@@ -177,6 +179,31 @@ class ZooData(LightningDataModule):
         self.seed = seed
         self.on_device = on_device
         self.targets: Callable[[Zoo], Tensor] = _labels
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], place: str | Path | None) -> "ZooData":
+        """The zoo of a configuration, or another one, to be measured on: without augmentation."""
+        return cls(Path(config["zoo"] if place is None else place), config["batch_size"], only=config.get("only"))
+
+    @property
+    def place(self) -> str:
+        """The folder of the zoo."""
+        return str(self.zoo.path)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a run keeps of its networks."""
+        manifest = self.zoo.manifest
+        return {
+            "layouts": [layout.to_json() for layout in self.zoo.layouts],
+            "classes": self.classes,
+            "canvas": manifest.canvas,
+            "recipe": manifest.recipe,
+        }
+
+    def count(self, split: str) -> int:
+        """The networks of a split."""
+        return len(self.zoo.split(split))
 
     @cached_property
     def family(self) -> InputSpec:

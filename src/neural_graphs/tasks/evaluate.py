@@ -1,25 +1,21 @@
 """What a trained metanetwork says: of the splits of a zoo, and of single files. Data comes back; nothing is printed."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from lightning import Trainer
 from torch import Tensor, nn
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.io.network_files import read_network
 from neural_graphs.networks import Networks
-from neural_graphs.symmetry import SignFlip
-from neural_graphs.symmetry.elements import nothing_moves
+from neural_graphs.tasks.base import BaseTask, TaskData
 from neural_graphs.tasks.classification import Classification
-from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.logging import quiet
 from neural_graphs.tasks.runs import Run, Trained, load_task
-from neural_graphs.tasks.task import CLASSIFICATION, Task
+from neural_graphs.tasks.task import CLASSIFICATION
 from neural_graphs.zoo.remote import is_zoo
 
 
@@ -48,28 +44,22 @@ def test(run: str | Path, zoo: str | Path | None = None, views: int = 1) -> dict
     return result
 
 
-def _measure(run: Run, task: Task, config: dict[str, Any], zoo: str | Path | None, split: str) -> dict[str, Any]:
-    place = Path(config["data"]["zoo"] if zoo is None else zoo)
-    data = ZooData(place, config["data"]["batch_size"], only=config["data"].get("only"))
-    if task.views > 1 and not any(map(SignFlip.movable, data.zoo.layouts)):
-        raise ConfigError(f"views of networks of {place}: {nothing_moves(SignFlip, data.zoo.layouts[0])}")
+def _measure(
+    run: Run, task: BaseTask, config: dict[str, Any], zoo: str | Path | None, split: str
+) -> dict[str, Any]:  # fmt: skip
+    data: TaskData = task.data_class.of(config["data"], zoo)
     with quiet():
-        bar = sys.stderr.isatty()  # for people who watch
-        trainer = Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=bar)
-        evaluate = trainer.test if split == "test" else trainer.validate
-        (found,) = evaluate(task, data, verbose=False)
-    if split == "test":
-        task.keep_pictures(data, run.folder)
+        figures = task.figures(data, split, run.folder)
     return {
         "task": config.get("task", CLASSIFICATION),
         "run": str(run.folder),
-        "zoo": str(place),
+        "zoo": data.place,
         "split": split,
-        "networks": len(data.zoo.split(split)),
+        "networks": data.count(split),
         "views": task.views,
         "published": config.get("published") if zoo is None else None,
         "parameters": run.facts["parameters"],
-        **task.result(found, split),
+        **figures,
     }
 
 

@@ -12,13 +12,13 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from neural_graphs.errors import CheckpointError, ConfigError
 from neural_graphs.io.atomic import write_whole
 from neural_graphs.io.documents import read_text
+from neural_graphs.tasks.base import BaseTask, TaskData
 from neural_graphs.tasks.classification import Classification
-from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.former import current, renamed
 from neural_graphs.tasks.history import History
 from neural_graphs.tasks.logging import quiet
 from neural_graphs.tasks.runs import MetanetworkOf, Run, device_name, made_with
-from neural_graphs.tasks.task import CLASSIFICATION, Task, find_task
+from neural_graphs.tasks.task import CLASSIFICATION, find_task
 
 TRAINING = ("epoch", "global_step", "loops", "optimizer_states", "lr_schedulers", "callbacks")  # in last.ckpt
 # The published protocol; a configuration may say otherwise.
@@ -32,7 +32,7 @@ DEFAULTS = {
 }
 
 
-def configurable(task: type[Task]) -> type[Task]:
+def configurable(task: type[BaseTask]) -> type[BaseTask]:
     """The task with the metanetwork still to be made, for the family of networks of the data."""
 
     class Configurable(task):  # type: ignore[misc, valid-type]  # a class only known here
@@ -47,10 +47,10 @@ def configurable(task: type[Task]) -> type[Task]:
 class FitCLI(LightningCLI):
     """Reads `seed_everything`, `model`, `data`, `trainer` and `published` and makes the objects; trains nothing."""
 
-    def __init__(self, arguments: Sequence[str], run: Run, task: type[Task]) -> None:
+    def __init__(self, arguments: Sequence[str], run: Run, task: type[BaseTask]) -> None:
         super().__init__(
             configurable(task),
-            ZooData,
+            task.data_class,
             save_config_callback=None,
             seed_everything_default=0,
             trainer_defaults={**DEFAULTS, "callbacks": callbacks(run, task)},
@@ -102,7 +102,7 @@ def fit(arguments: Sequence[str], folder: str | Path, *, resume: bool = False) -
     return run
 
 
-def resumable(run: Run, task: Task) -> Path:
+def resumable(run: Run, task: BaseTask) -> Path:
     """The last checkpoint of a run. Raises CheckpointError naming what it lacks, or what is not of this task."""
     content = run.checkpoint(run.last)
     if lacking := [key for key in TRAINING if key not in content]:
@@ -116,7 +116,7 @@ def resumable(run: Run, task: Task) -> Path:
     return run.last
 
 
-def callbacks(run: Run, task: type[Task] = Classification) -> list[Callback]:
+def callbacks(run: Run, task: type[BaseTask] = Classification) -> list[Callback]:
     """What keeps a run while a `Trainer` trains: metrics of every epoch, and two checkpoints.
 
     The checkpoint of the best epoch, as the task judges it, becomes `best.ckpt`, that of the last epoch `last.ckpt`.
@@ -154,18 +154,15 @@ def _plain(file: Path) -> dict[str, Any]:
 
 def _begin(run: Run, cli: FitCLI) -> None:
     """Write down what is about to happen."""
-    data: ZooData = cli.datamodule
+    data: TaskData = cli.datamodule
     run.folder.mkdir(parents=True, exist_ok=True)
     write_whole(run.config_file, cli.resolved().encode())
     facts: dict[str, Any] = {
         **made_with(),
         "device": device_name(cli.trainer.strategy.root_device),
         "date": time.strftime("%Y-%m-%d"),
-        "layouts": [layout.to_json() for layout in data.zoo.layouts],
         "family": data.family.to_json(),
-        "classes": data.classes,
-        "canvas": data.zoo.manifest.canvas,
-        "recipe": data.zoo.manifest.recipe,
+        **data.facts,
         "parameters": sum(p.numel() for p in cli.model.metanetwork.parameters()),
     }
     run.write(run.facts_file, facts, sealed=True)

@@ -81,7 +81,9 @@ def _pictures(run: Run, result: dict[str, Any] | None, config: dict[str, Any]) -
         yield _embedded(f"Before and after the edit: {file.stem.removeprefix('gallery-')}", file.read_bytes())
     for file in sorted(run.folder.glob("scatter-*.png")):
         yield _embedded(f"Predicted and true accuracy: {file.stem.removeprefix('scatter-')}", file.read_bytes())
-    place = Path(config["data"]["zoo"])
+    for file in sorted(run.folder.glob("curves*.png")):
+        yield _embedded("Training by each optimizer", file.read_bytes())
+    place = Path(config["data"].get("zoo", ""))
     if (place / "manifest.json").exists():
         zoo = Zoo(place).split("test")
         if zoo.canvas is not None:

@@ -16,16 +16,16 @@ from neural_graphs.io.documents import read_json, read_text, reading, within, wr
 from neural_graphs.io.tensors import load
 from neural_graphs.layout import Layout
 from neural_graphs.nn.spec import InputSpec
+from neural_graphs.tasks.base import BaseTask
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.former import renamed
-from neural_graphs.tasks.task import CLASSIFICATION, Task, find_task
+from neural_graphs.tasks.task import CLASSIFICATION, find_task
 from neural_graphs.versions import versions
 from neural_graphs.zoo.canvas import Canvas
 from neural_graphs.zoo.remote import is_zoo
 
 MetanetworkOf = Callable[[InputSpec], nn.Module]  # in a configuration: a class whose first argument is the family
 RETRAIN = "copy the whole run again, or train it again"
-REQUIRED = (("model", "metanetwork"), ("data", "zoo"), ("data", "batch_size"))  # of a configuration
 FACTS = ("versions", "commit", "layouts", "family", "classes", "canvas", "parameters")  # of run.json
 PREFIX = "metanetwork."  # of the metanetwork's tensors in the checkpoint of its task
 
@@ -55,7 +55,7 @@ class Trained(ABC):
         """How many networks it read at once."""
 
     @abstractmethod
-    def task(self) -> Task:
+    def task(self) -> BaseTask:
         """The task around the metanetwork, in evaluation mode."""
 
     @abstractmethod
@@ -102,8 +102,11 @@ class Run(Trained):
         with reading(path, ConfigError, RETRAIN):
             if not isinstance(config, dict) or not {"model", "data"} <= config.keys():
                 raise ValueError("it does not hold the keys model and data; it is no run's configuration")
-            for keys in REQUIRED:
-                within(config, *keys)
+            within(config, "model", "metanetwork")
+        needed = find_task(config.get("task", CLASSIFICATION)).data_class.NEEDED
+        with reading(path, ConfigError, RETRAIN):
+            for key in needed:
+                within(config, "data", key)
         return config
 
     @property
@@ -141,7 +144,7 @@ class Run(Trained):
         """How many networks it read at once."""
         return int(self.config["data"]["batch_size"])
 
-    def task(self) -> Task:
+    def task(self) -> BaseTask:
         """The task around the metanetwork of the best checkpoint; raises what `load_run` raises."""
         return load_task(self.folder)[0]
 
@@ -207,7 +210,7 @@ def filled(metanetwork: nn.Module, state: Mapping[str, Tensor], weights: Path, m
     return metanetwork.eval()
 
 
-def load_task(path: str | Path) -> tuple[Task, dict[str, Any]]:
+def load_task(path: str | Path) -> tuple[BaseTask, dict[str, Any]]:
     """The task of a run around its trained metanetwork, and the run's configuration; raises what `load_run` raises."""
     from jsonargparse import ArgumentError, ArgumentParser
 

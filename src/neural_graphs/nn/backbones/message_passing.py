@@ -70,7 +70,7 @@ class EdgeUpdate(nn.Module):
 
 @dataclass(frozen=True)
 class Round:
-    """Messages, then norm, SiLU and dropout, then new edges; the last round has messages only."""
+    """Messages, then norm, SiLU and dropout, then new edges; the last round has no norm."""
 
     messages: Messages
     norm: GraphNorm | None = None
@@ -93,20 +93,26 @@ class MessagePassing(Backbone):
     """The NG-GNN backbone: `depth` rounds of messages, and edge updates between them.
 
     `log_degree` is δ, see `InputSpec`; `dropout` follows the norm between rounds; `outputs_only` as for `Backbone`.
-    Neurons are updated `depth` times, edges `depth − 1` times.
+    Neurons are updated `depth` times, edges `depth − 1` times, or as often with `update_edges` (a readout that looks at
+    edges alone).
     """
 
     def __init__(
-        self, width: int, depth: int = 4, log_degree: float = 1.0, dropout: float = 0.0, outputs_only: bool = False
-    ):
-        super().__init__(EdgeMemory(state=width, largest=2 * width, work=5 * width, layers=depth - 1), outputs_only)
+        self, width: int, depth: int = 4, log_degree: float = 1.0, dropout: float = 0.0, outputs_only: bool = False,
+        update_edges: bool = False,
+    ):  # fmt: skip
+        if update_edges and outputs_only:
+            raise ValueError("update_edges reads weights and outputs_only reads output neurons: choose one")
+        updates = depth if update_edges else depth - 1
+        super().__init__(EdgeMemory(state=width, largest=2 * width, work=5 * width, layers=updates), outputs_only)
         self.messages = nn.ModuleList(Messages(width, log_degree) for _ in range(depth))
         self.norms = nn.ModuleList(GraphNorm(width) for _ in range(depth - 1))
-        self.edge_updates = nn.ModuleList(EdgeUpdate(width) for _ in range(depth - 1))
+        self.edge_updates = nn.ModuleList(EdgeUpdate(width) for _ in range(updates))
         self.dropout = Dropout(dropout)
 
     def stack(self) -> list[Round]:
         """The rounds."""
         *before, last = self.messages
-        parts = zip(before, self.norms, self.edge_updates, strict=True)
-        return [*(Round(*each, self.dropout) for each in parts), Round(last)]
+        *updates, final = [*self.edge_updates, None][: len(self.messages)]
+        parts = zip(before, self.norms, updates, strict=True)
+        return [*(Round(*each, self.dropout) for each in parts), Round(last, edge_update=final)]

@@ -21,6 +21,8 @@ from neural_graphs.nn import (
     NGGNNEditor,
     NGTEditor,
     ProbeGen,
+    Propagator,
+    PropagatorEditor,
     ScaleGMN,
     ScaleGMNEditor,
     Scales,
@@ -28,19 +30,22 @@ from neural_graphs.nn import (
     SignsAndScales,
     UNFEditor,
 )
-from neural_graphs.nn.baselines import FlatMLP, StatNN
+from neural_graphs.nn.baselines import FlatMLP, SetNN, StatNN
 from neural_graphs.nn.spec import InputSpec, Statistics
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.editing import Editing
 from neural_graphs.tasks.generalization.task import Generalization
 from neural_graphs.tasks.losses import CrossEntropy, SquaredError
+from neural_graphs.tasks.optimizers import AdamW, Muon
 from neural_graphs.zoo.styles import Blur, Contrast, Dilate, Erode, Invert, Rotate
 
 NETWORKS: tuple[type, ...] = (InputSpec, Statistics, *LAYOUTS)
-READERS: tuple[type, ...] = (DWSNet, FlatMLP, NFN, NGGNN, NGT, ProbeGen, ScaleGMN, StatNN, UNF)
-EDITORS: tuple[type, ...] = (DWSNetEditor, NFNEditor, NGGNNEditor, NGTEditor, ScaleGMNEditor, UNFEditor)
+READERS: tuple[type, ...] = (DWSNet, FlatMLP, NFN, NGGNN, NGT, ProbeGen, Propagator, ScaleGMN, SetNN, StatNN)
+READERS += (UNF,)
+EDITORS: tuple[type, ...] = (DWSNetEditor, NFNEditor, NGGNNEditor, NGTEditor, PropagatorEditor)
+EDITORS += (ScaleGMNEditor, UNFEditor)
 PARTS: tuple[type, ...] = (Ablation, All, AllPairs, Bidirectional, CanonicalScales, CanonicalSigns, CompleteSigns)
 PARTS += (ConcatOutputs, Forward, Looped, MeanNodes, MeanOutputs, Neighbours, Scales, Signs, SignsAndScales)
-TASKS: tuple[type, ...] = (Classification, CrossEntropy, Editing, Generalization, SquaredError)
+TASKS: tuple[type, ...] = (AdamW, Classification, CrossEntropy, Editing, Generalization, Muon, SquaredError)
 STYLES: tuple[type, ...] = (Blur, Contrast, Dilate, Erode, Invert, Rotate)
 KINDS = NETWORKS + READERS + EDITORS + PARTS + TASKS + STYLES

@@ -38,6 +38,10 @@ def share(run: str | Path, folder: str | Path, licence: str = "mit") -> Pretrain
     """
     made = Run(run)
     task, known = made.task(), made.facts
+    if not isinstance(task, Task):
+        raise ConfigError(
+            f"{made.folder} is a run of {type(task).__name__}; share its rule: neural_graphs.optim.save_rule"
+        )
     result = made.result if made.result_file.is_file() else {}
     facts = {
         "layouts": known["layouts"],

@@ -1,0 +1,100 @@
+"""``neural-graphs optimize``: train a module of yours on images by a learned optimizer."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from neural_graphs.commands.graph import factory
+from neural_graphs.commands.parser import positive
+from neural_graphs.commands.show import add_json, print_json
+from neural_graphs.errors import ConfigError
+
+DESCRIPTION = """\
+Trains what your function returns on a folder of labelled images, or a set with a name, and prints how it goes.
+
+  neural-graphs optimize models:make_net --images fashion-mnist --rule runs/fmnist_nggnn_2cores
+  neural-graphs optimize models:make_net --images photos/ --rule my-rule/ --steps 500 --beside 1e-3
+
+The rule is one that comes along, a folder of save_rule, or a run of meta-training. --beside trains the same module from
+the same start by Adam with that learning rate as well.
+"""
+
+
+def add(commands: Any) -> None:
+    """Adds ``optimize`` to the subparsers."""
+    parser = commands.add_parser("optimize", help="train a module by a learned optimizer", description=DESCRIPTION)
+    parser.add_argument("module", type=factory, metavar="PKG:FACTORY", help="your function that makes the module")
+    parser.add_argument("--images", required=True, metavar="NAME", help="a name, such as fashion-mnist, or a folder")
+    parser.add_argument("--rule", required=True, metavar="RULE", help="a rule, see above")
+    parser.add_argument("--steps", type=positive, default=500, metavar="N", help="default: 500")
+    parser.add_argument("--batch", type=positive, default=128, metavar="N", help="images in a step; default: 128")
+    parser.add_argument("--every", type=positive, default=1, metavar="K", help="read the network each K-th step only")
+    parser.add_argument("--shrink", type=positive, default=1, metavar="N", help="means of N × N pixels; default: 1")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the start and of the mini-batches")
+    parser.add_argument("--beside", type=float, metavar="LR", help="train by Adam as well, with this learning rate")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the trained tensors, .safetensors")
+    add_json(parser)
+    parser.set_defaults(command=optimize)
+
+
+def optimize(arguments: Namespace) -> int:
+    """Trains, and prints loss and test accuracy on the way."""
+    if arguments.out and arguments.out.suffix != ".safetensors":
+        raise ConfigError(f"--out {arguments.out} should end in .safetensors")
+    import torch
+
+    from neural_graphs.io.modules import make
+    from neural_graphs.optim import LearnedOptimizer
+    from neural_graphs.tasks import InnerTasks
+    from neural_graphs.tracing import trace
+
+    splits = InnerTasks(arguments.images, shrink=arguments.shrink, grey=False, held_out=1).splits
+    modules = []
+    for _ in range(2 if arguments.beside else 1):
+        torch.manual_seed(arguments.seed)
+        modules.append(make(arguments.module))
+    layout = trace(modules[0], splits.train.pixels[:2])
+    learned = LearnedOptimizer(_rule(arguments.rule), modules[0], layout, every=arguments.every)
+    optimizers: dict[str, torch.optim.Optimizer] = {arguments.rule: learned}
+    if arguments.beside:
+        optimizers[f"Adam, {arguments.beside:g}"] = torch.optim.Adam(modules[1].parameters(), arguments.beside)
+    told = {
+        name: _trained(name, module, optimizer, splits, arguments)
+        for (name, optimizer), module in zip(optimizers.items(), modules, strict=True)
+    }
+    if arguments.out:
+        from safetensors.torch import save_file
+
+        save_file({name: tensor.clone() for name, tensor in modules[0].state_dict().items()}, arguments.out)
+    if arguments.json:
+        print_json(told)
+    return 0
+
+
+def _rule(name: str) -> Any:
+    """The rule of a run, of a folder, or one that comes along."""
+    from neural_graphs.optim import UpdateRule, load_rule
+
+    if not (Path(name) / "config.yaml").is_file():
+        return load_rule(name)
+    from neural_graphs.tasks import load_run
+
+    rule, _ = load_run(name)
+    if not isinstance(rule, UpdateRule):
+        raise ConfigError(f"{name} is a run of {type(rule).__name__}, which is no update rule; give a meta-training")
+    return rule
+
+
+def _trained(name: str, module: Any, optimizer: Any, splits: Any, arguments: Namespace) -> list[dict[str, Any]]:
+    """Trains one module; a line for every report."""
+    from neural_graphs.optim.training import train_module
+
+    if not arguments.json:
+        print(f"{name}\n{'step':>8}{'loss':>10}{'test accuracy':>16}")
+    told = []
+    options = {"steps": arguments.steps, "batch": arguments.batch, "seed": arguments.seed}
+    for each in train_module(module, optimizer, splits.train, splits.test, **options):
+        told.append({"step": each.step, "loss": each.loss, "accuracy": each.accuracy})
+        if not arguments.json:
+            print(f"{each.step:8}{each.loss:10.4f}{100 * each.accuracy:14.2f} %", flush=True)
+    return told

@@ -1,0 +1,159 @@
+"""Learned optimizers that read the network as a graph, by the backbones of the paper, and as linear layers do."""
+
+from dataclasses import replace
+from math import prod
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neural_graphs.graph import AllPairs, Bidirectional, NeuralGraph, Topology, Wiring
+from neural_graphs.graph.topology import Kernels
+from neural_graphs.networks import Networks
+from neural_graphs.nn.backbones.base import Backbone
+from neural_graphs.nn.backbones.message_passing import MessagePassing
+from neural_graphs.nn.backbones.transformer import RelationalTransformer
+from neural_graphs.nn.embeddings import PositionTable, PositionWaves
+from neural_graphs.nn.encoder import Encoder
+from neural_graphs.nn.fourier import ValueEncoder
+from neural_graphs.nn.linear.cut import Cut
+from neural_graphs.nn.linear.encoder import GridEncoder
+from neural_graphs.nn.linear.models import LinearMetanetwork
+from neural_graphs.nn.linear.readout import GridEdit
+from neural_graphs.nn.metanetwork import Metanetwork
+from neural_graphs.nn.models import initialise
+from neural_graphs.nn.spec import InputSpec, plane
+from neural_graphs.optim.signals import CHANNELS
+from neural_graphs.optim.update_rule import Refinements, UpdateRule
+
+FRAME = (5, 5)  # kernels are read in the middle of it
+
+
+class ChannelEncoder(Encoder):
+    """The channels of parameters as they are, kernels in a frame, and the place of inputs, hidden groups and outputs.
+
+    There is no bound on the networks it reads: kernels larger than the frame are averaged to its size (ours), and
+    places have `rows` of a table, or, for None, sinusoids (ours).
+    """
+
+    def __init__(self, wiring: Wiring, width: int, rows: int | None = 10_000):
+        parts = 1 if wiring.copies == 1 else 3
+        super().__init__(
+            wiring,
+            ValueEncoder(CHANNELS, width, None),
+            ValueEncoder(parts * prod(FRAME) * CHANNELS, width, None),
+            FRAME,
+            position=PositionWaves(width) if rows is None else PositionTable(rows, width),
+        )
+
+    def kernels(self, networks: Networks, topology: Topology) -> list[Kernels]:
+        return [_in_frame(each) for each in super().kernels(networks, topology)]
+
+
+def _in_frame(kernels: Kernels) -> Kernels:
+    """The same weights, those with larger kernels than the frame averaged to its size."""
+    shape = plane(kernels.shape)
+    size = min(shape[0], FRAME[0]), min(shape[1], FRAME[1])
+    if size == shape:
+        return kernels
+    maps = kernels.values.unflatten(-1, (*shape, -1)).movedim(-1, -3)  # channels before places
+    small = F.adaptive_avg_pool2d(maps.flatten(0, -4), size).unflatten(0, maps.shape[:-3])
+    return replace(kernels, shape=size, values=small.movedim(-3, -1).flatten(-3))
+
+
+class ParameterReadout(nn.Module):
+    """Features of every parameter: those of its neuron for a bias, of its edge for a weight, the same for all taps."""
+
+    def __init__(self, node: nn.Module, edge: nn.Module, width: int):
+        super().__init__()
+        self.node, self.edge, self.width = node, edge, width
+
+    def forward(self, graph: NeuralGraph, networks: Networks) -> Networks:
+        """`Networks` of `width` channels."""
+        topology = graph.topology
+        weights = topology.by_kernel(self.edge(topology.weights(graph.edges)))
+        taps = [prod(each.shape) for each in topology.kernels(networks)]
+        kernels = [_repeated(features, count) for features, count in zip(weights, taps, strict=True)]
+        return topology.fill(networks, kernels, self.node(graph.nodes), self.width)
+
+
+def _repeated(features: Tensor, count: int) -> Tensor:
+    """`(*batch, weights, width)` to `(*batch, weights, count · width)`."""
+    return features.unsqueeze(-2).expand(*features.shape[:-1], count, -1).flatten(-2)
+
+
+def _mlp(width: int, hidden: int) -> nn.Sequential:
+    """`Linear, ReLU` so many times, and a last Linear layer."""
+    layers = [layer for _ in range(hidden) for layer in (nn.Linear(width, width), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(width, width))
+
+
+class GraphRule(UpdateRule):
+    """The context of a parameter is what a metanetwork says of its edge or neuron; `width` is that of everything."""
+
+    def __init__(
+        self, family: InputSpec, width: int, encoder: Encoder, backbone: Backbone, readout: nn.Module, *,
+        refinements: Refinements | None = None,
+    ):  # fmt: skip
+        super().__init__(family, width, (width,), refinements)
+        self.metanetwork = Metanetwork(encoder, backbone, readout)
+        initialise(self.metanetwork)
+
+    def read(self, channels: Networks) -> Networks:
+        found: Networks = self.metanetwork(channels)
+        return found
+
+
+class NGGNNRule(GraphRule):
+    """NG-GNN as an optimizer: message passing over weights, both ways, edges updated in every layer.
+
+    `rows` are those of the position table (None: sinusoids, for networks of any size); the rest as for `UpdateRule`.
+    """
+
+    def __init__(
+        self, family: InputSpec, width: int = 64, depth: int = 8, rows: int | None = 10_000,
+        refinements: Refinements | None = None,
+    ):  # fmt: skip
+        backbone = MessagePassing(width, depth, family.log_degree, update_edges=True)
+        readout = ParameterReadout(_mlp(width, 1), _mlp(width, 1), width)
+        encoder = ChannelEncoder(Bidirectional(), width, rows)
+        super().__init__(family, width, encoder, backbone, readout, refinements=refinements)
+
+
+class NGTRule(GraphRule):
+    """NG-T as an optimizer: relational attention, over all pairs of neurons by default.
+
+    With `wiring=Looped()` it runs over weights, linear in their number (ours). One readout serves neurons and edges;
+    the rest as for `NGGNNRule`.
+    """
+
+    def __init__(
+        self, family: InputSpec, width: int = 32, depth: int = 2, heads: int = 4, wiring: Wiring | None = None,
+        rows: int | None = 10_000, refinements: Refinements | None = None,
+    ):  # fmt: skip
+        backbone = RelationalTransformer((width, width), depth, heads, width, (width, width), update_edges=True)
+        shared = _mlp(width, 2)
+        readout = ParameterReadout(shared, shared, width)
+        encoder = ChannelEncoder(wiring or AllPairs(), width, rows)
+        super().__init__(family, width, encoder, backbone, readout, refinements=refinements)
+
+
+class NFNRule(UpdateRule):
+    """NFN-NP as an optimizer: equivariant linear layers, inputs and outputs permuted as well (Zhou et al. 2023).
+
+    It serves networks that have the tensors of the family's largest one, in any free sizes. `ends=False` keeps inputs
+    and outputs in place; the rest as for `UpdateRule`.
+    """
+
+    def __init__(
+        self, family: InputSpec, width: int = 32, depth: int = 3, ends: bool = True,
+        refinements: Refinements | None = None,
+    ):  # fmt: skip
+        super().__init__(family, width, (width,), refinements)
+        cut = Cut(family, ends)
+        self.metanetwork = LinearMetanetwork(
+            GridEncoder(family, cut), GridEdit(cut, width, width, 1.0, None), width, depth
+        )
+
+    def read(self, channels: Networks) -> Networks:
+        found: Networks = self.metanetwork(channels)
+        return found

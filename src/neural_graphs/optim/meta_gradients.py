@@ -1,0 +1,238 @@
+"""How well an update rule trains, and in which direction it would train better: estimators of the meta-gradient."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from neural_graphs.errors import CheckpointError, ConfigError
+from neural_graphs.layout import Layout
+from neural_graphs.networks import Networks
+from neural_graphs.optim.inner import InnerTask, Minibatch, gradients, losses
+from neural_graphs.optim.memory import Memory
+from neural_graphs.optim.update_rule import UpdateRule
+
+LIMIT = 100.0  # nats; a run beyond has diverged
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A meta-gradient, one tensor per parameter of the rule, and what was seen on the way.
+
+    `loss` is the mean loss, over steps and over the runs that had not diverged by then; `diverged` of `runs` did.
+    """
+
+    gradient: list[Tensor]
+    loss: float
+    diverged: int
+    runs: int
+
+
+class MetaGradient(ABC):
+    """Trains fresh networks with a rule and estimates the gradient of their losses with respect to the rule."""
+
+    @abstractmethod
+    def __call__(self, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Estimate:
+        """One estimate. All that is random is drawn from the generator."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is kept between estimates, as tensors and plain values; nothing by default."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` kept. Raises CheckpointError where that is the state of another estimator."""
+        if state:
+            raise CheckpointError(f"{type(self).__name__} keeps nothing between estimates, got {sorted(state)}")
+
+
+@dataclass
+class Stepwise(MetaGradient):
+    """The loss on the same mini-batch after each step, summed over the steps of a run, the mean over runs.
+
+    What is remembered is detached between steps, so the gradient sees one step ahead (Kofinas et al. 2024). `networks`
+    are trained at once, fresh ones for `steps` steps.
+    """
+
+    steps: int = 100
+    networks: int = 1
+
+    def __call__(self, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Estimate:
+        networks, memory = task.start(self.networks, generator).to(_device(rule)), Memory()
+        parameters = list(rule.parameters())
+        total = [torch.zeros_like(parameter) for parameter in parameters]
+        seen: list[Tensor] = []
+        for _ in range(self.steps):
+            ahead = look_ahead(rule, networks, memory, task.draw(len(networks), generator))
+            if ahead is None:  # all have diverged
+                return Estimate(total, _mean(seen), self.networks, self.networks)
+            found = torch.autograd.grad(ahead.change, parameters, ahead.outer / self.networks, allow_unused=True)
+            total = [a if b is None else a + b for a, b in zip(total, found, strict=True)]
+            seen.append(ahead.loss)
+            networks, memory = ahead.networks, ahead.memory
+        return Estimate(total, _mean(seen), self.networks - len(networks), self.networks)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """One step of the networks that survive it, and their losses on the same mini-batch afterwards.
+
+    `change` is differentiable in the rule, `outer` the gradient of the losses with respect to it.
+    """
+
+    networks: Networks
+    memory: Memory
+    change: Tensor
+    outer: Tensor
+    loss: Float[Tensor, " networks"]
+
+
+def look_ahead(rule: UpdateRule, networks: Networks, memory: Memory, batch: Minibatch) -> Ahead | None:
+    """Make a step; runs that diverge by it are left out and the step made again, None where none is left.
+
+    No gradient flows through the change of a run that diverged: it would be 0 · ∞.
+    """
+    _, gradient = gradients(networks, batch)
+    while True:
+        own = replace(memory)
+        with torch.enable_grad():
+            change = own.change(rule, networks, gradient).values
+        moved = networks.with_values(networks.values + change.detach())
+        loss, outer = gradients(moved, batch)
+        sound = is_sound(loss, outer, networks)
+        if sound.all():
+            return Ahead(moved, own, change, outer, loss)
+        living = sound.nonzero()[:, 0].tolist()
+        if not living:
+            return None
+        memory, gradient = memory.of(networks, living), networks.with_values(gradient)[living].values
+        networks, batch = networks[living], (batch[0][living], batch[1][living])
+
+
+def is_sound(loss: Tensor, gradient: Tensor, networks: Networks) -> Bool[Tensor, " networks"]:
+    """Which runs have not diverged: finite gradients, and a finite loss below `LIMIT`."""
+    finite = networks.with_values(gradient).vectors() if not networks.regular else gradient
+    rows = (
+        torch.stack([row.isfinite().all() for row in finite]) if isinstance(finite, list) else finite.isfinite().all(1)
+    )
+    return loss.isfinite() & (loss < LIMIT) & rows
+
+
+def _mean(seen: Sequence[Tensor]) -> float:
+    return float(torch.cat(list(seen)).mean()) if seen else float("nan")
+
+
+def _device(rule: nn.Module) -> torch.device:
+    return next(rule.parameters()).device
+
+
+@dataclass
+class Particle:
+    """A pair of runs on the same images from the same start, one by a rule moved one way, one moved the other way."""
+
+    networks: list[Networks]
+    memories: list[Memory]
+    moved: Tensor  # the sum of all perturbations since the start
+
+
+@dataclass
+class PersistentES(MetaGradient):
+    """Evolution strategies on pieces of runs, unbiased however short the pieces (Vicol et al. 2021).
+
+    Each of `pairs` pairs of runs goes on for `piece` steps by the rule moved by ±ε, ε from N(0, sigma²), then by
+    another one; the gradient is the mean over pairs of `ξ (L⁺ − L⁻) / (2 σ²)`, ξ the sum of a pair's ε since its start.
+    After `steps` steps, or when it diverges, a pair starts anew; a diverged piece has the loss `LIMIT`. L is the mean
+    loss over the piece. `networks` are in every run.
+    """
+
+    steps: int = 100
+    piece: int = 10
+    pairs: int = 4
+    sigma: float = 0.01
+    networks: int = 1
+    particles: dict[int, Particle] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.steps % self.piece or self.pairs < 1 or self.sigma <= 0:
+            raise ConfigError(
+                f"expected whole pieces of {self.piece} steps in {self.steps}, a pair or more and a sigma above 0; got "
+                f"{self.pairs} pairs and sigma {self.sigma}"
+            )
+
+    def __call__(self, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Estimate:
+        centre = nn.utils.parameters_to_vector(rule.parameters()).detach()
+        total, seen, diverged = torch.zeros_like(centre), [], 0
+        with torch.no_grad():
+            for place in range(self.pairs):
+                particle = self._particle(place, centre, task, generator)
+                noise = self.sigma * torch.randn(centre.shape, generator=generator, dtype=centre.dtype).to(
+                    centre.device
+                )
+                particle.moved = particle.moved + noise
+                seed = int(torch.randint(2**62, (), generator=generator))
+                found = []
+                for side, sign in enumerate((1.0, -1.0)):
+                    nn.utils.vector_to_parameters(centre + sign * noise, rule.parameters())
+                    found.append(self._run(rule, task, particle, side, torch.Generator().manual_seed(seed)))
+                total += particle.moved * (found[0] - found[1]) / (2 * self.sigma**2 * self.pairs)
+                gone = [loss >= LIMIT for loss in found]
+                diverged += sum(gone)
+                seen += [loss for loss, bad in zip(found, gone, strict=True) if not bad]
+                if any(gone) or particle.memories[0].steps >= self.steps:
+                    del self.particles[place]
+            nn.utils.vector_to_parameters(centre, rule.parameters())
+        loss = sum(seen) / len(seen) if seen else float("nan")
+        return Estimate(_like(total, rule), loss, diverged * self.networks, 2 * self.pairs * self.networks)
+
+    def _particle(self, place: int, centre: Tensor, task: InnerTask, generator: torch.Generator) -> Particle:
+        if place not in self.particles:
+            start = task.start(self.networks, generator).to(centre.device)
+            self.particles[place] = Particle([start, start], [Memory(), Memory()], torch.zeros_like(centre))
+        return self.particles[place]
+
+    def _run(
+        self, rule: UpdateRule, task: InnerTask, particle: Particle, side: int, generator: torch.Generator
+    ) -> float:  # fmt: skip
+        """The mean loss over the next piece of the runs of one side; `LIMIT` where one diverged."""
+        networks, memory = particle.networks[side], particle.memories[side]
+        seen: list[Float[Tensor, " networks"]] = []
+        for _ in range(self.piece):
+            batch = task.draw(len(networks), generator)
+            _, gradient = gradients(networks, batch)
+            networks = networks + memory.change(rule, networks, gradient)
+            seen.append(losses(networks, batch))
+            if not is_sound(seen[-1], networks.values, networks).all():
+                return LIMIT
+        particle.networks[side] = networks
+        return float(torch.stack(seen).mean())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The particles: runs go on after a pause as if there had been none."""
+        return {
+            str(place): {
+                "values": [networks.values for networks in each.networks],
+                "layouts": [layout.to_json() for layout in each.networks[0].layouts],
+                "memories": [memory.state_dict() for memory in each.memories],
+                "moved": each.moved,
+            }
+            for place, each in self.particles.items()
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.particles = {}
+        for place, kept in state.items():
+            layouts = [Layout.from_json(each) for each in kept["layouts"]]
+            shared = layouts[0] if kept["values"][0].ndim == 2 else layouts
+            networks = [Networks(values, shared) for values in kept["values"]]
+            memories = [Memory(**each) for each in kept["memories"]]
+            self.particles[int(place)] = Particle(networks, memories, kept["moved"])
+
+
+def _like(vector: Tensor, rule: nn.Module) -> list[Tensor]:
+    """A vector cut into tensors of the shapes of a rule's parameters."""
+    parameters = list(rule.parameters())
+    parts = vector.split([parameter.numel() for parameter in parameters])
+    return [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]

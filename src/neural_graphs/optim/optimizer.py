@@ -1,0 +1,156 @@
+"""`LearnedOptimizer`: an update rule as a `torch.optim.Optimizer`, for the parameters of any module."""
+
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
+
+from neural_graphs.errors import ConfigError, GradientError, LayoutError
+from neural_graphs.layout import Layout
+from neural_graphs.networks import Inputs, Networks
+from neural_graphs.optim.memory import Memory
+from neural_graphs.optim.pretrained import load_rule
+from neural_graphs.optim.update_rule import UpdateRule
+from neural_graphs.tracing import trace
+
+MEMORY = "memory"  # the key of what the optimizer remembers in its state
+
+
+class LearnedOptimizer(Optimizer):
+    """Trains a module by an update rule, which reads the module as a graph.
+
+    `layout` is that of the module, from `trace(module, example_input)`. `params` are parameters or parameter groups as
+    for any optimizer, by default all that require a gradient; parameters of the module that are not among them are read
+    and keep still, and so do those that have no gradient in a step. `lr` multiplies steps, in each group by its own;
+    the rule knows how far to go, so it is 1. The rule reads the network each `every`-th step only, and what it said
+    serves in between. Momenta are kept in the precision of the rule (float32), whatever that of the parameters.
+
+    Raises LayoutError for a layout that is not the module's, ConfigError for parameters that are not the module's.
+    """
+
+    def __init__(
+        self, rule: UpdateRule, module: nn.Module, layout: Layout, params: ParamsT | None = None, *, lr: float = 1.0,
+        every: int = 1, skip_nonfinite: bool = False,
+    ):  # fmt: skip
+        if lr < 0 or every < 1:
+            raise ConfigError(f"expected lr ≥ 0 and every ≥ 1, got lr {lr} and every {every}")
+        self._tensors = _tensors_of(module, layout)
+        self._names = {id(tensor): name for name, tensor in self._tensors.items()}
+        self.layout, self.every, self.skip_nonfinite = layout, every, skip_nonfinite
+        own = [p for p in module.parameters() if p.requires_grad] if params is None else params
+        super().__init__(own, {"lr": lr})
+        first = next(iter(self._tensors.values()))
+        self.rule = rule.to(first.device).eval()
+        self.state[MEMORY] = Memory().state_dict()  # type: ignore[index]  # keys that are no tensors are kept as they are
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_folder: str | Path, module: nn.Module, example_input: Inputs, params: ParamsT | None = None,
+        **options: Any,
+    ) -> "LearnedOptimizer":  # fmt: skip
+        """An optimizer for a module by a rule of ours (`ng-gnn`, …), or one from a folder of `save_rule`.
+
+        `example_input` is what the module takes, see `trace`; `options` are those of the optimizer.
+        """
+        return cls(load_rule(name_or_folder), module, trace(module, example_input), params, **options)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group(param_group)
+        for parameter in self.param_groups[-1]["params"]:
+            if id(parameter) not in self._names:
+                self.param_groups.pop()
+                raise ConfigError(
+                    f"a parameter of shape {tuple(parameter.shape)} is not one of the module of this optimizer"
+                )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step along the gradients there are; `closure`, if given, makes them and returns the loss.
+
+        Raises GradientError naming the tensor with NaN or infinite gradients (with `skip_nonfinite` the step is left
+        out), and leaves parameters and momenta as they were.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        moving = self._with_gradient()
+        if not moving or not self._is_finite(moving):
+            return loss
+        networks, gradient = self._networks(), self._gradient(moving)
+        marks = torch.cat([torch.full((p.size,), p.name in moving) for p in self.layout.parameters])
+        memory = Memory(**self.state[MEMORY])  # type: ignore[index]
+        change = memory.change(self.rule, networks, gradient, self.every, marks.to(gradient.device)[None])
+        self.state[MEMORY] = memory.state_dict()  # type: ignore[index]
+        for name, step in change.state_dicts()[0].items():
+            if name in moving:
+                parameter, rate = moving[name]
+                parameter.copy_(parameter.to(step.dtype) + rate * step)
+        return loss
+
+    def _with_gradient(self) -> dict[str, tuple[Tensor, Any]]:
+        """By name, the parameters that have a gradient, each with the learning rate of its group."""
+        return {
+            self._names[id(parameter)]: (parameter, group["lr"])
+            for group in self.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None
+        }
+
+    def _is_finite(self, moving: Mapping[str, tuple[Tensor, Any]]) -> bool:
+        """Whether a step can be made. Raises GradientError where not, unless such steps are to be left out."""
+        norms = torch._foreach_norm([p.grad for p, _ in moving.values() if p.grad is not None], float("inf"))
+        finite = torch.stack([norm.isfinite() for norm in norms])
+        if bool(finite.all()) or self.skip_nonfinite:
+            return bool(finite.all())
+        name = list(moving)[finite.tolist().index(False)]
+        raise GradientError(
+            f"the gradient of {name} holds NaN or infinite values; clip gradients, or leave such steps out: "
+            "LearnedOptimizer(…, skip_nonfinite=True)"
+        )
+
+    def _networks(self) -> Networks:
+        """The module as a batch of one, in the precision of the rule."""
+        return Networks(self._flat(self._tensors), self.layout)
+
+    def _gradient(self, moving: Mapping[str, tuple[Tensor, Any]]) -> Tensor:
+        """`(1, size)`, 0 for what has none."""
+        found = {name: parameter.grad for name, (parameter, _) in moving.items()}
+        return self._flat({p.name: found.get(p.name) for p in self.layout.parameters})
+
+    def _flat(self, tensors: Mapping[str, Tensor | None]) -> Tensor:
+        like = next(self.rule.parameters())
+        parts = (tensors[p.name] for p in self.layout.parameters)
+        sizes = (p.size for p in self.layout.parameters)
+        flat = [like.new_zeros(n) if x is None else x.reshape(-1).to(like) for x, n in zip(parts, sizes, strict=True)]
+        return torch.cat(flat)[None]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on exactly where the optimizer of this state stood; memory moves to the device of the parameters."""
+        super().load_state_dict(deepcopy(state_dict))
+        device = next(self.rule.parameters()).device
+        memory = self.state[MEMORY]  # type: ignore[index]
+        moved = {name: each.to(device) if isinstance(each, Tensor) else each for name, each in memory.items()}
+        self.state[MEMORY] = moved  # type: ignore[index]
+
+
+def _tensors_of(module: nn.Module, layout: Layout) -> dict[str, Tensor]:
+    """The tensors of a module by the names of its layout. Raises LayoutError where they are not those of the layout."""
+    held: dict[str, Tensor] = dict(_all_tensors(module))
+    for parameter in layout.parameters:
+        found = held.get(parameter.name)
+        if found is None or tuple(found.shape) != parameter.shape:
+            what = "is missing" if found is None else f"has shape {tuple(found.shape)}, expected {parameter.shape}"
+            raise LayoutError(f"{layout} is not the layout of {type(module).__name__}: {parameter.name} {what}")
+    return {parameter.name: held[parameter.name] for parameter in layout.parameters}
+
+
+def _all_tensors(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
+    """Parameters and buffers themselves, every name of each."""
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)

@@ -1,0 +1,323 @@
+"""`LearnedOptimizer` is an optimizer like any other: groups, states, schedules, clipping, closures, and its errors."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neural_graphs import Layout, Networks, trace
+from neural_graphs.errors import ConfigError, GradientError, LayoutError
+from neural_graphs.optim import LearnedOptimizer, UpdateRule
+from neural_graphs.optim.inner import ImageSet, InnerTask, gradients
+from neural_graphs.optim.memory import Memory
+from tests.optim.rules import OPTIONS, PAPER, RULES, built
+from tests.test_align import TRACED
+
+
+def cnn() -> nn.Module:
+    """The module whose layout is `PAPER`."""
+    first = (nn.Conv2d(1, 3, 3, 2), nn.ReLU(), nn.Conv2d(3, 6, 3, padding=1), nn.ReLU())
+    last = (nn.Conv2d(6, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4))
+    return nn.Sequential(*first, *last)
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3))
+
+
+class Tied(nn.Module):
+    """An embedding that is read again as the head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.inner, self.head = nn.Embedding(7, 4), nn.Linear(4, 4), nn.Linear(4, 7, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.inner(self.embed(x))))
+
+
+MODULES: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
+    "MLP": (mlp, torch.rand(6, 4, dtype=torch.float64)),
+    "CNN": (cnn, torch.rand(6, 1, 9, 9, dtype=torch.float64)),
+    "residual": (TRACED["residual"][0], TRACED["residual"][1].double()),
+    "attention": (TRACED["transformer"][0], TRACED["transformer"][1].double()),
+    "tied": (Tied, torch.arange(6).reshape(2, 3)),
+}
+
+
+def made(name: str) -> tuple[nn.Module, Tensor, Layout]:
+    make, x = MODULES[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = make().double().eval()
+    return module, x, trace(module, x)
+
+
+def rule_for(layout: Layout, name: str = "NG-GNN with waves", **options: Any) -> UpdateRule:
+    return built(RULES[name], [layout], **options)
+
+
+def loss_of(module: nn.Module, x: Tensor) -> Tensor:
+    return module(x).square().mean()
+
+
+def train(module: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, steps: int) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss_of(module, x).backward()
+        optimizer.step()
+
+
+def tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_step_is_the_inner_step_of_meta_training(rule: str, every: int, options: str) -> None:
+    module, x, layout = made("CNN")
+    labels = torch.arange(6) % 4
+    update = built(RULES[rule], [layout], **OPTIONS[options])
+    optimizer = LearnedOptimizer(update, module, layout, every=every)
+    networks, memory = Networks.from_state_dicts([tensors(module)] * 2, layout), Memory()
+    batch = x.expand(2, *x.shape), labels.expand(2, -1)
+    for _ in range(4):
+        optimizer.zero_grad()
+        F.cross_entropy(module(x), labels).backward()
+        optimizer.step()
+        _, gradient = gradients(networks, batch)
+        with torch.no_grad():
+            networks = networks + memory.change(update, networks, gradient, every)
+        expected = networks.state_dicts()[1]
+        for name, tensor in module.state_dict().items():
+            torch.testing.assert_close(tensor, expected[name], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_any_traced_module_is_trained_and_resumed_bit_for_bit(name: str) -> None:
+    module, x, layout = made(name)
+    before, rule = tensors(module), rule_for(layout)
+    optimizer = LearnedOptimizer(rule, module, layout, every=3)
+    train(module, optimizer, x, 2)
+    for parameter_name, _ in module.named_parameters():
+        if not parameter_name.endswith("in_proj_bias"):
+            assert not torch.equal(module.state_dict()[parameter_name], before[parameter_name]), parameter_name
+    twin, _, _ = made(name)
+    twin.load_state_dict(module.state_dict())
+    resumed = LearnedOptimizer(copy.deepcopy(rule), twin, layout, every=3)
+    resumed.load_state_dict(optimizer.state_dict())
+    train(module, optimizer, x, 3)
+    train(twin, resumed, x, 3)
+    assert same(tensors(module), tensors(twin))
+
+
+def test_a_state_goes_through_a_file_and_shares_no_memory(tmp_path: Any) -> None:
+    module, x, layout = made("MLP")
+    optimizer = LearnedOptimizer(rule_for(layout), module, layout)
+    train(module, optimizer, x, 2)
+    torch.save(optimizer.state_dict(), tmp_path / "state.pt")
+    kept, steps = torch.load(tmp_path / "state.pt", weights_only=True), tensors(module)
+    results = []
+    for state in (kept, kept):  # reading it once must not change it
+        module.load_state_dict(steps)
+        other = LearnedOptimizer(rule_for(layout), module, layout)
+        other.load_state_dict(state)
+        train(module, other, x, 2)
+        results.append(tensors(module))
+    assert same(*results)
+    module.load_state_dict(steps)
+    train(module, LearnedOptimizer(rule_for(layout), module, layout), x, 2)
+    assert not same(results[0], tensors(module))  # momenta do matter
+
+
+def test_groups_have_their_own_rates_and_what_is_left_out_keeps_still() -> None:
+    module, x, layout = made("MLP")
+    before = tensors(module)
+    groups = [{"params": [module[0].weight], "lr": 0.0}, {"params": list(module[2].parameters()), "lr": 0.5}]
+    optimizer = LearnedOptimizer(rule_for(layout), module, layout, groups)
+    train(module, optimizer, x, 1)
+    moved = {name for name, tensor in tensors(module).items() if not torch.equal(tensor, before[name])}
+    assert moved == {"2.weight", "2.bias"}
+    whole, _, _ = made("MLP")
+    optimizer = LearnedOptimizer(rule_for(layout), whole, layout)
+    optimizer.zero_grad()
+    loss_of(whole, x).backward()
+    for parameter in (whole[0].weight, whole[0].bias, whole[4].weight, whole[4].bias):
+        parameter.grad = None
+    whole[0].weight.grad = module[0].weight.grad
+    optimizer.step()
+    half = (before["2.weight"] + tensors(whole)["2.weight"]) / 2
+    torch.testing.assert_close(module[2].weight.detach(), half, rtol=1e-12, atol=0)
+    optimizer.add_param_group({"params": []})
+    assert len(optimizer.param_groups) == 2
+    with pytest.raises(ConfigError, match=r"shape \(3,\) is not one of the module"):
+        optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(3))]})
+    assert len(optimizer.param_groups) == 2
+
+
+def test_what_has_no_gradient_is_skipped_with_its_momenta() -> None:
+    module, x, layout = made("MLP")
+    optimizer = LearnedOptimizer(rule_for(layout), module, layout)
+    train(module, optimizer, x, 1)
+    before, momenta = tensors(module), optimizer.state["memory"]["momenta"].clone()  # type: ignore[index]
+    optimizer.zero_grad(set_to_none=True)
+    module[4].weight.square().sum().backward()
+    optimizer.step()
+    there = layout.slices["4.weight"]
+    changed = (optimizer.state["memory"]["momenta"] != momenta).any(-1)[0]  # type: ignore[index]
+    assert bool(changed[there].all()) and int(changed.sum()) == there.stop - there.start
+    assert [name for name, tensor in tensors(module).items() if not torch.equal(tensor, before[name])] == ["4.weight"]
+    optimizer.zero_grad()
+    optimizer.step()  # no gradient at all
+    assert optimizer.state["memory"]["steps"] == 2  # type: ignore[index]
+
+
+def test_frozen_layers_are_read_and_keep_still() -> None:
+    module, x, layout = made("CNN")
+    module[0].requires_grad_(False)
+    before, optimizer = tensors(module), LearnedOptimizer(rule_for(layout), module, layout)
+    train(module, optimizer, x, 2)
+    after = tensors(module)
+    assert torch.equal(before["0.weight"], after["0.weight"]) and not torch.equal(before["2.weight"], after["2.weight"])
+
+
+def test_closures_schedules_and_clipping() -> None:
+    module, x, layout = made("MLP")
+    start, rule = tensors(module), rule_for(layout)
+    optimizer = LearnedOptimizer(rule, module, layout)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = loss_of(module, x)
+        loss.backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 1e-2)
+        return loss
+
+    first = optimizer.step(closure)
+    assert torch.equal(first, loss_of(_with(start), x))
+    norm = sum(float(p.grad.square().sum()) for p in module.parameters() if p.grad is not None) ** 0.5
+    assert abs(norm - 1e-2) < 1e-6
+    schedule.step()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5]
+    middle = tensors(module)
+    optimizer.step(closure)
+    halved = tensors(module)
+    module.load_state_dict(start)
+    plain = LearnedOptimizer(rule, module, layout)
+    optimizer = plain
+    plain.step(closure)
+    assert same(middle, tensors(module))
+    plain.step(closure)
+    whole = tensors(module)["0.weight"]
+    torch.testing.assert_close(
+        2 * (halved["0.weight"] - middle["0.weight"]), whole - middle["0.weight"], rtol=1e-9, atol=1e-14
+    )
+
+
+def _with(state: dict[str, Tensor]) -> nn.Module:
+    module, _, _ = made("MLP")
+    module.load_state_dict(state)
+    return module
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_parameters_have_momenta_in_the_precision_of_the_rule(kind: torch.dtype) -> None:
+    module, x, layout = made("MLP")
+    rule = rule_for(layout).float()
+    exact = copy.deepcopy(module).float()
+    module.to(kind)
+    exact.load_state_dict(module.state_dict())
+    optimizer, twin = (LearnedOptimizer(copy.deepcopy(rule), each, layout) for each in (module, exact))
+    loss_of(module, x.to(kind)).backward()
+    for half, whole in zip(module.parameters(), exact.parameters(), strict=True):
+        assert half.grad is not None
+        whole.grad = half.grad.float()
+    optimizer.step()
+    twin.step()
+    assert optimizer.state["memory"]["momenta"].dtype == torch.float32  # type: ignore[index]
+    for half, whole in zip(module.parameters(), exact.parameters(), strict=True):
+        assert half.dtype == kind and torch.equal(half, whole.to(kind))
+    other = LearnedOptimizer(copy.deepcopy(rule), module, layout)
+    other.load_state_dict(optimizer.state_dict())
+    assert torch.equal(other.state["memory"]["momenta"], optimizer.state["memory"]["momenta"])  # type: ignore[index]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_gradients_that_are_not_finite_change_nothing(bad: float) -> None:
+    module, x, layout = made("CNN")
+    optimizer = LearnedOptimizer(rule_for(layout), module, layout)
+    train(module, optimizer, x, 1)
+    before, state = tensors(module), copy.deepcopy(optimizer.state_dict())
+    loss_of(module, x).backward()
+    module[2].weight.grad.view(-1)[5] = bad
+    with pytest.raises(GradientError, match=r"the gradient of (2\.weight|conv1\.weight) holds NaN or infinite values"):
+        optimizer.step()
+    skipping = LearnedOptimizer(rule_for(layout), module, layout, skip_nonfinite=True)
+    skipping.load_state_dict(state)
+    skipping.step()
+    for each in (optimizer, skipping):
+        assert torch.equal(each.state_dict()["state"]["memory"]["momenta"], state["state"]["memory"]["momenta"])
+        assert each.state_dict()["state"]["memory"]["steps"] == 1
+    assert same(before, tensors(module))
+    module[2].weight.grad.view(-1)[5] = 0.0
+    skipping.step()
+    assert not same(before, tensors(module))
+
+
+@pytest.mark.parametrize("rule", [name for name in RULES if name != "FF"])
+def test_a_rule_reads_the_network_each_kth_step_only(rule: str) -> None:
+    module, x, layout = made("CNN")
+    update, read = built(RULES[rule], [layout]), []
+    kept = update.read
+    update.read = lambda channels: read.append(1) or kept(channels)  # type: ignore[func-returns-value, method-assign]
+    optimizer = LearnedOptimizer(update, module, layout, every=3)
+    train(module, optimizer, x, 7)
+    assert len(read) == 3
+    with pytest.raises(ConfigError, match="every ≥ 1"):
+        LearnedOptimizer(update, module, layout, every=0)
+
+
+def test_a_layout_of_another_module_is_refused() -> None:
+    module, _, _ = made("MLP")
+    _, _, other = made("residual")
+    with pytest.raises(LayoutError, match=r"is not the layout of Sequential: .* (is missing|has shape)"):
+        LearnedOptimizer(rule_for(other), module, other)
+    wide = Layout.mlp((4, 9, 3), "tanh")
+    with pytest.raises(LayoutError, match=r"0\.weight|missing"):
+        LearnedOptimizer(rule_for(wide), module, wide)
+
+
+def test_inner_networks_are_initialised_as_modules_are() -> None:
+    """Every number within the bound of its tensor, and spread as a uniform one is."""
+    networks = InnerTask((PAPER,), ImageSet(torch.zeros(4, 1, 9, 9), torch.arange(4)), batch=1).start(
+        400, torch.Generator().manual_seed(0)
+    )
+    modules = [cnn() for _ in range(20)]
+    names = zip(PAPER.shapes, modules[0].state_dict(), strict=True)
+    for name, of_module in names:
+        drawn = networks.values[:, PAPER.slices[name]]
+        bound = torch.stack([m.state_dict()[of_module].abs().max() for m in modules]).max()
+        assert float(bound) <= float(drawn.abs().max()) * 1.2
+        torch.testing.assert_close(float(drawn.std()), float(drawn.abs().max()) / 3**0.5, rtol=0.05, atol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("rule", RULES)
+def test_ten_steps_on_a_card_are_those_on_the_processor(rule: str) -> None:
+    module, x, layout = made("CNN")
+    there, update = copy.deepcopy(module).cuda(), built(RULES[rule], [layout])
+    train(module, LearnedOptimizer(copy.deepcopy(update), module, layout, every=2), x, 10)
+    train(there, LearnedOptimizer(update, there, layout, every=2), x.cuda(), 10)
+    for name, tensor in module.state_dict().items():
+        torch.testing.assert_close(there.state_dict()[name].cpu(), tensor, rtol=1e-9, atol=1e-12)
