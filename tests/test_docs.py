@@ -59,6 +59,13 @@ def test_the_page_on_metanetworks_runs() -> None:
     assert tuple(names["scores"].shape) == (8, 10) and tuple(names["logits"].shape) == (8, 1)
 
 
+def test_the_page_on_learning_to_optimise_runs() -> None:
+    names: dict[str, Any] = {}
+    for block in python_blocks("docs/learning_to_optimize.md"):
+        exec(compile(block, "learning_to_optimize.md", "exec"), names)
+    assert bool(names["loss"].isfinite()) and len(names["optimizer"].param_groups) == 1
+
+
 def test_the_loop_for_a_card_runs_anywhere() -> None:
     (block,) = python_blocks("docs/gpu.md")
     names: dict[str, Any] = {}

@@ -13,6 +13,7 @@ from tests.generalization.random_zoos import PARK, SMALL, write_zoo
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 FILES = sorted(FOLDER.rglob("*.yaml"))
+OPTIMIZERS = sorted((FOLDER / "learning_to_optimize").glob("*.yaml"))  # trained on images, not on zoos
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def zoo_for(file: Path) -> str:
     return file.stem.partition("_")[0] if file.parent.name == "cnn_generalization" else "inrs"
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [file for file in FILES if file not in OPTIMIZERS], ids=lambda file: file.stem)
 def test_it_trains(file, request, tmp_path, monkeypatch) -> None:
     zoo = request.getfixturevalue(zoo_for(file))
     monkeypatch.chdir(tmp_path)  # zoos that an experiment is measured on elsewhere are not there
@@ -50,6 +51,19 @@ def test_it_trains(file, request, tmp_path, monkeypatch) -> None:
     metanetwork, _ = load_run(run.folder)
     assert run.facts["parameters"] == sum(p.numel() for p in metanetwork.parameters())
     assert evaluate(run.folder)["networks"] == 2
+
+
+@pytest.mark.parametrize("file", OPTIMIZERS, ids=lambda file: file.stem)
+def test_an_optimizer_trains(file, tmp_path) -> None:
+    tiny = {"data.images": "digits", "data.shrink": 1, "data.batch_size": 4, "data.held_out": 50, "data.unseen": "[]"}
+    tiny |= {"data.outer_steps": 2, "trainer.max_epochs": 1, "model.inner_steps": 2}
+    tiny |= {"model.estimator.init_args.steps": 2, "model.estimator.init_args.networks": 1}
+    tiny |= {"trainer.enable_progress_bar": "false", "trainer.accelerator": "cpu"}
+    run = fit(["--config", str(file), *(f"--{key}={value}" for key, value in tiny.items())], tmp_path / "run")
+    assert len(run.metrics_file.read_text().splitlines()) == 2
+    rule, _ = load_run(run.folder)
+    assert run.facts["parameters"] == sum(p.numel() for p in rule.parameters())
+    assert list(evaluate(run.folder)["settings"]["as in training"])[1:] == ["Adam", "AdamW", "SGD"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -7,7 +7,7 @@ import torch
 
 from neural_graphs import InputSpec, Layout, Networks, trace
 from neural_graphs.graph import Looped
-from neural_graphs.optim import Decay, FeedForwardRule, LSTMRule, NFNRule, NGGNNRule, NGTRule, UpdateRule
+from neural_graphs.optim import Decay, FeedForwardRule, LSTMRule, NFNRule, NGGNNRule, NGTRule, Refinements, UpdateRule
 from neural_graphs.optim.signals import CHANNELS, SIGNALS
 from tests.test_align import TRACED
 
@@ -52,4 +52,6 @@ def signals(layouts: list[Layout], count: int = 3) -> Networks:
     return Networks(torch.stack(values), layouts[0]) if len(layouts) == 1 else Networks(torch.cat(values), each)
 
 
-OPTIONS: dict[str, dict[str, Any]] = {"plain": {}, "scaled, with decay": {"scaled": True, "decay": Decay()}}
+SCALED = Refinements(scaled_inputs=True, scaled_steps=True)
+REFINED = Refinements(scaled_inputs=True, scaled_steps=True, gain=0.1, nominal=0.02, decay=Decay())
+OPTIONS: dict[str, dict[str, Any]] = {"plain": {}, "refined": {"refinements": REFINED}}

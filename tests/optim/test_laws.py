@@ -20,7 +20,7 @@ from neural_graphs.optim.memory import Memory
 from neural_graphs.optim.signals import DECAYS, accumulate, log_and_sign, tensor_rms
 from neural_graphs.symmetry import sample_symmetry
 from neural_graphs.testing import assert_batch_independent, relative_error
-from tests.optim.rules import LAYOUTS, MIXED, OPTIONS, PAPER, RULES, built, family_of, signals
+from tests.optim.rules import LAYOUTS, MIXED, OPTIONS, PAPER, RULES, SCALED, built, family_of, signals
 
 GRAPH_RULES = [name for name in RULES if name not in ("FF", "LSTM")]
 
@@ -36,7 +36,7 @@ def test_a_change_moves_along_with_the_neurons(name: str, layouts: str, options:
 
 @pytest.mark.parametrize("name", [name for name in RULES if name != "NFN"])
 def test_the_batch_does_not_matter(name: str) -> None:
-    rule = built(RULES[name], MIXED, scaled=True)
+    rule = built(RULES[name], MIXED, refinements=SCALED)
     assert_batch_independent(rule, signals(MIXED))
     assert_equivariant(rule, signals(MIXED))
 
@@ -138,7 +138,7 @@ def test_taps_of_a_kernel_share_a_context_and_differ_by_their_own_channels() -> 
 @pytest.mark.parametrize("name", RULES)
 def test_scaled_rules_do_not_see_the_unit_of_a_tensor(name: str) -> None:
     """Steps are as many times larger as parameters; gradients may be counted in any unit."""
-    rule, networks = built(RULES[name], [PAPER], scaled=True), signals([PAPER])
+    rule, networks = built(RULES[name], [PAPER], refinements=SCALED), signals([PAPER])
     factors = torch.ones_like(networks.values)
     factors[:, PAPER.slices["conv1.weight"], 0] = 7.0
     factors[:, PAPER.slices["fc.weight"], 1:] = 0.03

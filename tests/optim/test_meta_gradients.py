@@ -23,7 +23,7 @@ from neural_graphs.optim.descent import ByOptimizers, ByRule, train
 from neural_graphs.optim.inner import accuracies, gradients, initial_networks, losses
 from neural_graphs.optim.memory import Memory
 from neural_graphs.optim.meta_gradients import LIMIT
-from tests.optim.rules import PAPER, RULES, built
+from tests.optim.rules import PAPER, RULES, SCALED, built
 
 WIDE = Layout.cnn((1, 4, 5), (3, 3), 4, padding=0, stride=2)
 IMAGES = ImageSet(
@@ -178,7 +178,7 @@ def test_torchs_optimizers_train_a_grid_as_they_train_each_point(make: Any) -> N
 
 
 def test_a_training_by_a_rule_is_measured_on_the_way_and_says_what_diverged() -> None:
-    rule = built(RULES["NG-GNN"], [PAPER], scaled=True)
+    rule = built(RULES["NG-GNN"], [PAPER], refinements=SCALED)
     made = train(TASK, lambda _: ByRule(rule, every=2), 7, (1, 2, 3), IMAGES, measure=3)
     assert made.losses.shape == (7, 3) and made.measured == (2, 5, 7) and made.accuracies.shape == (3, 3)
     assert not made.diverged.any()
@@ -211,3 +211,13 @@ def test_what_cannot_be_an_inner_task_is_refused() -> None:
 
     with pytest.raises(LayoutError, match="is no weight or bias of a Linear layer or a convolution"):
         initial_networks(LAYOUTS["traced residual"]()[0], 1, seeded())
+
+
+def test_a_clipped_gradient_is_that_of_losses_whose_slope_is_bounded() -> None:
+    """Far above the slopes nothing changes; far below every network counts by its direction alone."""
+    rule = built(RULES["LSTM"], list(MIXED.layouts))
+    whole = Stepwise(2, 3)(rule, MIXED, seeded()).gradient
+    assert worst(Stepwise(2, 3, clip=1e6)(rule, MIXED, seeded()).gradient, whole) < 1e-12
+    small, smaller = (Stepwise(2, 3, clip=c)(rule, MIXED, seeded()).gradient for c in (1e-6, 1e-7))
+    assert worst([10 * each for each in smaller], small) < 1e-10
+    assert worst([1e6 * each for each in small], whole) > 1e-3

@@ -310,3 +310,14 @@ def test_inner_networks_are_initialised_as_modules_are() -> None:
         bound = torch.stack([m.state_dict()[of_module].abs().max() for m in modules]).max()
         assert float(bound) <= float(drawn.abs().max()) * 1.2
         torch.testing.assert_close(float(drawn.std()), float(drawn.abs().max()) / 3**0.5, rtol=0.05, atol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("rule", RULES)
+def test_ten_steps_on_a_card_are_those_on_the_processor(rule: str) -> None:
+    module, x, layout = made("CNN")
+    there, update = copy.deepcopy(module).cuda(), built(RULES[rule], [layout])
+    train(module, LearnedOptimizer(copy.deepcopy(update), module, layout, every=2), x, 10)
+    train(there, LearnedOptimizer(update, there, layout, every=2), x.cuda(), 10)
+    for name, tensor in module.state_dict().items():
+        torch.testing.assert_close(there.state_dict()[name].cpu(), tensor, rtol=1e-9, atol=1e-12)

@@ -26,13 +26,14 @@ ESTIMATORS = {
 
 def configuration(folder: Path, estimator: str = "Stepwise") -> Path:
     """Two epochs of three meta-gradients on scikit-learn's digits."""
+    refined = {"scaled_inputs": True, "decay": {"time": 50.0}}
     content = {
         "task": "neural_graphs.tasks.LearningToOptimize",
         "published": 85.9,
         "model": {
             "metanetwork": {
                 "class_path": "neural_graphs.optim.NGGNNRule",
-                "init_args": {"width": 6, "depth": 2, "rows": None, "scaled": True, "decay": {"time": 50.0}},
+                "init_args": {"width": 6, "depth": 2, "rows": None, "refinements": refined},
             },
             "estimator": {"class_path": f"neural_graphs.optim.{estimator}", "init_args": ESTIMATORS[estimator]},
             "inner_steps": 10,
@@ -122,8 +123,7 @@ def test_other_images_are_taken_where_asked(run: Run) -> None:
     splits = data.splits
     assert len(splits.val.labels) == 100 and len(splits.train.labels) + 100 == 1438 and len(splits.test.labels) == 359
     assert abs(float(splits.train.pixels.max()) - (1 - 0.1307) / 0.3081) < 1e-6
-    with pytest.raises(ConfigError, match="2000 are to be held out"):
-        _ = InnerTasks("digits", held_out=2000).splits
+    assert len(InnerTasks("digits").splits.val.labels) == 287  # at most a fifth
     with pytest.raises(ConfigError, match="expected an architecture"):
         InnerTasks("digits", architectures=[])
 

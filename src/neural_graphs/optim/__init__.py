@@ -7,7 +7,7 @@ from neural_graphs.optim.meta_gradients import MetaGradient, PersistentES, Stepw
 from neural_graphs.optim.optimizer import LearnedOptimizer
 from neural_graphs.optim.pretrained import load_rule, save_rule
 from neural_graphs.optim.tensor_rules import FeedForwardRule, LSTMRule
-from neural_graphs.optim.update_rule import Decay, UpdateRule
+from neural_graphs.optim.update_rule import Decay, Refinements, UpdateRule
 
 __all__ = [
     "Architecture",
@@ -24,6 +24,7 @@ __all__ = [
     "NGTRule",
     "Perceptron",
     "PersistentES",
+    "Refinements",
     "Stepwise",
     "UpdateRule",
     "load_rule",

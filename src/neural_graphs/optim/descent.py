@@ -74,7 +74,7 @@ def train(
     streams = [torch.Generator().manual_seed(seed) for seed in seeds]
     networks = Networks.cat([task.start(1, stream) for stream in streams] * copies).to(task.images.pixels.device)
     descent = makes(networks)
-    when = tuple(sorted({round(steps * (k + 1) / measure) for k in range(measure)}))
+    when = tuple(sorted({max(1, round(steps * (k + 1) / measure)) for k in range(measure)}))
     found, measured = [], []
     for step in range(steps):
         drawn = [task.draw(1, stream) for stream in streams]

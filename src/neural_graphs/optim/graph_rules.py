@@ -23,7 +23,7 @@ from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import initialise
 from neural_graphs.nn.spec import InputSpec, plane
 from neural_graphs.optim.signals import CHANNELS
-from neural_graphs.optim.update_rule import Decay, UpdateRule
+from neural_graphs.optim.update_rule import Refinements, UpdateRule
 
 FRAME = (5, 5)  # kernels are read in the middle of it
 
@@ -92,9 +92,9 @@ class GraphRule(UpdateRule):
 
     def __init__(
         self, family: InputSpec, width: int, encoder: Encoder, backbone: Backbone, readout: nn.Module, *,
-        scaled: bool = False, decay: Decay | None = None,
+        refinements: Refinements | None = None,
     ):  # fmt: skip
-        super().__init__(family, width, (width,), scaled, decay=decay)
+        super().__init__(family, width, (width,), refinements)
         self.metanetwork = Metanetwork(encoder, backbone, readout)
         initialise(self.metanetwork)
 
@@ -110,13 +110,13 @@ class NGGNNRule(GraphRule):
     """
 
     def __init__(
-        self, family: InputSpec, width: int = 64, depth: int = 8, rows: int | None = 10_000, scaled: bool = False,
-        decay: Decay | None = None,
+        self, family: InputSpec, width: int = 64, depth: int = 8, rows: int | None = 10_000,
+        refinements: Refinements | None = None,
     ):  # fmt: skip
         backbone = MessagePassing(width, depth, family.log_degree, update_edges=True)
         readout = ParameterReadout(_mlp(width, 1), _mlp(width, 1), width)
         encoder = ChannelEncoder(Bidirectional(), width, rows)
-        super().__init__(family, width, encoder, backbone, readout, scaled=scaled, decay=decay)
+        super().__init__(family, width, encoder, backbone, readout, refinements=refinements)
 
 
 class NGTRule(GraphRule):
@@ -128,13 +128,13 @@ class NGTRule(GraphRule):
 
     def __init__(
         self, family: InputSpec, width: int = 32, depth: int = 2, heads: int = 4, wiring: Wiring | None = None,
-        rows: int | None = 10_000, scaled: bool = False, decay: Decay | None = None,
+        rows: int | None = 10_000, refinements: Refinements | None = None,
     ):  # fmt: skip
         backbone = RelationalTransformer((width, width), depth, heads, width, (width, width), update_edges=True)
         shared = _mlp(width, 2)
         readout = ParameterReadout(shared, shared, width)
         encoder = ChannelEncoder(wiring or AllPairs(), width, rows)
-        super().__init__(family, width, encoder, backbone, readout, scaled=scaled, decay=decay)
+        super().__init__(family, width, encoder, backbone, readout, refinements=refinements)
 
 
 class NFNRule(UpdateRule):
@@ -145,10 +145,10 @@ class NFNRule(UpdateRule):
     """
 
     def __init__(
-        self, family: InputSpec, width: int = 32, depth: int = 3, ends: bool = True, scaled: bool = False,
-        decay: Decay | None = None,
+        self, family: InputSpec, width: int = 32, depth: int = 3, ends: bool = True,
+        refinements: Refinements | None = None,
     ):  # fmt: skip
-        super().__init__(family, width, (width,), scaled, decay=decay)
+        super().__init__(family, width, (width,), refinements)
         cut = Cut(family, ends)
         self.metanetwork = LinearMetanetwork(
             GridEncoder(family, cut), GridEdit(cut, width, width, 1.0, None), width, depth

@@ -14,12 +14,21 @@ from neural_graphs.layout.serialise import from_json
 from neural_graphs.nn.spec import InputSpec
 from neural_graphs.optim import graph_rules as graph_rules  # so that their classes are known
 from neural_graphs.optim import tensor_rules as tensor_rules
-from neural_graphs.optim.update_rule import Decay, UpdateRule
+from neural_graphs.optim.update_rule import Decay, Refinements, UpdateRule
 
 CARRIED = Path(__file__).with_name("pretrained")  # a folder each
 DESCRIPTION, TENSORS = "rule.json", "rule.safetensors"
 AGAIN = "copy the folder again, or save the rule again"
-ARGUMENTS = (InputSpec, Decay, Forward, Bidirectional, Looped, AllPairs, *KINDS)  # kinds of values a rule is made with
+ARGUMENTS = (
+    InputSpec,
+    Refinements,
+    Decay,
+    Forward,
+    Bidirectional,
+    Looped,
+    AllPairs,
+    *KINDS,
+)  # kinds of values a rule is made with
 
 
 def save_rule(rule: UpdateRule, folder: str | Path) -> Path:

@@ -6,16 +6,14 @@ from torch import Tensor, nn
 from neural_graphs.networks import Networks
 from neural_graphs.nn.spec import InputSpec
 from neural_graphs.optim.signals import CHANNELS, by_layout, tensor_means, to_numbers
-from neural_graphs.optim.update_rule import Decay, UpdateRule
+from neural_graphs.optim.update_rule import Refinements, UpdateRule
 
 
 class FeedForwardRule(UpdateRule):
     """FF: every parameter alone, by an MLP of `depth` hidden layers of `width`; the rest as for `UpdateRule`."""
 
-    def __init__(
-        self, family: InputSpec, width: int = 64, depth: int = 2, scaled: bool = False, decay: Decay | None = None
-    ):
-        super().__init__(family, 0, (width,) * depth, scaled, decay=decay)
+    def __init__(self, family: InputSpec, width: int = 64, depth: int = 2, refinements: Refinements | None = None):
+        super().__init__(family, 0, (width,) * depth, refinements)
 
     def read(self, channels: Networks) -> None:
         return None
@@ -29,8 +27,8 @@ class LSTMRule(UpdateRule):
     that of everything; the rest as for `UpdateRule`.
     """
 
-    def __init__(self, family: InputSpec, width: int = 32, scaled: bool = False, decay: Decay | None = None):
-        super().__init__(family, width, (width,), scaled, decay=decay)
+    def __init__(self, family: InputSpec, width: int = 32, refinements: Refinements | None = None):
+        super().__init__(family, width, (width,), refinements)
         self.first, self.second = nn.Linear(CHANNELS, width), nn.Linear(width, width)
         self.walk = nn.LSTM(width, width, batch_first=True)
 

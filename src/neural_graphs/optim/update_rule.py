@@ -14,10 +14,12 @@ from neural_graphs.errors import ConfigError
 from neural_graphs.layout.serialise import to_json
 from neural_graphs.networks import Networks
 from neural_graphs.nn.spec import InputSpec, require_channels
-from neural_graphs.optim.signals import CHANNELS, SIGNALS, log_and_sign, tensor_rms
+from neural_graphs.optim.signals import CHANNELS, DECAYS, SIGNALS, log_and_sign, tensor_rms
 
 PIECE = 1 << 18  # numbers whose changes are made at a time where no gradient is asked for
 TINY = 1e-12
+MEAN = 0.9  # decay of the momentum that a nominal step goes along
+MOMENTUM = 2 + DECAYS.index(MEAN)
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,27 @@ class Decay:
     def __post_init__(self) -> None:
         if self.time <= 0 or self.power <= 0:
             raise ConfigError(f"a decay needs a time and a power above 0, got {self.time} and {self.power}")
+
+
+@dataclass(frozen=True)
+class Refinements:
+    """What is ours in an update rule; as it is by default, steps are those of the paper.
+
+    With `scaled_inputs` signals are counted in the root mean square of their tensor, with `scaled_steps` so are steps
+    (of the parameter's own, at least `floor`), so that one optimizer fits tensors of any scale. `gain` is the size of
+    steps, `decay` makes them smaller in time.
+
+    `nominal` is the first size, learned on, of a step that is made besides: along the mean m of past gradients
+    (β = 0.9), in the larger of the root mean squares of m and of the gradient in their tensor. An untrained rule then
+    descends, and training improves on that (after Harrison et al. 2022).
+    """
+
+    scaled_inputs: bool = False
+    scaled_steps: bool = False
+    floor: float = 0.01
+    gain: float = 0.01
+    nominal: float = 0.0
+    decay: Decay | None = None
 
 
 class LearnedDecay(nn.Module):
@@ -52,11 +75,8 @@ class UpdateRule(nn.Module, ABC):
 
     Of every parameter the channels x are read (`signals.CHANNELS` of them, see `log_and_sign`), and its context u,
     `context` numbers wide, which a subclass makes of the channels of all parameters of its network (`read`; None where
-    there is none). `hidden` are the widths of the MLP. Kofinas et al. 2024, section 4.4.
-
-    Ours, off by default: with `scaled` signals are counted in the root mean square of their tensor, and so are steps
-    (of the parameter's own, at least `floor`), so that one optimizer fits tensors of any scale; `decay` makes steps
-    smaller in time. Raises ConfigError for a family of networks without those channels.
+    there is none). `hidden` are the widths of the MLP, `refinements` what is ours. Kofinas et al. 2024, section 4.4.
+    Raises ConfigError for a family of networks without those channels.
 
     A rule knows the arguments it was made with (`made`), as plain values, and its class is found by name (`KNOWN`), so
     that it can be saved.
@@ -77,8 +97,7 @@ class UpdateRule(nn.Module, ABC):
         return rule
 
     def __init__(
-        self, family: InputSpec, context: int, hidden: tuple[int, ...], scaled: bool = False, floor: float = 0.01,
-        decay: Decay | None = None,
+        self, family: InputSpec, context: int, hidden: tuple[int, ...], refinements: Refinements | None = None
     ):  # fmt: skip
         super().__init__()
         if family.channels != CHANNELS:
@@ -86,8 +105,11 @@ class UpdateRule(nn.Module, ABC):
                 f"an update rule reads {CHANNELS} channels of every parameter, and the family has {family.channels}; "
                 f"make it so: InputSpec.of(layouts, channels={CHANNELS})"
             )
-        self.scaled, self.floor = scaled, floor
+        self.refinements = refinements or Refinements()
+        decay = self.refinements.decay
         self.decay = None if decay is None else LearnedDecay(decay)
+        nominal = torch.tensor(self.refinements.nominal)
+        self.log_nominal = nn.Parameter(nominal.log()) if nominal > 0 else None
         sizes = [CHANNELS + context, *hidden, 2]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
 
@@ -99,7 +121,7 @@ class UpdateRule(nn.Module, ABC):
         """What is read of signals `(…, SIGNALS)`: value, gradient and momenta. Raises LayoutError for others."""
         require_channels(signals, SIGNALS)
         values = signals.values
-        if self.scaled:
+        if self.refinements.scaled_inputs:
             values = values / tensor_rms(values, signals).clamp(min=TINY)
         return signals.with_values(log_and_sign(values))
 
@@ -114,10 +136,15 @@ class UpdateRule(nn.Module, ABC):
         """
         channels = self.channels(signals)
         context = self.read(channels) if context is None else context
-        change = 0.01 * self._by_pieces(channels.values, None if context is None else context.values)
-        if self.scaled:
+        change = self.refinements.gain * self._by_pieces(channels.values, None if context is None else context.values)
+        if self.log_nominal is not None:
+            mean = (1 - MEAN) * signals.values[..., MOMENTUM]
+            sizes = tensor_rms(torch.stack([mean, signals.values[..., 1]], -1), signals).amax(-1)
+            along = mean / sizes.clamp(min=TINY)
+            change = change - self.log_nominal.exp() * along
+        if self.refinements.scaled_steps:
             own = signals.values[..., :1]
-            change = change * tensor_rms(own, signals)[..., 0].clamp(min=self.floor)
+            change = change * tensor_rms(own, signals)[..., 0].clamp(min=self.refinements.floor)
         return signals.with_values(change if self.decay is None else change * self.decay(step))
 
     def _by_pieces(self, x: Tensor, u: Tensor | None) -> Tensor:

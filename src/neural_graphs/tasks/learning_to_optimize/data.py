@@ -51,7 +51,8 @@ class InnerTasks(LightningDataModule):
         grey: colour becomes luma.
         mean: of the pixels in [0, 1], subtracted, one for all channels.
         std: of the pixels, divided by.
-        held_out: images of the train split that are left out of it to choose by: checkpoints, and the tuning of others.
+        held_out: images of the train split that are left out of it, at most a fifth, to choose by: checkpoints, and the
+            tuning of other optimizers.
         outer_steps: meta-gradients in an epoch.
     """
 
@@ -89,12 +90,10 @@ class InnerTasks(LightningDataModule):
         return self.prepared(self.images)
 
     def prepared(self, name: str) -> Splits:
-        """The images of a source. Raises ConfigError where more are to be held out than there are."""
+        """The images of a source."""
         source = find_source(name)
         train, test = (self._normalised(source.load(split)) for split in ("train", "test"))
-        count = len(train.labels) - self.held_out
-        if count < 1:
-            raise ConfigError(f"{name} has {len(train.labels)} training images, and {self.held_out} are to be held out")
+        count = len(train.labels) - min(self.held_out, len(train.labels) // 5)
         return Splits(
             ImageSet(train.pixels[:count], train.labels[:count]),
             ImageSet(train.pixels[count:], train.labels[count:]),
