@@ -31,6 +31,7 @@ from neural_graphs import InputSpec, Networks
 from neural_graphs.nn import CapturedAnswers, CapturedLoss, NGGNNEditor, mean_loss
 from neural_graphs.nn.run.microbatch import Loss, Reader
 from neural_graphs.tasks.editing import Drawing
+from neural_graphs.tasks.runs import device_name
 from neural_graphs.zoo.canvas import Canvas
 
 ROOT = Path(__file__).parents[1]
@@ -228,9 +229,8 @@ def attempt(part: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def machine(device: torch.device) -> dict[str, str]:
     """What the figures were taken on."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     versions = {"torch": torch.__version__, "cuda": str(torch.version.cuda), "python": platform.python_version()}
-    return {"device": name, "date": time.strftime("%Y-%m-%d"), **versions}
+    return {"device": device_name(device), "date": time.strftime("%Y-%m-%d"), **versions}
 
 
 PARTS = {"laws": laws, "table": table, "grow": grow, "fit": fit}

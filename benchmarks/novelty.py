@@ -116,7 +116,7 @@ def main() -> None:
     task, config = load_task(arguments.run)
     if not isinstance(task, Generalization):
         parser.error(f"{arguments.run} was trained for {type(task).__name__}, not Generalization")
-    calibration, embed = calibrate(Run(arguments.run), task, config), Embedding(task.metanetwork).eval()
+    calibration, embed = calibrate(Run(arguments.run), task), Embedding(task.metanetwork).eval()
     only, place = config["data"].get("only"), Path(config["data"]["zoo"])
     held_out = ZooData(place, BATCH, only=only).zoo.split("test").networks()
     print(f"held-out networks of {place.name}\n{HEADER}", flush=True)

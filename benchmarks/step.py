@@ -29,7 +29,7 @@ from neural_graphs.errors import ConfigError
 from neural_graphs.graph import AllPairs, Looped
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.nn import NGGNN, NGT, Metanetwork
+from neural_graphs.nn import NGGNN, NGT, Metanetwork, Propagator
 from neural_graphs.nn.run.microbatch import Loss, mean_loss
 from neural_graphs.nn.spec import InputSpec, Statistics
 from neural_graphs.zoo.recipes import WildPark, cnn_recipe
@@ -81,6 +81,8 @@ def ngt(widths: tuple[int, int], attention: int, heads: int, hidden: tuple[int, 
 
 MODELS: dict[str, Case] = {
     "nggnn": Case(lambda family: NGGNN(family, 10, reverse=True), inrs),
+    "propagator": Case(lambda family: Propagator(family, 10), inrs),
+    "nggnn-64": Case(lambda family: NGGNN(family, 10, 64, reverse=True), inrs),
     "ngt-pairs": Case(lambda family: NGT(family, 10, wiring=AllPairs()), inrs),
     "ngt-weights": Case(lambda family: NGT(family, 10, wiring=Looped()), inrs),
 }

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neural_graphs import NFN, NGGNN, NGT, DWSNet, InputSpec, Layout, Networks, ScaleGMN
+from neural_graphs import NFN, NGGNN, NGT, DWSNet, InputSpec, Layout, Networks, Propagator, ScaleGMN
 from neural_graphs.nn import CanonicalScales, CapturedLoss, CompleteSigns, SignsAndScales
 from neural_graphs.nn.run.capture import RECORDERS, Recorder
 from neural_graphs.nn.run.microbatch import Reader
@@ -22,6 +22,7 @@ SMALL: dict[str, Any] = {"widths": (8, 4), "attention": 8, "heads": 2, "hidden":
 MODELS: dict[str, Callable[[], Reader]] = {
     "NG-GNN": lambda: NGGNN(SPEC, 3, width=8, depth=2),
     "NG-T": lambda: NGT(SPEC, 3, **SMALL),
+    "Propagator": lambda: Propagator(SPEC, 3, width=8, depth=2, heads=2),
     "ScaleGMN": lambda: ScaleGMN(SPEC, 3, SignsAndScales(), width=8, depth=2),
     "representatives": lambda: NGGNN(SPEC, 3, width=8, depth=2, canonical=[CanonicalScales(True), CompleteSigns(True)]),
     "DWSNet": lambda: DWSNet(SPEC, 3, width=4, depth=2, norm=True),

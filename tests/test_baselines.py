@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.nn.baselines import FlatMLP, StatNN
-from neural_graphs.nn.baselines.statnn import statistics
+from neural_graphs.nn.baselines import FlatMLP, SetNN, StatNN
+from neural_graphs.nn.group_statistics import statistics
 from neural_graphs.nn.spec import InputSpec
+from neural_graphs.testing import assert_invariant
 
 LAYOUT = Layout.mlp((2, 5, 4, 1), activation="sine")
 DEEPER = Layout.mlp((2, 5, 4, 3, 1), activation="sine")
@@ -86,3 +87,34 @@ def test_statnn_mixes_depths_without_mixing_networks() -> None:
 def test_flat_mlp_names_the_size_it_cannot_read() -> None:
     with pytest.raises(LayoutError, match=rf"reads networks of {LAYOUT.size} parameters.*has {DEEPER.size}"):
         FlatMLP(FAMILY, 3)(random_networks(1, DEEPER))
+
+
+MIXED = [LAYOUT, DEEPER, Layout.cnn((1, 3, 4), (3, 5), 2, residual=(-1, 0))]
+
+
+def set_nn(layouts: list[Layout]) -> SetNN:
+    torch.manual_seed(0)
+    return SetNN(InputSpec.of(layouts), 3, width=8).double()
+
+
+def test_a_set_of_numbers_is_the_same_for_every_permutation_alone_and_in_company() -> None:
+    module, parts = set_nn(MIXED), [random_networks(1, layout) for layout in MIXED]
+    assert_invariant(module, Networks.cat(parts))
+    together = module(Networks.cat(parts))
+    for place, part in enumerate(parts):
+        torch.testing.assert_close(together[place], module(part)[0], rtol=1e-11, atol=1e-12)
+    together.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in module.parameters())
+
+
+def test_a_set_of_numbers_does_not_see_which_weights_a_neuron_has() -> None:
+    """Exchanging two weights within a hidden layer is no symmetry of a network, and changes nothing here."""
+    module, networks = set_nn([LAYOUT]), random_networks(2)
+    state = networks.state_dicts()
+    for each in state:
+        each["layers.1.weight"][[0, 1], 2] = each["layers.1.weight"][[1, 0], 2]
+    moved = Networks.from_state_dicts(state, LAYOUT)
+    torch.testing.assert_close(module(moved), module(networks), rtol=1e-11, atol=1e-12)
+    for each in state:
+        each["layers.0.weight"] = each["layers.0.weight"].flip(1)  # inputs have places
+    assert not torch.allclose(module(Networks.from_state_dicts(state, LAYOUT)), module(networks), rtol=1e-6)

@@ -20,6 +20,8 @@ from neural_graphs.nn import (
     Metanetwork,
     NGGNNEditor,
     NGTEditor,
+    Propagator,
+    PropagatorEditor,
     ScaleGMN,
     ScaleGMNEditor,
     Signs,
@@ -41,6 +43,8 @@ MODULES: dict[str, Callable[[InputSpec], Metanetwork]] = {
     "NG-GNN editor": lambda spec: NGGNNEditor(spec, width=8),
     "NG-T editor": lambda spec: NGTEditor(spec, **SMALL),  # type: ignore[arg-type]
     "representatives": lambda spec: NGGNN(spec, 3, width=8, canonical=[CanonicalScales(True), CompleteSigns(True)]),
+    "Propagator": lambda spec: Propagator(spec, 3, width=8, heads=2),
+    "Propagator editor": lambda spec: PropagatorEditor(spec, width=8, heads=2),
     "ScaleGMN": lambda spec: ScaleGMN(spec, 3, SignsAndScales(), width=8),
     "ScaleGMN editor": lambda spec: ScaleGMNEditor(spec, Signs(), width=8),
 }

@@ -44,7 +44,7 @@ def test_the_readme_runs_as_printed() -> None:
     assert runner.failures == 0
 
 
-@pytest.mark.parametrize("page", ["docs/alignment.md", "docs/linear.md", "docs/symmetries.md"])
+@pytest.mark.parametrize("page", ["docs/alignment.md", "docs/linear.md", "docs/sharing.md", "docs/symmetries.md"])
 def test_these_pages_run_as_printed(page: str) -> None:
     runner = doctest.DocTestRunner()
     session = "\n".join(python_blocks(page))

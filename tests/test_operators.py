@@ -13,7 +13,7 @@ from torch.library import opcheck
 from neural_graphs import InputSpec, Layout, Networks
 from neural_graphs.graph import AllPairs, Bidirectional, Forward, Looped, Wiring
 from neural_graphs.graph.index import index_of
-from neural_graphs.graph.ops import aggregate, attention, plain
+from neural_graphs.graph.ops import aggregate, attention, plain, propagate
 from neural_graphs.nn import (
     NGGNN,
     NGT,
@@ -21,6 +21,8 @@ from neural_graphs.nn import (
     Metanetwork,
     NGGNNEditor,
     NGTEditor,
+    Propagator,
+    PropagatorEditor,
     ScaleGMN,
     ScaleGMNEditor,
     Signs,
@@ -64,6 +66,11 @@ def cases(layout: Layout, wiring: Wiring) -> list[Case]:
         ("scatter_sum", (sent, index.code, count, "target"), aggregate.scatter_sum, plain.scatter_sum),
         ("scatter_statistics", (sent, index.in_degree, index.code), aggregate.scatter_statistics,
          plain.scatter_statistics),
+        ("propagate", (first, draw(2, edges, 4, seed=5), index.code, "target"), propagate.propagate, plain.propagate),
+        ("propagate_back", (first, draw(2, edges, 2, seed=6), index.code, "source"), propagate.propagate,
+         plain.propagate),
+        ("edge_products", (first, draw(2, count, 12, seed=7), index.code, 3), propagate.edge_products,
+         plain.edge_products),
         *attends,
     ]  # fmt: skip
 
@@ -101,7 +108,9 @@ def test_gradients_of_gradients(name: str, arguments: tuple, ours: Callable, the
     assert torch.autograd.gradgradcheck(function, inputs)
 
 
-@pytest.mark.parametrize("name", ["gather_add", "gather", "scatter_sum", "scatter_statistics", "attend1"])
+@pytest.mark.parametrize(
+    "name", ["gather_add", "gather", "scatter_sum", "scatter_statistics", "propagate", "edge_products", "attend1"]
+)
 def test_torch_finds_nothing_wrong_with_the_registration(name: str) -> None:
     (arguments,) = [each[1] for each in cases(LAYOUTS["CNN"], Bidirectional()) if each[0] == name]
     opcheck(getattr(OPS, name.rstrip("01")).default, arguments)
@@ -145,6 +154,8 @@ MAKERS: dict[str, Callable[[InputSpec], Metanetwork]] = {
     "NG-GNN editor": lambda spec: NGGNNEditor(spec, width=4, depth=2),
     "NG-T editor": lambda spec: NGTEditor(spec, **SMALL),  # type: ignore[arg-type]
     "representatives": lambda spec: NGGNN(spec, 3, width=8, depth=2, canonical=[CanonicalScales(True)]),
+    "Propagator": lambda spec: Propagator(spec, 3, width=8, depth=2, heads=2),
+    "Propagator editor": lambda spec: PropagatorEditor(spec, width=8, depth=2, heads=2),
     "ScaleGMN": lambda spec: ScaleGMN(spec, 3, SignsAndScales(), width=8, depth=2),
     "ScaleGMN editor": lambda spec: ScaleGMNEditor(spec, Signs(), width=4, depth=2),
 }
@@ -183,7 +194,7 @@ def test_second_derivatives_of_readers_and_editors(name: str) -> None:
     torch.testing.assert_close(twice, found, rtol=1e-9, atol=1e-9 * float(found.abs().max()))
 
 
-@pytest.mark.parametrize("name", ["NG-GNN", "NG-T", "ScaleGMN", "representatives", "DWSNet", "NFN"])
+@pytest.mark.parametrize("name", ["NG-GNN", "NG-T", "Propagator", "ScaleGMN", "representatives", "DWSNet", "NFN"])
 def test_a_compiler_sees_one_graph(name: str) -> None:
     program = [sys.executable, str(Path(__file__).with_name("compiled.py")), name]
     said = subprocess.run(program, capture_output=True, text=True, check=False)
@@ -191,7 +202,7 @@ def test_a_compiler_sees_one_graph(name: str) -> None:
 
 
 @pytest.mark.parametrize("mixed", [False, True], ids=["regular", "mixed"])
-@pytest.mark.parametrize("name", ["NG-GNN", "NG-T"])
+@pytest.mark.parametrize("name", ["NG-GNN", "NG-T", "Propagator"])
 def test_pieces_hand_gradients_on_to_the_networks(name: str, mixed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     layouts = [LAYOUTS["MLP"], Layout.mlp((2, 4, 2), "tanh")]
     module, targets = metanetwork(name, *layouts), torch.tensor([0, 2, 1, 0, 1])

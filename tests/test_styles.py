@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
 
 from neural_graphs.errors import ConfigError, ImageError
+from neural_graphs.layout.recorded import arguments_of
 from neural_graphs.zoo import load_images
 from neural_graphs.zoo.styles import Blur, Contrast, Dilate, Erode, Invert, Rotate, Style
 
@@ -187,6 +188,6 @@ def test_contrast_without_opencv_names_the_extra(monkeypatch):
 def test_a_configuration_builds_every_style(style):
     parser = ArgumentParser()
     parser.add_subclass_arguments(Style, "style")
-    given = {"class_path": f"{type(style).__module__}.{type(style).__name__}", "init_args": vars(style)}
-    built = parser.instantiate(parser.parse_object({"style": given})).style
+    words = {"class_path": f"{type(style).__module__}.{type(style).__name__}", "init_args": arguments_of(style)}
+    built = parser.instantiate(parser.parse_object({"style": words})).style
     assert repr(built) == repr(style) and type(built) is type(style)

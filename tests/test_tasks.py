@@ -17,8 +17,9 @@ from lightning.fabric.utilities import move_data_to_device
 from safetensors.torch import save_file
 
 from neural_graphs.errors import CheckpointError, ConfigError, ZooError
+from neural_graphs.nn import Propagator
 from neural_graphs.nn.baselines import FlatMLP
-from neural_graphs.tasks import Classification, Run, ZooData, classify, fit, load_run, predict, test, validate
+from neural_graphs.tasks import Classification, Muon, Run, ZooData, classify, fit, load_run, predict, test, validate
 from neural_graphs.tasks.data import Batches, BatchSampler
 from neural_graphs.tasks.fit import callbacks
 from neural_graphs.tasks.logging import quiet
@@ -149,12 +150,15 @@ def test_the_best_checkpoint_is_the_one_of_the_best_validation_accuracy(run) -> 
     [
         {"class_path": "neural_graphs.nn.baselines.FlatMLP", "init_args": {"classes": 10, "hidden": [8]}},
         {"class_path": "neural_graphs.nn.NGGNN", "init_args": {"classes": 10, "width": 4, "depth": 2, "sigma": None}},
+        {"class_path": "neural_graphs.nn.Propagator", "init_args": {"classes": 10, "width": 16, "depth": 2}},
     ],
-    ids=["FlatMLP", "NGGNN"],
+    ids=["FlatMLP", "NGGNN", "Propagator"],
 )
-def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(metanetwork, zoo, tmp_path) -> None:
-    whole = fit(configuration(zoo, tmp_path, metanetwork), tmp_path / "whole")
-    part = fit([*configuration(zoo, tmp_path, metanetwork), "--trainer.max_epochs", "1"], tmp_path / "part")
+@pytest.mark.parametrize("optimizer", ["AdamW", "Muon"])
+def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(metanetwork, optimizer, zoo, tmp_path) -> None:
+    choice = ["--model.optimizer", f"neural_graphs.tasks.{optimizer}"]
+    whole = fit([*configuration(zoo, tmp_path, metanetwork), *choice], tmp_path / "whole")
+    part = fit([*configuration(zoo, tmp_path, metanetwork), *choice, "--trainer.max_epochs", "1"], tmp_path / "part")
     part = fit(["--trainer.max_epochs", "3", *BARE], part.folder, resume=True)
     for file, other in ((part.last, whole.last), (part.best, whole.best)):
         ours, theirs = weights(part, file), weights(whole, other)
@@ -216,6 +220,27 @@ def test_the_learning_rate_warms_up_linearly_and_stays(zoo) -> None:
     assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
     falling = Classification(FlatMLP(ZooData(zoo).family, 10), warmup=4, steps=8)
     assert [falling.rate(step) for step in (3, 4, 6, 8, 9)] == pytest.approx([1, 1, 0.5, 0, 0])
+
+
+def test_muon_moves_matrices_and_adamw_all_else(zoo) -> None:
+    family = ZooData(zoo).family
+    module, other = (Classification(Propagator(family, 10, 16, 2), lr=0.01, warmup=2, optimizer=Muon()) for _ in "ab")
+    other.load_state_dict(module.state_dict())
+    chosen = module.configure_optimizers()
+    matrices = [w for w in other.parameters() if w.ndim == 2 and min(w.shape) >= 16]
+    known = set(map(id, matrices))
+    parts = [
+        torch.optim.AdamW([p for p in other.parameters() if id(p) not in known], 5e-3, weight_decay=5e-4, amsgrad=True),
+        torch.optim.Muon(matrices, 1e-2, weight_decay=5e-4, adjust_lr_fn="match_rms_adamw"),
+    ]
+    networks = Zoo(zoo).split("train").networks()[torch.arange(8)]
+    for each in (module, other):
+        each.metanetwork.read(networks).square().mean().backward()
+    for optimizer in (chosen["optimizer"], *parts):
+        optimizer.step()
+    assert matrices and all(map(torch.equal, module.parameters(), other.parameters()))
+    chosen["lr_scheduler"]["scheduler"].step()
+    assert [group["lr"] for group in chosen["optimizer"].param_groups] == [0.01, 0.02]
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------

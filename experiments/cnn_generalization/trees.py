@@ -22,4 +22,4 @@ if arguments.json:
     print(json.dumps(found, indent=1))
 else:
     print(f"{found['networks']:,} networks of the test split of {found['zoo']}, {found['trees']} trees:")
-    print("\n".join(f"  {sentence}" for sentence in Generalization.sentences({**found, "published": None})))
+    print("\n".join(f"  {sentence}" for sentence in Generalization.summary({**found, "published": None})))

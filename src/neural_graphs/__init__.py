@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from neural_graphs.nn import NFNEditor as NFNEditor
     from neural_graphs.nn import NGGNNEditor as NGGNNEditor
     from neural_graphs.nn import NGTEditor as NGTEditor
+    from neural_graphs.nn import Propagator as Propagator
+    from neural_graphs.nn import PropagatorEditor as PropagatorEditor
     from neural_graphs.nn import ScaleGMN as ScaleGMN
     from neural_graphs.nn import ScaleGMNEditor as ScaleGMNEditor
     from neural_graphs.nn import UNFEditor as UNFEditor
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from neural_graphs.symmetry import PositiveScale as PositiveScale
     from neural_graphs.symmetry import SignFlip as SignFlip
     from neural_graphs.symmetry import shuffle as shuffle
+    from neural_graphs.tasks import from_pretrained as from_pretrained
     from neural_graphs.tasks import load_run as load_run
     from neural_graphs.testing import assert_equivariant as assert_equivariant
     from neural_graphs.testing import assert_invariant as assert_invariant
@@ -62,6 +65,8 @@ _HOME = {
     "NeuralGraphsError": "errors",
     "NeuronPermutation": "symmetry",
     "PositiveScale": "symmetry",
+    "Propagator": "nn",
+    "PropagatorEditor": "nn",
     "ScaleGMN": "nn",
     "ScaleGMNEditor": "nn",
     "SignFlip": "symmetry",
@@ -71,6 +76,7 @@ _HOME = {
     "Zoo": "zoo",
     "assert_equivariant": "testing",
     "assert_invariant": "testing",
+    "from_pretrained": "tasks",
     "load_run": "tasks",
     "plot": "plots",
     "read_checkpoint": "io",

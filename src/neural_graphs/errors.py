@@ -31,3 +31,7 @@ class MemoryNeeded(NeuralGraphsError):
 
 class GradientError(NeuralGraphsError):
     """A gradient that no step can be made of, NaN or infinite; names the tensor."""
+
+
+class HubError(NeuralGraphsError):
+    """Something of the Hugging Face Hub that is not there, not open to you, or out of reach; names it."""

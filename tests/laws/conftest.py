@@ -17,6 +17,8 @@ from neural_graphs.nn import (
     Metanetwork,
     NGGNNEditor,
     NGTEditor,
+    Propagator,
+    PropagatorEditor,
     ScaleGMN,
     ScaleGMNEditor,
     SignsAndScales,
@@ -68,12 +70,23 @@ def scale_gmn(name: str, symmetry: Factors, **options: Any) -> Backbone:
     )
 
 
+def propagator(name: str, **options: Any) -> Backbone:
+    """It reads numbers at several scales: there is no `sigma`."""
+    tiny = {"width": 8, "depth": 2, "heads": 2, **options}
+    return Backbone(
+        name,
+        lambda f, sigma=None, **o: Propagator(f, 3, **tiny, **o),
+        lambda f, sigma=None, **o: PropagatorEditor(f, **tiny, **o),
+    )
+
+
 BACKBONES = [
     gnn("NG-GNN", reverse=False),
     gnn("NG-GNN both ways", reverse=True),
     transformer("NG-T all pairs", wiring=AllPairs()),
     transformer("NG-T all pairs both ways", wiring=AllPairs(copies=2)),
     transformer("NG-T over weights", wiring=Looped(), depth=4),  # the inputs are four weights away from the outputs
+    propagator("Propagator"),
     scale_gmn("ScaleGMN both ways", SignsAndScales()),  # others are in test_scale_gmn.py
 ]
 

@@ -69,6 +69,21 @@ def test_tied_autoencoder() -> None:
     same(traced("tied autoencoder").layout, [free(6, "first second inner"), free(3, "second")])
 
 
+def test_groups_of_a_norm_that_end_inside_the_parts_of_a_concatenation() -> None:
+    """Eight and twelve channels, tens of them normed together: the first ten have two of the twelve."""
+    expected = [free(8, "up norm out"), free(2, "down up norm out"), free(10, "down up norm out"), free(5, "out fc")]
+    same(traced("GroupNorm across a concatenation").layout, expected)
+    fives = [free(3, "up norm out"), free(2, "down up norm out"), free(5, "out fc")]
+    fives += [free(5, "up norm out"), *[free(5, "down up norm out")] * 2]
+    same(traced("GroupNorm in fives across a concatenation").layout, fives)
+
+
+def test_bags_and_bilinear_layers() -> None:
+    """What a bag makes of its words it makes of each feature by itself; a product has the neurons of both factors."""
+    same(traced("EmbeddingBag").layout, [free(6, "words hidden"), free(5, "hidden out")])
+    same(traced("bilinear").layout, [free(6, "left both"), free(5, "right both"), free(7, "both out")])
+
+
 def test_a_layer_used_thrice() -> None:
     """The stream goes through one layer again and again: its inputs and outputs are the same neurons."""
     same(traced("a layer used thrice").layout, [free(7, "enter again norm leave")])

@@ -3,6 +3,7 @@
 Nothing heavy is imported here: help and mistakes answer at once, and a command imports what it needs when it runs.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -10,14 +11,17 @@ from collections.abc import Sequence
 from neural_graphs.commands import (
     align,
     bench,
+    completion,
     demo,
     edit,
     graph,
+    info,
     optimize,
     predict,
     rank,
     report,
     reproduce,
+    share,
     train,
     zoo,
 )
@@ -39,7 +43,20 @@ Metanetworks: networks that read other networks as graphs.
   neural-graphs rank --run RUN '*.safetensors'              which of these networks is best, without running them?
   neural-graphs optimize models:make --images NAME --rule R train your module by a learned optimizer
   neural-graphs edit --run RUN ZOO --index 5 --out FILE     the same network, drawing another picture
+  neural-graphs share RUN FOLDER                            what others need for --pretrained FOLDER
 """
+
+
+ADVICE = {
+    errno.ENOSPC: "no space is left; free some, and run the same command again",
+    errno.EDQUOT: "no space is left to you; free some, and run the same command again",
+    errno.EROFS: "it may not be written; choose another folder",
+    errno.EACCES: "it may not be read or written by you; choose another place, or change its permissions",
+    errno.EPERM: "it may not be changed by you; choose another place",
+    errno.EEXIST: "it is there already, as a file; choose another place for the folder",
+    errno.ENOTDIR: "a folder on the way there is a file; choose another place",
+    errno.EISDIR: "it is a folder; name a file",
+}  # what the system refused, and what to do
 
 
 def build_parser() -> Parser:
@@ -47,8 +64,12 @@ def build_parser() -> Parser:
     parser = Parser(prog="neural-graphs", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"neural-graphs {version_of('neural-graphs')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (demo, graph, align, zoo, train, reproduce, predict, rank, edit, optimize, report, bench):
+    everything = (
+        demo, graph, align, zoo, train, reproduce, predict, rank, edit, optimize, share, report, bench, info,
+    )  # fmt: skip
+    for module in everything:
         module.add(commands)
+    completion.add(commands, parser)
     return parser
 
 
@@ -71,8 +92,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (NeuralGraphsError, OSError) as error:  # ours, or a disk that is full, a folder that is closed
         if getattr(parsed, "debug", False):
             raise
-        print(f"neural-graphs: error: {error}", file=sys.stderr)
+        print(f"neural-graphs: error: {_advised(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("neural-graphs: interrupted; the same command continues where it stopped", file=sys.stderr)
         return 130
+
+
+def _advised(error: Exception) -> str:
+    """What went wrong, and what to do where the system only says the former."""
+    if not isinstance(error, OSError) or error.errno not in ADVICE:
+        return str(error)
+    return f"{error.filename or 'a file'}: {ADVICE[error.errno]}"

@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from neural_graphs.commands.trained import add_trained, trained
 from neural_graphs.errors import ConfigError
 
 DESCRIPTION = """\
@@ -18,7 +19,7 @@ after (and of what was wanted, for networks of a zoo).
 def add(commands: Any) -> None:
     """Adds ``edit`` to the subparsers."""
     parser = commands.add_parser("edit", help="change a network as a trained editor does", description=DESCRIPTION)
-    parser.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of a trained editing run")
+    add_trained(parser, "folder of a trained editing run")
     parser.add_argument("source", type=Path, metavar="ZOO|FILE", help="a zoo, or parameters (.safetensors, .pt, …)")
     parser.add_argument("--index", type=int, metavar="N", help="which network of the zoo")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the edited network, .safetensors")
@@ -33,7 +34,7 @@ def edit(arguments: Namespace) -> int:
     from neural_graphs import tasks
     from neural_graphs.plots import save
 
-    found = tasks.edit(arguments.run, arguments.source, arguments.index)
+    found = tasks.edit(trained(arguments), arguments.source, arguments.index)
     found.write(arguments.out)
     picture = save(found.picture, arguments.picture or arguments.out.with_suffix(".png"))
     print(f"{arguments.out}: the edited network, {found.after.layout}\n{picture}: what it draws, before and after")

@@ -1,6 +1,5 @@
 """What jsonargparse says about a wrong configuration, said in one line: the key, the mistake, the nearest right key."""
 
-import inspect
 import re
 from collections.abc import Iterable, Mapping
 from importlib import import_module
@@ -22,7 +21,6 @@ FRAME = re.compile(
     r"Does not validate against any|Subtypes:|Errors:|Given value|NoneType|Problem with given|^Parser key"
 )
 MISSING = re.compile(r"Requirement '(?P<package>tensorboard|wandb)[^']*' not met")
-VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 LISTED = 12  # more known keys than this are not listed
 
 
@@ -94,10 +92,6 @@ def _parameters(class_path: str) -> list[str]:
         constructor = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError):
         return []
-    found: dict[str, None] = {}  # a set that keeps its order
-    for each in inspect.getmro(constructor):  # what `**options` hand on is described further up
-        parameters = inspect.signature(each).parameters.values()
-        found |= dict.fromkeys(one.name for one in parameters if one.kind not in VARIADIC)
-        if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
-            break
-    return list(found)
+    from neural_graphs.layout.recorded import constructor_parameters
+
+    return list(constructor_parameters(constructor))

@@ -37,7 +37,6 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, *, passes_on: Sequence[str] = (), **options: Any) -> None:
-        self.known: list[str] = ["--help"]
         self.passes_on = tuple(passes_on)
         self.words: list[str] = []
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
@@ -47,10 +46,10 @@ class Parser(argparse.ArgumentParser):
             "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
         )
 
-    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
-        action = super().add_argument(*names, **options)
-        self.known += [name for name in action.option_strings if name.startswith("--")]
-        return action
+    @property
+    def known(self) -> list[str]:
+        """Its long options, those of its groups too."""
+        return [name for name in self._option_string_actions if name.startswith("--")]
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuses what it does not know, here, where the options of this very command are known."""
@@ -70,7 +69,7 @@ class Parser(argparse.ArgumentParser):
         """One line with the nearest choice, and where to read on; exit code 2."""
         options = [word for word in self.words if word.startswith("--")]
         strange = [word for word in options if word.partition("=")[0] not in self.known and not self._passes(word)]
-        if "are required" in message and strange:  # rather a word mistyped than one forgotten
+        if "required" in message and strange:  # rather a word mistyped than one forgotten
             message = self._unknown(strange[0])
         wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
         if wrong:

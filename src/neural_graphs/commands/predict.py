@@ -5,19 +5,21 @@ from pathlib import Path
 from typing import Any
 
 from neural_graphs.commands import show
+from neural_graphs.commands.trained import add_trained, trained
 
 DESCRIPTION = """\
 Reads networks from files of parameters (.safetensors, or .pt, .pth, .ckpt … with a state dict) and prints what the
 metanetwork of a run says about each.
 
   neural-graphs predict --run runs/digits_nggnn net1.safetensors net2.pt
+  neural-graphs predict --pretrained owner/name net1.safetensors
 """
 
 
 def add(commands: Any) -> None:
     """Adds ``predict`` to the subparsers."""
     parser = commands.add_parser("predict", help="say what networks in files show", description=DESCRIPTION)
-    parser.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of a trained run")
+    add_trained(parser, "folder of a trained run")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="parameters of one network each")
     formats = parser.add_mutually_exclusive_group()
     show.add_json(formats)
@@ -29,7 +31,7 @@ def predict(arguments: Namespace) -> int:
     """Prints a row per file: its class, how sure the metanetwork is, and what else it may be."""
     from neural_graphs import tasks
 
-    found = tasks.predict(arguments.run, arguments.files)
+    found = tasks.predict(trained(arguments), arguments.files)
     if arguments.json:
         show.print_json(found)
         return 0

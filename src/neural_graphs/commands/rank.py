@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_graphs.commands import show
+from neural_graphs.commands.trained import add_trained, trained
 from neural_graphs.errors import ConfigError
 
 DESCRIPTION = """\
@@ -16,7 +17,8 @@ that holds nine in ten true accuracies, and a remark where a network is unlike a
   neural-graphs rank --run runs/small_nggnn 'checkpoints/**/*.safetensors'
   neural-graphs rank --run runs/small_nggnn 'checkpoints/**/*.pt' --table measured.csv
 
-Intervals and what is unlike are learned from the zoo of the run, once; they are kept in the run's folder. A table of
+Intervals and what is unlike are learned from the zoo of the run, once; they are kept in the run's folder, and shared
+along with it. A table of
 measured accuracies, which names files as for `zoo import state-dicts`, puts them beside the predictions.
 """
 
@@ -24,7 +26,7 @@ measured accuracies, which names files as for `zoo import state-dicts`, puts the
 def add(commands: Any) -> None:
     """Adds ``rank`` to the subparsers."""
     parser = commands.add_parser("rank", help="order networks in files by predicted accuracy", description=DESCRIPTION)
-    parser.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of a run of Generalization")
+    add_trained(parser, "folder of a run of Generalization")
     parser.add_argument("files", nargs="+", metavar="FILE", help="parameters of one network each, or quoted patterns")
     parser.add_argument("--table", type=Path, metavar="FILE", help="measured accuracies: .csv, .tsv or .parquet")
     parser.add_argument("--column", default="test_accuracy", metavar="NAME", help="of them, 0 to 1; as is: %(default)s")
@@ -42,7 +44,7 @@ def rank(arguments: Namespace) -> int:
 
     with show.bar("files") as tick:
         found = tasks.rank(
-            arguments.run,
+            trained(arguments),
             files,
             table=arguments.table,
             column=arguments.column,

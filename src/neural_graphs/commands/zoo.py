@@ -232,7 +232,8 @@ def sheet(arguments: Namespace) -> int:
     else:  # converted zoos keep none
         renders = shown.render(slice(None)).clip(0, 1)
         images, title = renders[:, :, :0], "what the networks draw"
-    out = arguments.out or arguments.zoo.with_name(f"{arguments.zoo.resolve().name}-sheet.png")
+    name = f"{arguments.zoo.resolve().name}-sheet.png"
+    out = arguments.out or (arguments.zoo.with_name(name) if whole.repository is None else Path(name))
     captions = [_caption(metadata) for metadata in shown.table.to_pylist()]
     figure = contact_sheet(images, renders, captions, title=f"{arguments.zoo.resolve().name}: {title}")
     print(f"{save(figure, out)}: {len(shown)} of {len(zoo):,} networks")
@@ -251,5 +252,5 @@ def check(arguments: Namespace) -> int:
     zoo = Zoo(arguments.zoo)
     with show.bar("shards") as tick:
         check_zoo(zoo, progress=tick)
-    print(f"{zoo.path}: {len(zoo):,} networks, every checksum right, every value finite where it should be")
+    print(f"{zoo.place}: {len(zoo):,} networks, every checksum right, every value finite where it should be")
     return 0

@@ -61,6 +61,15 @@ class Ragged(Topology):
         index = self.target if end == "target" else self.source
         return edges.new_zeros(self.neurons, edges.shape[1]).index_add(0, index, edges)
 
+    def propagate(self, nodes: Tensor, gates: Tensor, end: End = "target") -> Tensor:
+        other = self.source if end == "target" else self.target
+        sent = nodes.index_select(0, other).unflatten(-1, (gates.shape[-1], -1))
+        return self.sum((gates[..., None] * sent).flatten(-2), end)
+
+    def edge_products(self, source: Tensor, target: Tensor, heads: int) -> Tensor:
+        product = source.index_select(0, self.source) * target.index_select(0, self.target)
+        return product.unflatten(-1, (heads, -1)).sum(-1)
+
     def softmax(self, logits: Tensor) -> Tensor:
         index = self.source[:, None].expand_as(logits)
         top = logits.new_zeros(self.neurons, logits.shape[1])

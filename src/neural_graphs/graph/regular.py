@@ -9,6 +9,7 @@ from neural_graphs.graph.index import assemblies, assembly_orders, index_of, ker
 from neural_graphs.graph.ops.aggregate import gather, gather_add, largest, scatter_statistics, scatter_sum
 from neural_graphs.graph.ops.attention import attend
 from neural_graphs.graph.ops.blocks import table
+from neural_graphs.graph.ops.propagate import edge_products, propagate
 from neural_graphs.graph.topology import EdgeSubset, Kernels, NeuronTable, Topology, WeightTable, reversed_edges
 from neural_graphs.layout import Layout
 from neural_graphs.layout.strides import End, Window
@@ -83,6 +84,12 @@ class Regular(Topology):
 
     def sum(self, edges: Tensor, end: End = "target") -> Tensor:
         return scatter_sum(edges, self.index.code, self.layout.neurons, end)
+
+    def propagate(self, nodes: Tensor, gates: Tensor, end: End = "target") -> Tensor:
+        return propagate(nodes, gates, self.index.code, end)
+
+    def edge_products(self, source: Tensor, target: Tensor, heads: int) -> Tensor:
+        return edge_products(source, target, self.index.code, heads)
 
     def softmax(self, logits: Tensor) -> Tensor:
         if len(self.edge_blocks) == 1 and len(self.edge_blocks[0].reduced_dims["source"]) == 1:

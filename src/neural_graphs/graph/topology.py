@@ -100,6 +100,21 @@ class Topology(ABC):
         """The sum over the edges of every neuron, at their targets or (`end="source"`) at their sources."""
 
     @abstractmethod
+    def propagate(self, nodes: Tensor, gates: Tensor, end: End = "target") -> Tensor:
+        """The sum over the edges of every neuron of gate ⊙ what the other end holds (u_mul_e_sum), head by head.
+
+        `nodes` `(*batch, neurons, d)`, `gates` `(*batch, edges, heads)`, to `(*batch, neurons, d)`: at their targets,
+        or against the edges (`end="source"`) at their sources.
+        """
+
+    @abstractmethod
+    def edge_products(self, source: Tensor, target: Tensor, heads: int) -> Tensor:
+        """For every edge the inner product (u_dot_v), head by head, of what its two ends hold.
+
+        `(*batch, neurons, d)` twice, to `(*batch, edges, heads)`.
+        """
+
+    @abstractmethod
     def softmax(self, logits: Tensor) -> Tensor:
         """Normalise `(*batch, edges, heads)` over the edges that leave each neuron."""
 

@@ -2,19 +2,29 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 PARTIAL = ".partial"  # ends the names of files that are being written
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it exists whole or not at all, also after a power cut: temporary file, fsync, rename."""
+    """Write a file so that it exists whole or not at all, also after a power cut: temporary file, fsync, rename.
+
+    Raises OSError naming the file where the disk does not take it, and leaves nothing behind then.
+    """
     partial = path.with_name(f".{path.name}{PARTIAL}")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # makes the rename itself durable

@@ -47,7 +47,10 @@ def read_tensors(path: Path) -> StateDict:
     Raises CheckpointError naming the file for one that is missing, damaged, or holds anything but named tensors.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path} does not exist; give state dicts in .safetensors or .pt files")
+        state = "is a folder" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"{path} {state}; give state dicts in .safetensors or .pt files")
+    if not path.stat().st_size:
+        raise CheckpointError(f"{path} is empty, 0 bytes; copy it again, or save the state dict again")
     if path.name.endswith(INDEX):
         return _read_shards(path)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else load(path)

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from neural_graphs.layout.grids import Grid, Index
+from neural_graphs.layout.recorded import Recorded
 
 Classes = tuple[int, ...]  # of every index, counted in the order they occur in
 
@@ -55,7 +56,7 @@ class Term:
     summaries: tuple[Summary, ...]
 
 
-class Maps:
+class Maps(Recorded):
     """Which of the maps a layer has."""
 
     def keeps(self, source: Grid, target: Grid, each: EquivariantMap) -> bool:

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to plain JSON values and back, for manifests."""
+"""Frozen dataclasses, and objects that remember how they were made, to plain JSON values and back."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -7,13 +7,19 @@ from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.layout.recorded import Recorded, arguments_of, constructor_parameters
 
 Kind = TypeVar("Kind")
 PLAIN: dict[Any, tuple[type, ...]] = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}  # hint → values
 
 
 def to_json(value: Any) -> Any:
-    """Plain values: a dataclass becomes a dictionary with its class name under `kind_of`, a tuple a list."""
+    """Plain values: an object becomes a dictionary with its class name under `kind_of`, a tuple a list.
+
+    Objects are dataclasses, of which fields are written, and `Recorded` ones, of which arguments are.
+    """
+    if isinstance(value, Recorded):
+        return {"kind_of": written_as(type(value)), **{key: to_json(item) for key, item in arguments_of(value).items()}}
     if is_dataclass(value) and not isinstance(value, type):
         content = {f.name: to_json(getattr(value, f.name)) for f in fields(value) if f.compare and _told(f, value)}
         return {"kind_of": written_as(type(value)), **content}
@@ -28,7 +34,7 @@ def _told(field: Field[Any], value: Any) -> bool:
 
 
 def from_json(value: Any, kinds: tuple[type, ...]) -> Any:
-    """The value `to_json` described, built from the given dataclasses only. Raises LayoutError on an unknown one."""
+    """The value `to_json` described, built from the given classes only. Raises LayoutError on an unknown one."""
     if isinstance(value, list):
         return tuple(from_json(item, kinds) for item in value)
     if not isinstance(value, dict):
@@ -36,7 +42,9 @@ def from_json(value: Any, kinds: tuple[type, ...]) -> Any:
     by_name = {written_as(kind): kind for kind in kinds}
     name = value.get("kind_of")
     if name not in by_name:
-        raise LayoutError(f"unknown kind {name!r} in a layout description; known: {', '.join(sorted(by_name))}")
+        near = get_close_matches(str(name), by_name, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(by_name))}"
+        raise LayoutError(f"unknown kind {name!r} in a description; {hint}")
     return build(by_name[name], {key: from_json(item, kinds) for key, item in value.items() if key != "kind_of"})
 
 
@@ -46,7 +54,7 @@ def written_as(kind: type) -> str:
 
 
 def build(kind: type[Kind], content: Mapping[str, Any]) -> Kind:
-    """A dataclass from its fields by name. Raises LayoutError naming a key that is unknown, lacks, or is mistyped."""
+    """An object from its fields or arguments. Raises LayoutError naming an unknown, lacking or mistyped key."""
     known, required, plain = _fields(kind)  # type: ignore[arg-type]  # classes are hashable
     for key in content:
         if key not in known:
@@ -65,9 +73,13 @@ def build(kind: type[Kind], content: Mapping[str, Any]) -> Kind:
 
 @cache
 def _fields(kind: Any) -> tuple[tuple[str, ...], tuple[str, ...], dict[str, tuple[type, ...]]]:
-    """The fields of a dataclass that are written, those it needs, and the kinds of values of those that are plain."""
-    every = [each for each in fields(kind) if each.compare]
-    hints = get_type_hints(kind)
-    required = tuple(f.name for f in every if f.default is MISSING and f.default_factory is MISSING)
-    plain = {each.name: PLAIN[hints[each.name]] for each in every if hints[each.name] in PLAIN}
-    return tuple(each.name for each in every), required, plain
+    """What is written of a class, what it needs, and the kinds of values of what is plain."""
+    if is_dataclass(kind):
+        every = [each for each in fields(kind) if each.compare]
+        names, hints = tuple(each.name for each in every), get_type_hints(kind)
+        required = tuple(f.name for f in every if f.default is MISSING and f.default_factory is MISSING)
+    else:
+        parameters = constructor_parameters(kind)
+        names, hints = tuple(parameters), {name: each.annotation for name, each in parameters.items()}
+        required = tuple(name for name, each in parameters.items() if each.default is each.empty)
+    return names, required, {name: PLAIN[hints[name]] for name in names if hints[name] in PLAIN}

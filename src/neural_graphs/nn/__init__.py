@@ -2,6 +2,7 @@
 
 from neural_graphs.nn.ablation import Ablation, Sight
 from neural_graphs.nn.backbones.message_passing import MessagePassing
+from neural_graphs.nn.backbones.propagation import Propagation
 from neural_graphs.nn.backbones.scale_equivariant import ScaleEquivariant, Scales, Signs, SignsAndScales
 from neural_graphs.nn.backbones.transformer import RelationalTransformer
 from neural_graphs.nn.canonical import Canonical, CanonicalScales, CanonicalSigns, CompleteSigns
@@ -15,11 +16,13 @@ from neural_graphs.nn.embeddings import (
     WeightKinds,
 )
 from neural_graphs.nn.encoder import Encoder
-from neural_graphs.nn.fourier import ValueEncoder
+from neural_graphs.nn.fourier import MultiscaleEncoder, ValueEncoder
 from neural_graphs.nn.linear import NFN, UNF, DWSNet, DWSNetEditor, EquivariantLinear, NFNEditor, UNFEditor
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import NGGNN, NGT, NGGNNEditor, NGTEditor
-from neural_graphs.nn.probing import ImageProbes, LinearProbes, ProbeGen
+from neural_graphs.nn.probe_generators import ImageProbes, LinearProbes
+from neural_graphs.nn.probing import ProbeGen
+from neural_graphs.nn.propagator import Propagator, PropagatorEditor
 from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, MeanNodes, MeanOutputs, Pool, WeightReadout
 from neural_graphs.nn.run.capture import CapturedAnswers, CapturedLoss
 from neural_graphs.nn.run.microbatch import mean_loss
@@ -50,6 +53,7 @@ __all__ = [
     "MeanOutputs",
     "MessagePassing",
     "Metanetwork",
+    "MultiscaleEncoder",
     "NFNEditor",
     "NGGNNEditor",
     "NGTEditor",
@@ -59,6 +63,9 @@ __all__ = [
     "PositionEmbedding",
     "ProbeGen",
     "Probes",
+    "Propagation",
+    "Propagator",
+    "PropagatorEditor",
     "RelationalTransformer",
     "ScaleEquivariant",
     "ScaleGMN",

@@ -21,12 +21,13 @@ from neural_graphs.graph.constants import constant, table_on
 from neural_graphs.graph.index import bias_indices
 from neural_graphs.layout import Layout
 from neural_graphs.layout.permissions import SCALES, SIGNS, Rule, factor_index
+from neural_graphs.layout.recorded import Recorded
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import PositiveScale, SignFlip
 from neural_graphs.symmetry.elements import FINE, nothing_moves
 
 
-class Canonical(nn.Module, ABC):
+class Canonical(Recorded, nn.Module, ABC):
     """Multiplies hidden neurons until the network is the representative of all that differ by such factors.
 
     With `missing_ok` networks none of whose neurons may be multiplied are their own representatives, and no error.

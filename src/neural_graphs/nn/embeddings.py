@@ -15,6 +15,7 @@ from neural_graphs.layout.axes import Atom, Axis, Concat, Product
 from neural_graphs.layout.kinds import activation_name, block_kinds, group_kinds
 from neural_graphs.networks import Networks
 from neural_graphs.networks.execution import run_groups
+from neural_graphs.nn.probe_generators import generator
 from neural_graphs.nn.spec import Statistics
 
 
@@ -279,23 +280,27 @@ class Standardise(nn.Module):
 class Probes(nn.Module):
     """What each neuron computes on learned inputs, `Linear → LayerNorm` per group (paper section 4, probe features).
 
-    `count` probes of `shape` (`(2,)` for coordinates, `(channels, height, width)` for images), drawn from U(−1, 1).
-    Feature maps are averaged over places. `groups` is the number of neuron groups, inputs and outputs included.
+    `count` probes of `shape` (`(2,)` for coordinates, `(channels, height, width)` for images), drawn from U(−1, 1), or
+    made by a deep linear generator (`generated`). Feature maps are averaged over places. `groups` is the number of
+    neuron groups, inputs and outputs included.
     """
 
-    def __init__(self, count: int, shape: Sequence[int], groups: int, width: int):
+    def __init__(self, count: int, shape: Sequence[int], groups: int, width: int, generated: bool = False):
         super().__init__()
-        self.inputs = nn.Parameter(torch.rand(count, *shape) * 2 - 1)
+        self.generator = generator(count, shape) if generated else None
+        self.inputs = None if generated else nn.Parameter(torch.rand(count, *shape) * 2 - 1)
         self.project = nn.ModuleList(nn.Sequential(nn.Linear(count, width), nn.LayerNorm(width)) for _ in range(groups))
 
     def forward(self, networks: Networks) -> Tensor:
         """`(*batch, neurons, width)` for networks with raw (not standardised) parameters."""
+        inputs = self.inputs if self.generator is None else self.generator()
+        assert inputs is not None
         if networks.regular:
-            return self._regular(networks)
-        return torch.cat(networks.map_by_layout(lambda part, _: self._regular(part)))
+            return self._regular(networks, inputs)
+        return torch.cat(networks.map_by_layout(lambda part, _: self._regular(part, inputs)))
 
-    def _regular(self, networks: Networks) -> Tensor:
-        groups = activity(networks, self.inputs)
+    def _regular(self, networks: Networks, inputs: Tensor) -> Tensor:
+        groups = activity(networks, inputs)
         if len(groups) > len(self.project):
             raise LayoutError(f"{networks.layout} has {len(groups)} groups; these probes are for {len(self.project)}")
         projections = [*self.project[: len(groups) - 1], self.project[-1]]

@@ -22,9 +22,12 @@ from neural_graphs.nn.embeddings import (
     Standardise,
     WeightKinds,
 )  # fmt: skip
-from neural_graphs.nn.fourier import ValueEncoder, column_index
+from neural_graphs.nn.fourier import MultiscaleEncoder, ValueEncoder, column_index
+from neural_graphs.nn.group_statistics import GroupStatistics
 from neural_graphs.nn.run.checkpointing import checkpointed
 from neural_graphs.nn.spec import require_channels
+
+Numbers = ValueEncoder | MultiscaleEncoder  # what makes features of numbers
 
 
 class Encoder(nn.Module):
@@ -34,16 +37,17 @@ class Encoder(nn.Module):
     if given, those of Linear layers apart; with a wiring that has reversed copies a weight w is read as `[w, 0, w]`
     forwards and `[0, w, w]` backwards. `node_width` and `edge_width` are the widths of the graph.
     Further parts: `position`, `activations`, `probes`, `standardise`, `neuron_kinds`, `weight_kinds`, `places`,
-    `signs`, which makes signs canonical first, and `sight`, which may take skips away.
+    `statistics` of groups, `signs`, which makes signs canonical first, and `sight`, which may take skips away.
     """
 
     def __init__(
-        self, wiring: Wiring, biases: ValueEncoder, weights: ValueEncoder, frame: tuple[int, int] = (1, 1), *,
-        scalars: ValueEncoder | None = None, position: Position | OpenPosition | None = None,
+        self, wiring: Wiring, biases: Numbers, weights: Numbers, frame: tuple[int, int] = (1, 1), *,
+        scalars: Numbers | None = None, position: Position | OpenPosition | None = None,
         activations: ActivationKinds | None = None, probes: Probes | None = None,
         standardise: Standardise | None = None, signs: CanonicalSigns | None = None,
         neuron_kinds: NeuronKinds | None = None, weight_kinds: WeightKinds | None = None,
-        places: PositionEmbedding | None = None, sight: Ablation | None = None,
+        places: PositionEmbedding | None = None, statistics: GroupStatistics | None = None,
+        sight: Ablation | None = None,
     ):  # fmt: skip
         super().__init__()
         self.wiring, self.frame = wiring, frame
@@ -51,7 +55,7 @@ class Encoder(nn.Module):
         self.position, self.activations, self.probes = position, activations, probes
         self.standardise, self.signs = standardise, signs
         self.neuron_kinds, self.weight_kinds, self.places = neuron_kinds, weight_kinds, places
-        self.sight = sight or Ablation()
+        self.statistics, self.sight = statistics, sight or Ablation()
         self.node_out = nn.Linear(biases.first.out_features, biases.first.out_features)
         self.edge_out = nn.Linear(weights.first.out_features, weights.first.out_features)
 
@@ -91,7 +95,7 @@ class Encoder(nn.Module):
             nodes = self.node_out(self.biases(values) + self.probes(networks))
         for part in (self.position, self.activations, self.neuron_kinds, self.places):
             nodes = nodes if part is None else nodes + part(topology)
-        return nodes
+        return nodes if self.statistics is None else nodes + self.statistics(networks)
 
     def encode_weights(self, networks: Networks, topology: Topology) -> Tensor:
         """`(*batch, edges, edge_width)`."""
@@ -137,6 +141,6 @@ class Encoder(nn.Module):
         return column_index(kernels.shape, self.frame, channels, parts, kernels.values.device).each[0]
 
 
-def _inputs(encoder: ValueEncoder) -> int:
+def _inputs(encoder: Numbers) -> int:
     """How many numbers it reads at once."""
     return encoder.first.in_features if encoder.frequencies is None else encoder.frequencies.shape[1]

@@ -1,5 +1,6 @@
 """Numbers to features: Fourier features and Linear layers, for biases, kernels and channels."""
 
+from math import asinh
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from neural_graphs.graph.ops.plain import transformed
 from neural_graphs.nn.spec import plane
 
 CHUNK = 2048  # rows of Fourier features alive at a time: 2048 × 256 numbers stay in a core's cache
+SCALES = (1.0, 10.0, 100.0)  # of numbers, before asinh
 LARGE_CHUNK = 1 << 20  # on an accelerator, which small pieces leave idle
 
 
@@ -200,3 +202,34 @@ class ValueEncoder(nn.Module):
         rows = values.reshape(-1, values.shape[-1])
         flat: Tensor = fourier_linear(rows, frequencies, weight, bias)
         return flat.unflatten(0, values.shape[:-1])
+
+
+class MultiscaleEncoder(nn.Module):
+    """Numbers as they are and at several scales: `W v + W₂ SiLU(W₁ [asinh(v), asinh(10 v), asinh(100 v)])` (ours).
+
+    What is multiplied by a feature must be proportional to the number somewhere, which the first part is; the second
+    tells small numbers apart and stays moderate for large ones. `inputs`, `columns` and `then` as for `ValueEncoder`.
+    """
+
+    frequencies = None
+
+    def __init__(self, inputs: int, width: int):
+        super().__init__()
+        self.first = nn.Linear(inputs, width)
+        self.scales = nn.ModuleList(nn.Linear(inputs, width) for _ in SCALES)
+        self.mix = nn.Linear(width, width)
+
+    def forward(
+        self, values: Float[Tensor, "*batch numbers"], columns: Tensor | None = None, then: nn.Linear | None = None
+    ) -> Float[Tensor, "*batch width"]:
+        """Encode, and apply the Linear layer `then`."""
+        hidden = torch.zeros((), dtype=values.dtype, device=values.device)
+        for scale, linear in zip(SCALES, self.scales, strict=True):
+            hidden = hidden + _selected(linear, (scale * values).asinh() / asinh(scale), columns)
+        features = _selected(self.first, values, columns) + self.mix(F.silu(hidden))
+        return features if then is None else then(features)
+
+
+def _selected(linear: nn.Linear, values: Tensor, columns: Tensor | None) -> Tensor:
+    """A Linear layer on some of its inputs, the others being zero."""
+    return F.linear(values, linear.weight if columns is None else linear.weight[:, columns], linear.bias)

@@ -15,9 +15,10 @@ from neural_graphs.nn.canonical import Canonical, multiplied, representatives
 from neural_graphs.nn.readout import GraphReadout
 from neural_graphs.nn.run.memory import edge_count, edges_of, require_memory
 from neural_graphs.nn.run.microbatch import Reader
+from neural_graphs.nn.shareable import Shareable
 
 
-class Metanetwork(Reader):
+class Metanetwork(Shareable, Reader):
     """`Encoder → Backbone → Readout`: a network that reads networks.
 
     `metanetwork(networks)` is `(networks, classes)` with a `GraphReadout`, and `Networks` (a change of every parameter)
@@ -41,15 +42,19 @@ class Metanetwork(Reader):
         """
         require_memory(networks, self.encoder.wiring, self.backbone.memory)
         with torch.autocast(networks.values.device.type, enabled=False):
-            seen, factors = representatives(networks, self.canonical)
-            answer = self.readout(self.backbone(self.encoder(seen)), seen)
+            graph, seen, factors = self._graph(networks)
+            answer = self.readout(graph, seen)
             edited = isinstance(answer, Networks) and factors is not None
             return multiplied(answer, 1 / factors) if edited else answer
 
     def encode(self, networks: Networks) -> NeuralGraph:
         """The neural graph before the readout."""
-        graph: NeuralGraph = self.backbone(self.encoder(representatives(networks, self.canonical)[0]))
-        return graph
+        return self._graph(networks)[0]
+
+    def _graph(self, networks: Networks) -> tuple[NeuralGraph, Networks, Tensor | None]:
+        """The graph before the readout, the networks it is of, and what takes them back to those given."""
+        seen, factors = representatives(networks, self.canonical)
+        return self.backbone(self.encoder(seen)), seen, factors
 
     def embed(self, networks: Networks) -> Float[Tensor, "networks d"]:
         """One vector per network, in one go: what the readout sees. Networks alike to this metanetwork lie together.

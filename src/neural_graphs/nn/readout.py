@@ -11,12 +11,13 @@ from neural_graphs.errors import ConfigError, LayoutError
 from neural_graphs.graph import NeuralGraph
 from neural_graphs.graph.index import neuron_groups
 from neural_graphs.graph.topology import Kernels
+from neural_graphs.layout.recorded import Recorded
 from neural_graphs.networks import Networks
 from neural_graphs.nn.embeddings import Standardise
 from neural_graphs.nn.fourier import column_index
 
 
-class Pool(nn.Module):
+class Pool(Recorded, nn.Module):
     """Nodes of each network to one vector; `factor` tells how many times as wide as a node it is.
 
     Where only output neurons are read (`outputs_only`), a backbone need not update the others in its last layer.

@@ -11,11 +11,14 @@ from neural_graphs.tasks.fit import asked_task, callbacks, fit
 from neural_graphs.tasks.galleries import Galleries
 from neural_graphs.tasks.generalization import Generalization, Ranked, Ranking, boosted_trees, rank
 from neural_graphs.tasks.learning_to_optimize import InnerTasks, LearningToOptimize
+from neural_graphs.tasks.optimizers import AdamW, Muon
 from neural_graphs.tasks.pixels import pixel_probe
 from neural_graphs.tasks.runs import Run, load_run, load_task
+from neural_graphs.tasks.sharing import Pretrained, from_pretrained, share
 from neural_graphs.tasks.task import Task, data_of, find_task
 
 __all__ = [
+    "AdamW",
     "Ahead",
     "Classification",
     "Edit",
@@ -24,6 +27,8 @@ __all__ = [
     "Generalization",
     "InnerTasks",
     "LearningToOptimize",
+    "Muon",
+    "Pretrained",
     "Ranked",
     "Ranking",
     "Run",
@@ -37,12 +42,14 @@ __all__ = [
     "edit",
     "find_task",
     "fit",
+    "from_pretrained",
     "load_run",
     "load_task",
     "pixel_probe",
     "predict",
     "rank",
     "read_network",
+    "share",
     "test",
     "validate",
     "write_network",

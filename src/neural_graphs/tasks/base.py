@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from neural_graphs.graph.memory import give_back
+from neural_graphs.layout.recorded import Recorded
 from neural_graphs.nn.spec import InputSpec
+from neural_graphs.tasks.optimizers import AdamW, Training
 
 
 class TaskData(Protocol):
@@ -42,8 +44,8 @@ class TaskData(Protocol):
         ...
 
 
-class BaseTask(LightningModule, ABC):
-    """Train and measure a metanetwork, by AdamW with AMSGrad (the paper, appendix on INRs).
+class BaseTask(Recorded, LightningModule, ABC):
+    """Train and measure a metanetwork, by AdamW with AMSGrad (the paper, appendix on INRs) or Muon.
 
     The learning rate rises linearly over `warmup` steps and then stays (the paper), or falls to 0 along a cosine that
     ends after `steps` steps (ours, for short runs). Dropout draws from torch's global generator,
@@ -52,10 +54,11 @@ class BaseTask(LightningModule, ABC):
     Args:
         metanetwork: module that reads `Networks`.
         lr: learning rate after the warm-up.
-        weight_decay: of AdamW.
+        weight_decay: of the optimizer.
         warmup: steps of the warm-up.
         steps: at which the learning rate reaches 0; None: never.
         seed: of all that is random.
+        optimizer: `AdamW()` (default) or `Muon()`.
     """
 
     data_class: ClassVar[type[Any]]  # a `TaskData`
@@ -65,12 +68,13 @@ class BaseTask(LightningModule, ABC):
 
     def __init__(
         self, metanetwork: nn.Module, lr: float = 1e-3, weight_decay: float = 5e-4, warmup: int = 1000,
-        steps: int | None = None, seed: int = 0,
+        steps: int | None = None, seed: int = 0, optimizer: Training | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.metanetwork = metanetwork
         self.lr, self.weight_decay, self.warmup, self.steps = lr, weight_decay, warmup, steps
         self.seed = seed
+        self.optimizer = optimizer or AdamW()
         self.views = 1
         self.means = nn.ModuleDict()
 
@@ -99,14 +103,11 @@ class BaseTask(LightningModule, ABC):
         return int(np.random.SeedSequence((self.seed, *place)).generate_state(1)[0])
 
     def configure_optimizers(self) -> Any:
-        """AdamW with AMSGrad, its learning rate following `rate`."""
+        """The optimizer, its learning rates following `rate`."""
         # A lambda stays out of checkpoints, a method would be pickled into them.
         # One kernel for all parameters, but where Lightning scales gradients, and refuses to clip them for it.
         fused = self.on_card and not str(self.trainer.precision).endswith("mixed")
-        options: dict[str, Any] = {"fused": True} if fused else {}
-        optimizer = torch.optim.AdamW(
-            self.parameters(), self.lr, weight_decay=self.weight_decay, amsgrad=True, **options
-        )
+        optimizer = self.optimizer.optimizer(self, self.lr, self.weight_decay, fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

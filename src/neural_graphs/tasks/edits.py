@@ -13,7 +13,7 @@ from neural_graphs.io.tensors import StateDict, read_tensors
 from neural_graphs.networks import Networks
 from neural_graphs.plots import gallery
 from neural_graphs.tasks.editing import Editing
-from neural_graphs.tasks.runs import Run, load_task
+from neural_graphs.tasks.runs import Run, Trained
 from neural_graphs.zoo import Zoo
 
 
@@ -31,23 +31,26 @@ class Edit:
         write_network(self.after, Path(path), self.like)
 
 
-def edit(run: str | Path, source: str | Path, index: int | None = None) -> Edit:
-    """Edit one network with the best checkpoint of a run.
+def edit(run: str | Path | Trained, source: str | Path, index: int | None = None) -> Edit:
+    """Edit one network with the best checkpoint of a run, or with what was shared of one.
 
     `source` is a file of parameters, or a zoo of which `index` chooses the network. Raises ConfigError where the run is
     no editing run or the index is missing or out of range, CheckpointError naming the file for networks the run does
     not know.
     """
-    task, _ = load_task(run)
+    trained = run if isinstance(run, Trained) else Run(run)
+    task = trained.task()
     if not isinstance(task, Editing):
-        raise ConfigError(f"{run} was trained for {type(task).__name__}; an edit needs a run of the task Editing")
+        raise ConfigError(
+            f"{trained.folder} was trained for {type(task).__name__}; an edit needs a run of the task Editing"
+        )
     path = Path(source)
     if not path.is_dir():
         if index is not None:
             raise ConfigError(f"--index chooses a network of a zoo, but {path} is no folder")
-        task.canvas = Run(run).canvas
+        task.canvas = trained.canvas
         like = read_tensors(path)
-        before = as_network(like, Run(run).layouts, path)
+        before = as_network(like, trained.layouts, path)
         return Edit(before, *_apply(task, before, None), like)
     zoo = Zoo(path)
     if index is None or not -len(zoo) <= index < len(zoo):

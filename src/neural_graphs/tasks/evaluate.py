@@ -14,8 +14,9 @@ from neural_graphs.networks import Networks
 from neural_graphs.tasks.base import BaseTask, TaskData
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.logging import quiet
-from neural_graphs.tasks.runs import Run, load_run, load_task
-from neural_graphs.tasks.task import CLASSIFICATION, find_task
+from neural_graphs.tasks.runs import Run, Trained, load_task
+from neural_graphs.tasks.task import CLASSIFICATION
+from neural_graphs.zoo.remote import is_zoo
 
 
 def validate(run: str | Path, zoo: str | Path | None = None) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def test(run: str | Path, zoo: str | Path | None = None, views: int = 1) -> dict
     task.views = views
     result = _measure(folder, task, config, zoo, "test")
     if zoo is None:
-        others = {other: (Path(other) / "manifest.json").is_file() for other in config.get("elsewhere", [])}
+        others = {other: is_zoo(other) for other in config.get("elsewhere", [])}
         result["elsewhere"] = [_measure(folder, task, config, o, "test") for o, there in others.items() if there]
         result["absent"] = [other for other, there in others.items() if not there]
         folder.write(folder.results(views), result)
@@ -62,23 +63,26 @@ def _measure(
     }
 
 
-def predict(run: str | Path, files: Sequence[str | Path]) -> list[dict[str, Any]]:
-    """The class and the probabilities of all classes for networks in `.safetensors` or `.pt` files.
+def predict(run: str | Path | Trained, files: Sequence[str | Path]) -> list[dict[str, Any]]:
+    """The class and the probabilities of all classes for networks in `.safetensors` or `.pt` files, by a run's best
+    checkpoint or by what was shared of one.
 
     Tensors may have other names than those of the run's zoo, as long as shapes and order are the same. Raises
     CheckpointError naming the file that cannot be read, holds NaN, or is of another architecture.
     """
-    metanetwork, config = load_run(run)
-    if not issubclass(found := find_task(config.get("task", CLASSIFICATION)), Classification):
-        raise ConfigError(f"{run} was trained for {found.__name__}; classes are predicted by runs of Classification")
+    trained = run if isinstance(run, Trained) else Run(run)
+    task = trained.task()
+    if not isinstance(task, Classification):
+        raise ConfigError(
+            f"{trained.folder} was trained for {type(task).__name__}; classes are predicted by runs of Classification"
+        )
     paths = [Path(file) for file in files]
-    networks, batch_size = (
-        Networks.cat([read_network(path, Run(run).layouts) for path in paths]),
-        config["data"]["batch_size"],
-    )
+    layouts, batch_size = trained.layouts, trained.batch_size
+    precision = next(task.metanetwork.parameters()).dtype
+    networks = Networks.cat([read_network(path, layouts).to(precision) for path in paths])
     many = len(networks) > batch_size  # fewer are answered before a card is awake
     device = torch.device("cuda" if many and torch.cuda.is_available() else "cpu")
-    scores = classify(metanetwork.to(device), networks.to(device), batch_size)
+    scores = classify(task.metanetwork.to(device), networks.to(device), batch_size)
     rows = zip(paths, scores.softmax(1).tolist(), strict=True)
     return [{"file": str(path), "class": row.index(max(row)), "probabilities": row} for path, row in rows]
 

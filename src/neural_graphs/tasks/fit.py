@@ -141,12 +141,15 @@ def asked_task(arguments: Sequence[str], resumed: str | Path | None = None) -> s
 
 
 def _plain(file: Path) -> dict[str, Any]:
-    """The content of a configuration; nothing of one that cannot be read, which the parser will say better."""
+    """The content of a configuration. Raises ConfigError naming a file that holds none."""
     try:
         content = yaml.safe_load(read_text(file, ConfigError, "write it again, as UTF-8"))
-    except yaml.YAMLError:
-        return {}
-    return content if isinstance(content, dict) else {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        held = "is empty" if content is None else f"holds a {type(content).__name__}"
+        raise ConfigError(f"{file} {held}; expected the keys model and data, as in the files of experiments/")
+    return content
 
 
 def _begin(run: Run, cli: FitCLI) -> None:

@@ -2,13 +2,14 @@
 
 import platform
 import subprocess
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 from neural_graphs.errors import CheckpointError, ConfigError
 from neural_graphs.io.documents import read_json, read_text, reading, within, write_json
@@ -16,10 +17,12 @@ from neural_graphs.io.tensors import load
 from neural_graphs.layout import Layout
 from neural_graphs.nn.spec import InputSpec
 from neural_graphs.tasks.base import BaseTask
+from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.former import renamed
 from neural_graphs.tasks.task import CLASSIFICATION, find_task
 from neural_graphs.versions import versions
 from neural_graphs.zoo.canvas import Canvas
+from neural_graphs.zoo.remote import is_zoo
 
 MetanetworkOf = Callable[[InputSpec], nn.Module]  # in a configuration: a class whose first argument is the family
 RETRAIN = "copy the whole run again, or train it again"
@@ -27,7 +30,40 @@ FACTS = ("versions", "commit", "layouts", "family", "classes", "canvas", "parame
 PREFIX = "metanetwork."  # of the metanetwork's tensors in the checkpoint of its task
 
 
-class Run:
+class Trained(ABC):
+    """A trained metanetwork on disk and what answering with it takes: a `Run`, or what was shared of one.
+
+    `folder` is where it lies, `weights` the file of its numbers.
+    """
+
+    folder: Path
+    weights: Path
+
+    @property
+    @abstractmethod
+    def layouts(self) -> tuple[Layout, ...]:
+        """The layouts of the networks it was trained on."""
+
+    @property
+    @abstractmethod
+    def canvas(self) -> Canvas:
+        """How the networks it was trained on draw."""
+
+    @property
+    @abstractmethod
+    def batch_size(self) -> int:
+        """How many networks it read at once."""
+
+    @abstractmethod
+    def task(self) -> BaseTask:
+        """The task around the metanetwork, in evaluation mode."""
+
+    @abstractmethod
+    def data(self) -> ZooData:
+        """The zoo it was trained on. Raises ConfigError where that is not there."""
+
+
+class Run(Trained):
     """The folder of a run.
 
     `config.yaml` (resolved), `run.json` (versions, commit, layouts, family, classes), `checkpoints/best.ckpt` and
@@ -42,7 +78,7 @@ class Run:
         self.metrics_file = self.folder / "metrics.csv"
         self.result_file = self.folder / "result.json"
         self.checkpoints = self.folder / "checkpoints"
-        self.best = self.checkpoints / "best.ckpt"
+        self.best = self.weights = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"
 
     def __repr__(self) -> str:
@@ -104,6 +140,22 @@ class Run:
             return Canvas.from_json(facts)
 
     @property
+    def batch_size(self) -> int:
+        """How many networks it read at once."""
+        return int(self.config["data"]["batch_size"])
+
+    def task(self) -> BaseTask:
+        """The task around the metanetwork of the best checkpoint; raises what `load_run` raises."""
+        return load_task(self.folder)[0]
+
+    def data(self) -> ZooData:
+        """The zoo it was trained on. Raises ConfigError where that is not there."""
+        facts = self.config["data"]
+        if not is_zoo(facts["zoo"]):
+            raise ConfigError(f"its zoo {facts['zoo']} is not there")
+        return ZooData(Path(facts["zoo"]), facts["batch_size"], only=facts.get("only"))
+
+    @property
     def result(self) -> dict[str, Any]:
         """What `test` found last."""
         return read_json(self.result_file, ConfigError, "test the run again: neural-graphs test")
@@ -138,12 +190,24 @@ def load_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     metanetwork = build(config["model"]["metanetwork"], run.family)
     saved = run.checkpoint()["state_dict"]
     state = {name.removeprefix(PREFIX): tensor for name, tensor in saved.items() if name.startswith(PREFIX)}
-    try:
-        metanetwork.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{run.best} does not fit the metanetwork of {run.config_file}: {reason}") from error
-    return metanetwork.eval(), config
+    return filled(metanetwork, state, run.best, run.config_file), config
+
+
+def filled(metanetwork: nn.Module, state: Mapping[str, Tensor], weights: Path, made_by: Path) -> nn.Module:
+    """The metanetwork with the numbers of a file, in their precision and in evaluation mode.
+
+    Raises CheckpointError naming the file and the first tensor that does not fit what `made_by` describes.
+    """
+    own = {name: tuple(tensor.shape) for name, tensor in metanetwork.state_dict().items()}
+    held = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    if strange := next((name for name in {**own, **held} if own.get(name) != held.get(name)), None):
+        there, expected = held.get(strange, "missing"), own.get(strange, "no such tensor")
+        raise CheckpointError(
+            f"{weights} does not fit the metanetwork of {made_by}: {strange} is {there}, expected {expected}"
+        )
+    precision = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), torch.float32)
+    metanetwork.to(precision).load_state_dict(state)
+    return metanetwork.eval()
 
 
 def load_task(path: str | Path) -> tuple[BaseTask, dict[str, Any]]:

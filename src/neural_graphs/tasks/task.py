@@ -19,6 +19,7 @@ from neural_graphs.symmetry import SignFlip
 from neural_graphs.symmetry.elements import nothing_moves
 from neural_graphs.tasks.base import BaseTask
 from neural_graphs.tasks.data import Batch, ZooData
+from neural_graphs.tasks.optimizers import Training
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.transforms import FlipSigns
 
@@ -40,17 +41,17 @@ class Task(BaseTask):
 
     Args:
         metanetwork: module that reads `Networks`.
+        lr, weight_decay, warmup, steps, seed, optimizer: see `BaseTask`.
         compile_steps: fuse the steps that are captured on a card by `torch.compile`.
-        options: those of every `BaseTask`.
     """
 
     data_class = ZooData
 
     def __init__(
         self, metanetwork: nn.Module, lr: float = 1e-3, weight_decay: float = 5e-4, warmup: int = 1000,
-        steps: int | None = None, seed: int = 0, compile_steps: bool = False,
+        steps: int | None = None, seed: int = 0, compile_steps: bool = False, optimizer: Training | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(metanetwork, lr, weight_decay, warmup, steps, seed)
+        super().__init__(metanetwork, lr, weight_decay, warmup, steps, seed, optimizer)
         self.compile_steps = compile_steps
         self._step: CapturedLoss | None = None
         self._answers = CapturedAnswers(metanetwork, self.answer)

@@ -129,10 +129,11 @@ def unify(first: Iterable[DimVar], second: Iterable[DimVar]) -> None:
 
 def _divide(whole: DimVar, factor: DimVar) -> bool:
     """Refine a variable into `factor` times the rest, where that is possible."""
-    if whole.chain is not None and all(size(part) * factor.size == whole.size for part in whole.chain):
-        freeze((factor,))  # as many parts as the factor has places: another variable at each of them
+    if whole.chain is not None and whole.size % factor.size == 0:
+        freeze((factor,))  # another variable at each of its places, of parts that are cut where places end
         rest = DimVar(whole.size // factor.size)
-        rest.owner, rest.by = factor, whole.chain
+        parts = split((whole,), [rest.size * (place + 1) for place in range(factor.size)])
+        rest.owner, rest.by = factor, tuple(parts)
         whole.chain, whole.product = None, (factor, rest)
         return True
     if whole.size % factor.size or not whole.plain:

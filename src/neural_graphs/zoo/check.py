@@ -30,7 +30,7 @@ def info(zoo: Zoo) -> dict[str, Any]:
         counts[split][label] = count
     plan = zoo.manifest
     facts: dict[str, Any] = {
-        "path": str(zoo.path),
+        "path": zoo.place,
         "networks": len(zoo),
         "planned": plan.planned,
         "layouts": {format(layout): layout.size for layout in zoo.layouts},
@@ -58,7 +58,7 @@ def _expected_finite(zoo: Zoo) -> NDArray[np.bool_]:
 
 def _changed_files(zoo: Zoo) -> list[str]:
     """Return a line for every file of a shard whose checksum is not the one of the manifest."""
-    files = (file for shard in zoo.manifest.shards for file in shard.files(zoo.path))
+    files = (file for place in range(len(zoo.manifest.shards)) for file in zoo.files(place))
     changed = (path for path, _, checksum in files if sha256(path.read_bytes()) != checksum)
     return [f"{path}: the checksum is not the one in {MANIFEST}; the file was changed." for path in changed]
 
@@ -69,7 +69,7 @@ def check_zoo(zoo: Zoo | str | Path, progress: Callable[[int, int], None] | None
     Raises `ZooError` with one line per problem, each naming its file. `progress` receives shards done and in all.
     """
     zoo = zoo if isinstance(zoo, Zoo) else Zoo(zoo)
-    whole = Zoo(zoo.path, partial=True)
+    whole = Zoo(zoo.place, partial=True)
     problems = _changed_files(whole)
     start = 0
     try:

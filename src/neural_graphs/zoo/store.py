@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neural_graphs.errors import ZooError
+from neural_graphs.io.hub import Repository
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.zoo.canvas import Canvas
-from neural_graphs.zoo.manifest import Manifest, Shard, map_tensors
+from neural_graphs.zoo.manifest import LAYOUTS, MANIFEST, Manifest, Shard, map_tensors
 from neural_graphs.zoo.query import matches
+from neural_graphs.zoo.remote import RemoteShards, Tensors, card, fetch_description, repository_of
 
 Indices = Sequence[int] | NDArray[np.integer[Any]] | Int[Tensor, " n"] | slice
 FEW = 3  # layouts are printed, more are counted
@@ -56,10 +58,14 @@ class Zoo:
     `zoo[i]` is a `Record`; `zoo.networks(indices)` a batch; `zoo.split("train")` and `zoo.subset("label == 3")` are
     zoos themselves, views of the same files. Opening checks the size of every file; `ZooError` names the wrong one.
     A zoo that is still growing opens with `partial=True` only.
+
+    `Zoo("hub://owner/name")` is one of the Hugging Face Hub (extra `hub`), at `@revision` if that is said: its tables
+    are downloaded when it is opened, a shard when a network of it is first read. Raises HubError where it is not there.
     """
 
     def __init__(self, path: str | Path, *, partial: bool = False) -> None:
-        self.path = Path(path)
+        self.repository = repository_of(path)
+        self.path = Path(path) if self.repository is None else fetch_description(self.repository)
         self.manifest = Manifest.read(self.path)
         plan = self.manifest
         if plan.done < plan.planned and not partial:
@@ -70,7 +76,7 @@ class Zoo:
         self.layouts = plan.layouts
         self.canvas = None if plan.canvas is None else Canvas.from_json(plan.canvas)
         self._partial = partial
-        self._tensors = [_open(self.path, shard, self.layouts) for shard in plan.shards]
+        self._tensors = self._open_shards()
         counts = [shard.networks for shard in plan.shards]
         self._shard = np.repeat(np.arange(len(counts)), counts)  # of each network
         self._row = np.concatenate([np.arange(count) for count in (0, *counts)])  # of each network in its shard
@@ -83,10 +89,10 @@ class Zoo:
     def __repr__(self) -> str:
         few = len(self.layouts) <= FEW
         layouts = ", ".join(map(format, self.layouts)) if few else f"{len(self.layouts)} layouts"
-        return f"Zoo({self.path}: {len(self)} networks, {layouts})"
+        return f"Zoo({self.place}: {len(self)} networks, {layouts})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.path, self._partial, self._rows)  # mapped files do not travel between processes
+        return _reopen, (self.place, self._partial, self._rows)  # mapped files do not travel between processes
 
     def __getitem__(self, index: SupportsIndex) -> Record:
         place = range(len(self))[index]
@@ -103,6 +109,11 @@ class Zoo:
 
     def __iter__(self) -> Iterator[Record]:
         return (self[index] for index in range(len(self)))
+
+    @property
+    def place(self) -> str:
+        """Return what opens this zoo again: its folder, or its address with the commit it is of."""
+        return str(self.repository or self.path)
 
     @property
     def layout(self) -> Layout:
@@ -165,7 +176,9 @@ class Zoo:
     @property
     def has_images(self) -> bool:
         """Return whether the images that the networks were fitted to are kept."""
-        return bool(self._tensors) and all("images" in tensors for tensors in self._tensors)
+        tensors = self._tensors
+        asked = [tensors[self._shard[row]] for row in self._rows[:1]] if isinstance(tensors, RemoteShards) else tensors
+        return bool(asked) and all("images" in tensors for tensors in asked)
 
     def render(self, indices: Indices) -> NDArray[np.float32]:
         """Return what implicit networks draw, (n, height, width[, 3]), nominally in [0, 1]."""
@@ -202,6 +215,42 @@ class Zoo:
         """Return at most `count` networks, evenly spaced from the first to the last."""
         return self.at(np.linspace(0, len(self) - 1, min(count, len(self))).astype(np.int64))
 
+    def files(self, place: int) -> tuple[tuple[Path, int, str], ...]:
+        """Return path, expected bytes and expected SHA-256 of the two files of a shard, which lie on this disk."""
+        files = self.manifest.shards[place].files(self.path)
+        if self.repository is not None:
+            for path, _, _ in files:
+                self.repository.fetch(path.name)
+        return files
+
+    def push_to_hub(self, name: str, *, private: bool = False) -> str:
+        """Write the whole zoo onto the Hub as the data set `owner/name`, in one commit, and return its address.
+
+        Raises `ZooError` for a view or an unfinished zoo, `HubError` where the Hub does not take it.
+        """
+        repository = Repository.at(name, "dataset")
+        if repository is None:
+            raise ZooError(f"{name} is no name on the Hub: expected owner/name.")
+        if len(self) != len(self._shard) or self.manifest.done < self.manifest.planned:
+            raise ZooError(
+                f"{self.place}: only whole, finished zoos are shared; this holds {len(self)} networks of one."
+            )
+        paths = [path for place in range(len(self.manifest.shards)) for path, _, _ in self.files(place)]
+        content: dict[str, Path | bytes] = {path.name: path for path in paths}
+        content["README.md"] = card(repository.name, len(self), [format(layout) for layout in self.layouts[:FEW]])
+        content |= {name: self.path / name for name in (MANIFEST, LAYOUTS) if (self.path / name).is_file()}
+        return repository.push(content, f"neural-graphs: a zoo of {len(self)} networks", private=private)
+
+    def _open_shards(self) -> list[Tensors] | RemoteShards:
+        """Return the tensors of all shards, whose sizes are checked; of a zoo on the Hub each when it is asked for."""
+
+        def opened(place: int) -> Tensors:
+            return _open(self.files(place), self.manifest.shards[place], self.layouts)
+
+        if self.repository is not None:
+            return RemoteShards(opened)
+        return [opened(place) for place in range(len(self.manifest.shards))]
+
     def _places(self, indices: Indices) -> NDArray[np.int64]:
         """Return the places in the whole zoo of the networks asked for."""
         return self._rows[indices if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)]
@@ -224,7 +273,7 @@ class Zoo:
         return ZooError(f"{path}: network {place} of this shard has values that are not finite in {bad}{marked}.")
 
 
-def _reopen(path: Path, partial: bool, rows: NDArray[np.int64]) -> Zoo:
+def _reopen(path: str, partial: bool, rows: NDArray[np.int64]) -> Zoo:
     zoo = Zoo(path, partial=partial)
     return zoo if len(rows) == len(zoo) else zoo._view(rows)
 
@@ -235,14 +284,14 @@ def _require(canvas: Canvas | None, whose: str) -> Canvas:
     return canvas
 
 
-def _open(folder: Path, shard: Shard, layouts: Sequence[Layout]) -> dict[str, NDArray[Any]]:
+def _open(files: Sequence[tuple[Path, int, str]], shard: Shard, layouts: Sequence[Layout]) -> Tensors:
     """Map the tensors of a shard after checking the sizes of its files and of its values."""
-    for path, expected, _ in shard.files(folder):
+    for path, expected, _ in files:
         found = path.stat().st_size if path.is_file() else None
         if found != expected:
             state = "is missing" if found is None else f"holds {found} bytes, the manifest says {expected}"
             raise ZooError(f"{path} {state}; grow the zoo again with the same arguments to repair it.")
-    path = shard.files(folder)[0][0]
+    path = files[0][0]
     tensors = map_tensors(path)
     shape = (shard.networks, layouts[shard.layout].size)
     if "values" not in tensors or tensors["values"].shape != shape:

@@ -13,9 +13,10 @@ from numpy import ndarray
 from scipy import ndimage
 
 from neural_graphs.errors import ConfigError, ImageError
+from neural_graphs.layout.recorded import Recorded, call
 
 
-class Style(ABC):
+class Style(Recorded, ABC):
     """A fixed change of every image of a stack, the same at every call."""
 
     def __call__(
@@ -41,8 +42,7 @@ class Style(ABC):
         """Return the changed images as floating-point numbers of the same shape; what comes is checked already."""
 
     def __repr__(self) -> str:
-        numbers = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({numbers})"
+        return call(self)
 
 
 class Dilate(Style):

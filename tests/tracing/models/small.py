@@ -132,6 +132,20 @@ class Normed(nn.Module):
         return self.fc(F.softplus(self.conv2(self.act(self.norm(self.conv1(x))))).mean((-2, -1)))
 
 
+class SkipNormed(nn.Module):
+    """What a U-Net of a diffusion model joins: 12 and 8 channels, normed in groups that end inside them."""
+
+    def __init__(self, groups: int = 2):
+        super().__init__()
+        self.down, self.up, self.norm = nn.Conv2d(3, 12, 3), nn.Conv2d(12, 8, 3, padding=1), nn.GroupNorm(groups, 20)
+        self.out, self.fc = nn.Conv2d(20, 5, 3), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = F.silu(self.down(x))
+        both = torch.cat([F.silu(self.up(skip)), skip], 1)
+        return self.fc(F.silu(self.out(F.silu(self.norm(both)))).mean((-2, -1)))
+
+
 def mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(3, 7), nn.ReLU(), nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 4))
 
@@ -146,6 +160,8 @@ EXAMPLES = [
     Example("1-D convolutions", Waves, floats(2, 2, 32)),
     Example("3-D convolutions", Volumes, floats(2, 1, 4, 4, 4)),
     Example("GroupNorm", lambda: Normed(nn.GroupNorm(4, 12)), floats(2, 3, 7, 7)),
+    Example("GroupNorm across a concatenation", SkipNormed, floats(2, 3, 7, 7)),
+    Example("GroupNorm in fives across a concatenation", lambda: SkipNormed(4), floats(2, 3, 7, 7)),
     Example("InstanceNorm", lambda: Normed(nn.InstanceNorm2d(12, affine=True)), floats(2, 3, 7, 7)),
     Example(
         "InstanceNorm with statistics",

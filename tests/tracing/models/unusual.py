@@ -3,8 +3,9 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
-from tests.tracing.models.example import Example, floats
+from tests.tracing.models.example import Example, floats, tokens
 
 
 class Experts(nn.Module):
@@ -115,7 +116,39 @@ class Selective(nn.Module):
         return self.head(torch.stack(outputs, 1) + x * self.skip)
 
 
+class Bags(nn.Module):
+    """Words of a bag, averaged or the largest of them."""
+
+    def __init__(self, mode: str):
+        super().__init__()
+        self.words, self.hidden, self.out = nn.EmbeddingBag(11, 6, mode=mode), nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.relu(self.hidden(self.words(x))))
+
+
+class Pairs(nn.Module):
+    """Two inputs, multiplied by a bilinear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right, self.both = nn.Linear(3, 6), nn.Linear(4, 5), nn.Bilinear(6, 5, 7)
+        self.out = nn.Linear(7, 2)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.out(torch.relu(self.both(torch.relu(self.left(x)), torch.tanh(self.right(y)))))
+
+
+def spectral() -> nn.Module:
+    layers = [nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2)]
+    return nn.Sequential(*(spectral_norm(each) if isinstance(each, nn.Linear) else each for each in layers))
+
+
 EXAMPLES = [
+    Example("EmbeddingBag", lambda: Bags("mean"), tokens(11, 4, 3)),
+    Example("EmbeddingBag of maxima", lambda: Bags("max"), tokens(11, 4, 3)),
+    Example("bilinear", Pairs, lambda: (floats(4, 3)(), floats(4, 4)())),
+    Example("spectral norm", spectral, floats(4, 3)),
     Example("mixture of experts", Experts, floats(4, 2)),
     Example("learned queries", Queries, floats(2, 6, 3)),
     Example("sets", Sets, floats(2, 6, 3)),

@@ -85,3 +85,15 @@ def attend(
     value = sent * gate[0] + v_e if modulate else sent + v_e
     weighed = (share[..., None] * value.unflatten(-1, (heads, -1))).flatten(-2)
     return scatter_sum(weighed, blocks, count, "source")
+
+
+def propagate(nodes: Tensor, gates: Tensor, blocks: Sequence[int], end: End) -> Tensor:
+    """The sum over the edges of every neuron of gate ⊙ what the other end holds, see `Topology.propagate`."""
+    sent = gather(nodes, blocks, "source" if end == "target" else "target").unflatten(-1, (gates.shape[-1], -1))
+    return scatter_sum((gates[..., None] * sent).flatten(-2), blocks, nodes.shape[1], end)
+
+
+def edge_products(source: Tensor, target: Tensor, blocks: Sequence[int], heads: int) -> Tensor:
+    """Inner products across edges, see `Topology.edge_products`."""
+    product = gather(source, blocks, "source") * gather(target, blocks, "target")
+    return product.unflatten(-1, (heads, -1)).sum(-1)

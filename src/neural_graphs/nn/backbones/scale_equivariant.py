@@ -18,6 +18,7 @@ from neural_graphs.graph import NeuralGraph, Topology
 from neural_graphs.graph.constants import constant
 from neural_graphs.layout import Layout
 from neural_graphs.layout.permissions import SCALES, SIGNS, factor_index
+from neural_graphs.layout.recorded import Recorded
 from neural_graphs.nn.backbones.base import Backbone, Needs
 from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.memory import EdgeMemory
@@ -25,7 +26,7 @@ from neural_graphs.nn.run.memory import EdgeMemory
 SMALL = 1e-6  # added to squares of what carries no scale, so that nothing jumps at zero
 
 
-class Factors:
+class Factors(Recorded):
     """Which factors of neurons are to make no difference: `Signs`, `Scales`, or `SignsAndScales`."""
 
     signs: ClassVar[bool]

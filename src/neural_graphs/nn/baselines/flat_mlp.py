@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from neural_graphs.errors import LayoutError
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.standardise import StandardiseFeatures
+from neural_graphs.nn.shareable import Shareable
 from neural_graphs.nn.spec import InputSpec
 
 
@@ -22,7 +23,7 @@ def perceptron(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class FlatMLP(nn.Module):
+class FlatMLP(Shareable):
     """Classify a network by an MLP on its standardised flat vector (the paper's MLP baseline).
 
     It sees neurons in the order they happen to have, so shuffling hidden neurons changes its answers.

@@ -5,28 +5,18 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.flat_mlp import perceptron
 from neural_graphs.nn.baselines.standardise import StandardiseFeatures
+from neural_graphs.nn.group_statistics import STATISTICS, statistics
+from neural_graphs.nn.shareable import Shareable
 from neural_graphs.nn.spec import InputSpec
 
-QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
-STATISTICS = 2 + len(QUANTILES)
 
-
-def statistics(values: Float[Tensor, "networks size"]) -> Float[Tensor, "networks statistics"]:
-    """Mean, variance (biased) and quantiles 0, ¼, ½, ¾, 1 (linear between neighbours) over the last axis."""
-    place = torch.tensor(QUANTILES, dtype=values.dtype, device=values.device) * (values.shape[1] - 1)
-    ranked = values.sort(1).values
-    low, high = ranked[:, place.floor().long()], ranked[:, place.ceil().long()]
-    moments = torch.stack((values.mean(1), values.var(1, correction=0)), 1)
-    return torch.cat((moments, torch.lerp(low, high, place - place.floor())), 1)
-
-
-class StatNN(nn.Module):
+class StatNN(Shareable):
     """An MLP on seven statistics of every tensor, weights and biases apart (Unterthiner et al. 2020).
 
     Invariant to every permutation, also to those that change the function. Networks with fewer tensors than the deepest

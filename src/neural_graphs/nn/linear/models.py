@@ -17,13 +17,14 @@ from neural_graphs.nn.linear.readout import GridEdit, GridMax, GridMean, GridRea
 from neural_graphs.nn.run.checkpointing import LARGE
 from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.microbatch import BUDGET, Reader
+from neural_graphs.nn.shareable import Shareable
 from neural_graphs.nn.spec import InputSpec
 
 Answer = Callable[[Networks], Tensor]  # about networks of one layout
 PIECE, LARGEST = BUDGET["cpu"], LARGE["cpu"]  # numbers of a tensor
 
 
-class LinearMetanetwork(Reader):
+class LinearMetanetwork(Shareable, Reader):
     """`GridEncoder → (EquivariantLinear, norm, ReLU, dropout) × depth → readout`.
 
     Networks of several layouts are read layout by layout, with the same parameters; see `Cut` for which can be.

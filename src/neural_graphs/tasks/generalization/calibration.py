@@ -21,9 +21,10 @@ from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.generalization.conformal import Margin
 from neural_graphs.tasks.generalization.novelty import TRAITS, Novelty, traits
 from neural_graphs.tasks.generalization.task import Generalization, runs_of
-from neural_graphs.tasks.runs import Run
+from neural_graphs.tasks.runs import Trained
 from neural_graphs.zoo import Zoo
 
+CALIBRATION = "calibration.safetensors"  # beside the checkpoint
 FORMAT = 2  # of the file; one of another format is made again
 FIELDS = ("known", "mean", "spread")  # tensors of a `Novelty`
 KNOWN = 4096  # networks of the train split, evenly spaced, stand for all that was seen
@@ -111,22 +112,22 @@ def _mark(checkpoint: str) -> str:
     return f"format {FORMAT}, checkpoint {checkpoint}"
 
 
-def calibrate(run: Run, task: Generalization, config: dict[str, Any]) -> Calibration:
-    """The calibration of a run's best checkpoint, from `calibration.safetensors` in its folder, or made and kept there.
+def calibrate(trained: Trained, task: Generalization) -> Calibration:
+    """The calibration of a trained metanetwork, from `calibration.safetensors` beside it, or made and kept there.
 
-    Making it needs the zoo that the run was trained on, with networks in its val split; raises ConfigError without.
+    Making it needs the zoo that it was trained on, with networks in its val split; raises ConfigError without.
     """
-    file, checkpoint = run.folder / "calibration.safetensors", sha256(run.best.read_bytes())
+    file, checkpoint = trained.folder / CALIBRATION, sha256(trained.weights.read_bytes())
     found = Calibration.read(file, checkpoint) if file.is_file() else None
     if found is not None:
         return found
-    place = Path(config["data"]["zoo"])
-    if not (place / "manifest.json").is_file():
-        raise ConfigError(f"{run.folder} is not calibrated yet, and its zoo {place} is not there: rank once beside it")
-    data = ZooData(place, config["data"]["batch_size"], only=config["data"].get("only"))
+    try:
+        data = trained.data()
+    except ConfigError as error:
+        raise ConfigError(f"{trained.folder} is not calibrated yet, and {error}: rank once beside it") from error
     margin = task.calibrate(data)
     if margin is None:
-        raise ConfigError(f"{place} has no networks in split 'val' to calibrate intervals on")
+        raise ConfigError(f"{data.zoo.path} has no networks in split 'val' to calibrate intervals on")
     tensors = max(len(layout.parameters) for layout in data.zoo.layouts)
     views = (Embedding(task.metanetwork).eval(), partial(traits, tensors=tensors))
     made = Calibration(margin, *(_novelty(data, view) for view in views))

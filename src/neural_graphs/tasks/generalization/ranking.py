@@ -14,7 +14,7 @@ from neural_graphs.layout import Layout
 from neural_graphs.tasks.generalization.calibration import Calibration, Embedding, calibrate
 from neural_graphs.tasks.generalization.measures import kendall
 from neural_graphs.tasks.generalization.task import Generalization
-from neural_graphs.tasks.runs import Run, load_task
+from neural_graphs.tasks.runs import Run, Trained
 from neural_graphs.zoo.importers.metrics_table import join, read_table
 
 
@@ -60,14 +60,14 @@ class Ranking:
 
 
 def rank(
-    run: str | Path,
+    run: str | Path | Trained,
     files: Sequence[str | Path],
     table: str | Path | None = None,
     column: str = "test_accuracy",
     activation: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Ranking:
-    """Rank networks in `.safetensors`, `.pt` or `.pth` files, by the best checkpoint of a run of `Generalization`.
+    """Rank networks in `.safetensors`, `.pt` or `.pth` files, by a run of `Generalization` or what was shared of one.
 
     `table` holds accuracies that were measured, shares in `column`, and names files as for `zoo import state-dicts`.
     Files that do not tell their layout have one of the run's that fits; `activation` tells which, where several do.
@@ -76,12 +76,14 @@ def rank(
     """
     paths = list(dict.fromkeys(map(Path, files)))
     measured = {} if table is None else _measured(paths, Path(table), column)
-    folder = Run(run)
-    task, config = load_task(run)
+    trained = run if isinstance(run, Trained) else Run(run)
+    task = trained.task()
     if not isinstance(task, Generalization):
-        raise ConfigError(f"{run} was trained for {type(task).__name__}; a ranking needs a run of Generalization")
-    layouts = folder.layouts if activation is None else with_activation(folder.layouts, activation)
-    judge = _Judge(task, calibrate(folder, task, config), layouts)
+        raise ConfigError(
+            f"{trained.folder} was trained for {type(task).__name__}; a ranking needs a run of Generalization"
+        )
+    layouts = trained.layouts if activation is None else with_activation(trained.layouts, activation)
+    judge = _Judge(task, calibrate(trained, task), layouts)
     rows: list[Ranked] = []
     skipped: list[tuple[str, str]] = []
     for done, path in enumerate(paths, 1):

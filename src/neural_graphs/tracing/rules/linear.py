@@ -1,5 +1,6 @@
 """Operators that multiply and sum: Linear layers, convolutions, attention, embeddings."""
 
+from dataclasses import replace
 from string import ascii_letters
 from typing import Any
 
@@ -21,6 +22,17 @@ def linear(call: OpCall, x: TracedTensor, weight: TracedTensor, bias: TracedTens
     return plus(call.tape, found, bias)
 
 
+@rule("aten.bilinear")
+def bilinear(
+    call: OpCall, first: TracedTensor, second: TracedTensor, weight: TracedTensor, bias: TracedTensor | None = None
+) -> TracedTensor:
+    """One of the inputs makes a matrix of the weight, as in a hypernetwork, and that multiplies the other."""
+    lead = ascii_letters[: len(first.dims) - 1]
+    matrix = contract(call.tape, second, weight, ((*lead, "in"), ("out", "i", "in"), (*lead, "out", "i")), "linear")
+    found = _times(call.tape, matrix, first, (*lead, "out", "i"), (*lead, "i"), (*lead, "out"), "product")
+    return plus(call.tape, found, bias)
+
+
 def plus(tape: Tape, x: TracedTensor, bias: TracedTensor | None, trailing: int = 0) -> TracedTensor:
     """`x` with a bias along its last dimension, or along the one before `trailing` others."""
     if bias is None:
@@ -35,7 +47,7 @@ def addmm(call: OpCall, bias: TracedTensor, x: TracedTensor, weight: TracedTenso
     return plus(call.tape, matmul(call, x, weight), bias)
 
 
-@rule("aten.matmul", "aten.bmm", "aten.mm", "aten.mv", "aten.dot")
+@rule("aten.matmul", "aten.bmm", "aten.mm", "aten.mv", "aten.dot", "aten.vdot")
 def matmul(call: OpCall, x: TracedTensor, w: TracedTensor) -> TracedTensor:
     tape, rank = call.tape, max(len(x.dims), len(w.dims)) - 2
     lead = ascii_letters[: max(rank, 0)]
@@ -178,3 +190,13 @@ def _grouped(
 @rule("aten.embedding")
 def embedding(call: OpCall, table: TracedTensor, index: TracedTensor, *_: Any) -> TracedTensor:
     return lookup(call.tape, table, index)
+
+
+@rule("aten.embedding_bag", "aten.embedding_bag.padding_idx")
+def embedding_bag(
+    call: OpCall, table: TracedTensor, index: TracedTensor, offsets: TracedTensor, *options: Any
+) -> tuple[TracedTensor, None, None, None]:
+    """Sums, means or maxima of rows are, neuron by neuron, what a row is: one of the look-up's for every bag."""
+    if any(isinstance(each, TracedTensor) for each in options):
+        raise LayoutError("an EmbeddingBag with weights per sample has no rule; look rows up and multiply them instead")
+    return lookup(call.tape, table, replace(index, dims=offsets.dims)), None, None, None

@@ -1,0 +1,42 @@
+"""Makes the metanetworks that come with the package, from experiment files: zoo, training, test, and the folder.
+
+    python experiments/pretrained/make.py                 all that are not there yet
+    python experiments/pretrained/make.py mnist-inr       one of them
+
+Zoos go into zoos/ and runs into runs/ of the working directory; what is there is kept, so a stopped script goes on.
+Together they take about an hour and a half on two cores. To make one anew, delete its folder.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+INSIDE = ROOT / "src" / "neural_graphs" / "pretrained"
+EXPERIMENTS = {
+    "mnist-inr": "inr_classification/mnist_probegen_2cores.yaml",
+    "mnist-dilate": "style_editing/mnist_dilate_nggnn_2cores.yaml",
+    "fmnist-cnn": "cnn_generalization/small_nggnn_2cores.yaml",
+}  # name, and the file that it is made by
+
+
+def make(name: str) -> None:
+    """Reproduce the experiment of a name, as far as that is not done, and share its run into the package."""
+    file = ROOT / "experiments" / EXPERIMENTS[name]
+    for words in (["reproduce", str(file)], ["share", f"runs/{file.stem}", str(INSIDE / name)]):
+        subprocess.run([sys.executable, "-m", "neural_graphs", *words], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(EXPERIMENTS))
+    names = parser.parse_args().names
+    if unknown := set(names) - set(EXPERIMENTS):
+        parser.error(f"unknown {', '.join(sorted(unknown))}; known: {', '.join(EXPERIMENTS)}")
+    for name in names or [each for each in EXPERIMENTS if not (INSIDE / each).is_dir()]:
+        make(name)
+
+
+if __name__ == "__main__":
+    main()

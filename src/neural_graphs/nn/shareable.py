@@ -1,0 +1,44 @@
+"""`Shareable`: a metanetwork that is saved into a folder or onto the Hub, and made again from there."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
+
+from neural_graphs.layout.forwarding import forwarded
+from neural_graphs.layout.recorded import Recorded
+
+Kind = TypeVar("Kind", bound="Shareable")
+
+
+class Shareable(Recorded, nn.Module):
+    """A module that knows how it was made, in three calls as Hugging Face's libraries have them.
+
+    What is written: `config.json` (how it was made, for which networks), `model.safetensors` (its numbers) and
+    `README.md` (the model card).
+    """
+
+    def save_pretrained(
+        self, folder: str | Path, *, licence: str = "mit", figures: Mapping[str, Any] | None = None
+    ) -> None:  # fmt: skip
+        """Write it into a folder, with what was measured of it as named `figures`.
+
+        Raises ConfigError where it was made of parts that cannot be written down.
+        """
+        forwarded("tasks.sharing.share.save")(self, folder, licence, figures or {})
+
+    @classmethod
+    def from_pretrained(cls: type[Kind], place: str | Path) -> Kind:
+        """The metanetwork of a folder, of the Hub (`owner/name`) or of this package (`mnist-inr`), ready to answer.
+
+        Only classes of this library, and the one it is called on, are made; code is never loaded. Raises ConfigError
+        where there is none, CheckpointError naming the file that is damaged, or where it is of another class.
+        """
+        return forwarded("tasks.sharing.pretrained.metanetwork_of")(place, cls)
+
+    def push_to_hub(
+        self, name: str, *, licence: str = "mit", figures: Mapping[str, Any] | None = None, private: bool = False
+    ) -> str:  # fmt: skip
+        """Save it as `owner/name` on the Hub, and return the address. Raises as `save_pretrained`, and HubError."""
+        return forwarded("tasks.sharing.share.push")(self, name, licence, figures or {}, private)

@@ -1,0 +1,51 @@
+"""The classes that a shared folder may name. Whatever else it names is refused: no class is looked up by a path."""
+
+from neural_graphs.graph import AllPairs, Bidirectional, Forward, Looped
+from neural_graphs.layout.equivariant_maps import All, Neighbours
+from neural_graphs.layout.layout import KINDS as LAYOUTS
+from neural_graphs.nn import (
+    NFN,
+    NGGNN,
+    NGT,
+    UNF,
+    Ablation,
+    CanonicalScales,
+    CanonicalSigns,
+    CompleteSigns,
+    ConcatOutputs,
+    DWSNet,
+    DWSNetEditor,
+    MeanNodes,
+    MeanOutputs,
+    NFNEditor,
+    NGGNNEditor,
+    NGTEditor,
+    ProbeGen,
+    Propagator,
+    PropagatorEditor,
+    ScaleGMN,
+    ScaleGMNEditor,
+    Scales,
+    Signs,
+    SignsAndScales,
+    UNFEditor,
+)
+from neural_graphs.nn.baselines import FlatMLP, SetNN, StatNN
+from neural_graphs.nn.spec import InputSpec, Statistics
+from neural_graphs.tasks.classification import Classification
+from neural_graphs.tasks.editing import Editing
+from neural_graphs.tasks.generalization.task import Generalization
+from neural_graphs.tasks.losses import CrossEntropy, SquaredError
+from neural_graphs.tasks.optimizers import AdamW, Muon
+from neural_graphs.zoo.styles import Blur, Contrast, Dilate, Erode, Invert, Rotate
+
+NETWORKS: tuple[type, ...] = (InputSpec, Statistics, *LAYOUTS)
+READERS: tuple[type, ...] = (DWSNet, FlatMLP, NFN, NGGNN, NGT, ProbeGen, Propagator, ScaleGMN, SetNN, StatNN)
+READERS += (UNF,)
+EDITORS: tuple[type, ...] = (DWSNetEditor, NFNEditor, NGGNNEditor, NGTEditor, PropagatorEditor)
+EDITORS += (ScaleGMNEditor, UNFEditor)
+PARTS: tuple[type, ...] = (Ablation, All, AllPairs, Bidirectional, CanonicalScales, CanonicalSigns, CompleteSigns)
+PARTS += (ConcatOutputs, Forward, Looped, MeanNodes, MeanOutputs, Neighbours, Scales, Signs, SignsAndScales)
+TASKS: tuple[type, ...] = (AdamW, Classification, CrossEntropy, Editing, Generalization, Muon, SquaredError)
+STYLES: tuple[type, ...] = (Blur, Contrast, Dilate, Erode, Invert, Rotate)
+KINDS = NETWORKS + READERS + EDITORS + PARTS + TASKS + STYLES
