@@ -13,7 +13,7 @@ from torch import Tensor
 from neural_graphs import Layout, Networks, assert_equivariant
 from neural_graphs.errors import ConfigError, LayoutError
 from neural_graphs.graph import NeuralGraph
-from neural_graphs.optim import FeedForwardRule, LSTMRule, NGGNNRule, UpdateRule
+from neural_graphs.optim import FeedForwardRule, LSTMRule, NGGNNRule, Refinements, UpdateRule
 from neural_graphs.optim.graph_rules import ParameterReadout
 from neural_graphs.optim.inner import ImageSet, InnerTask, gradients
 from neural_graphs.optim.memory import Memory
@@ -199,3 +199,15 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(LayoutError, match=r"8 places .* rows for 5; take one with sinusoids"):
         narrow(signals([PAPER]))
     assert issubclass(LSTMRule, UpdateRule)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", RULES)
+def test_an_untrained_rule_with_a_nominal_step_descends_along_past_gradients(name: str) -> None:
+    rule = built(RULES[name], [PAPER], refinements=Refinements(nominal=0.02))
+    networks = signals([PAPER])
+    change, step = rule(networks), rule.log_nominal.exp()  # type: ignore[union-attr]  # 0.02, rounded
+    for tensor, where in PAPER.slices.items():
+        gradient, mean = networks.values[:, where, 1], 0.1 * networks.values[:, where, 3]  # β = 0.9
+        size = torch.maximum(*(x.square().mean(1, keepdim=True).sqrt() for x in (gradient, mean)))
+        torch.testing.assert_close(change.values[:, where], -step * mean / size, rtol=1e-12, atol=0, msg=tensor)

@@ -211,3 +211,13 @@ def test_what_cannot_be_an_inner_task_is_refused() -> None:
 
     with pytest.raises(LayoutError, match="is no weight or bias of a Linear layer or a convolution"):
         initial_networks(LAYOUTS["traced residual"]()[0], 1, seeded())
+
+
+def test_a_clipped_gradient_is_that_of_losses_whose_slope_is_bounded() -> None:
+    """Far above the slopes nothing changes; far below every network counts by its direction alone."""
+    rule = built(RULES["LSTM"], list(MIXED.layouts))
+    whole = Stepwise(2, 3)(rule, MIXED, seeded()).gradient
+    assert worst(Stepwise(2, 3, clip=1e6)(rule, MIXED, seeded()).gradient, whole) < 1e-12
+    small, smaller = (Stepwise(2, 3, clip=c)(rule, MIXED, seeded()).gradient for c in (1e-6, 1e-7))
+    assert worst([10 * each for each in smaller], small) < 1e-10
+    assert worst([1e6 * each for each in small], whole) > 1e-3

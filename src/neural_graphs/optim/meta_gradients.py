@@ -54,11 +54,13 @@ class Stepwise(MetaGradient):
     """The loss on the same mini-batch after each step, summed over the steps of a run, the mean over runs.
 
     What is remembered is detached between steps, so the gradient sees one step ahead (Kofinas et al. 2024). `networks`
-    are trained at once, fresh ones for `steps` steps.
+    are trained at once, fresh ones for `steps` steps. With `clip` (ours) the gradient of a network's loss after a step
+    is cut to that norm, so that the few steps that go wrong do not outweigh all others.
     """
 
     steps: int = 100
     networks: int = 1
+    clip: float | None = None
 
     def __call__(self, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Estimate:
         networks, memory = task.start(self.networks, generator).to(_device(rule)), Memory()
@@ -69,7 +71,8 @@ class Stepwise(MetaGradient):
             ahead = look_ahead(rule, networks, memory, task.draw(len(networks), generator))
             if ahead is None:  # all have diverged
                 return Estimate(total, _mean(seen), self.networks, self.networks)
-            found = torch.autograd.grad(ahead.change, parameters, ahead.outer / self.networks, allow_unused=True)
+            outer = ahead.outer if self.clip is None else clipped(ahead.networks.with_values(ahead.outer), self.clip)
+            found = torch.autograd.grad(ahead.change, parameters, outer / self.networks, allow_unused=True)
             total = [a if b is None else a + b for a, b in zip(total, found, strict=True)]
             seen.append(ahead.loss)
             networks, memory = ahead.networks, ahead.memory
@@ -110,6 +113,12 @@ def look_ahead(rule: UpdateRule, networks: Networks, memory: Memory, batch: Mini
             return None
         memory, gradient = memory.of(networks, living), networks.with_values(gradient)[living].values
         networks, batch = networks[living], (batch[0][living], batch[1][living])
+
+
+def clipped(gradient: Networks, norm: float) -> Tensor:
+    """The gradient of every network, no longer than a norm; of the shape of the values."""
+    cut = [vector * (norm / vector.norm().clamp(min=norm)) for vector in gradient.vectors()]
+    return torch.stack(cut) if gradient.regular else torch.cat(cut)
 
 
 def is_sound(loss: Tensor, gradient: Tensor, networks: Networks) -> Bool[Tensor, " networks"]:

@@ -43,9 +43,11 @@ class Refinements:
 
     With `scaled_inputs` signals are counted in the root mean square of their tensor, with `scaled_steps` so are steps
     (of the parameter's own, at least `floor`), so that one optimizer fits tensors of any scale. `gain` is the size of
-    steps, `decay` makes them smaller in time. `nominal` is the first size, learned on, of a step along the mean of past
-    gradients (β = 0.9) that is made besides, in the root mean square of the gradient's tensor: an untrained rule goes
-    down as Adam does with one second moment per tensor, and training improves on that (after Harrison et al. 2022).
+    steps, `decay` makes them smaller in time.
+
+    `nominal` is the first size, learned on, of a step that is made besides: along the mean m of past gradients
+    (β = 0.9), in the larger of the root mean squares of m and of the gradient in their tensor. An untrained rule then
+    descends, and training improves on that (after Harrison et al. 2022).
     """
 
     scaled_inputs: bool = False
@@ -110,47 +112,55 @@ class UpdateRule(nn.Module, ABC):
         self.log_nominal = nn.Parameter(nominal.log()) if nominal > 0 else None
         sizes = [CHANNELS + context, *hidden, 2]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.reads = context > 0
+        if self.log_nominal is not None:  # nothing but the nominal step at first
+            for parameter in self.layers[-1].parameters():
+                nn.init.zeros_(parameter)
 
     @abstractmethod
     def read(self, channels: Networks) -> Networks | None:
         """The context u of every parameter, from the channels of all."""
 
-    def channels(self, signals: Networks) -> Networks:
-        """What is read of signals `(…, SIGNALS)`: value, gradient and momenta. Raises LayoutError for others."""
+    def context(self, signals: Networks) -> Networks | None:
+        """The context of every parameter, that several steps may use; None for rules without."""
+        return self.read(signals.with_values(log_and_sign(self._counted(signals)))) if self.reads else None
+
+    def _counted(self, signals: Networks) -> Tensor:
+        """Signals `(…, SIGNALS)` in the unit that they are read in. Raises LayoutError for others."""
         require_channels(signals, SIGNALS)
         values = signals.values
-        if self.refinements.scaled_inputs:
-            values = values / tensor_rms(values, signals).clamp(min=TINY)
-        return signals.with_values(log_and_sign(values))
-
-    def context(self, signals: Networks) -> Networks | None:
-        """The context of every parameter, that several steps may use."""
-        return self.read(self.channels(signals))
+        return values / tensor_rms(values, signals).clamp(min=TINY) if self.refinements.scaled_inputs else values
 
     def forward(self, signals: Networks, context: Networks | None = None, step: int = 0) -> Networks:
         """The change of every parameter, as `Networks` of one channel; `step` counts from 0.
 
-        `context` is made of these signals where none is given.
+        `signals` are value, gradient and momenta of every parameter; `context` is made of them where none is given.
         """
-        channels = self.channels(signals)
-        context = self.read(channels) if context is None else context
-        change = self.refinements.gain * self._by_pieces(channels.values, None if context is None else context.values)
+        context = self.context(signals) if context is None else context
+        change = self.refinements.gain * self._by_pieces(
+            self._counted(signals), None if context is None else context.values
+        )
         if self.log_nominal is not None:
-            gradient, momentum = signals.values[..., 1:2], signals.values[..., MOMENTUM]
-            along = (1 - MEAN) * momentum / tensor_rms(gradient, signals)[..., 0].clamp(min=TINY)
-            change = change - self.log_nominal.exp() * along
+            change = change - self.log_nominal.exp() * self._along(signals)
         if self.refinements.scaled_steps:
             own = signals.values[..., :1]
             change = change * tensor_rms(own, signals)[..., 0].clamp(min=self.refinements.floor)
         return signals.with_values(change if self.decay is None else change * self.decay(step))
 
-    def _by_pieces(self, x: Tensor, u: Tensor | None) -> Tensor:
+    def _along(self, signals: Networks) -> Tensor:
+        """The mean of past gradients, in the larger of its root mean square and that of the gradient."""
+        mean = (1 - MEAN) * signals.values[..., MOMENTUM]
+        sizes = tensor_rms(torch.stack([mean, signals.values[..., 1]], -1), signals).amax(-1)
+        return mean / sizes.clamp(min=TINY)
+
+    def _by_pieces(self, values: Tensor, u: Tensor | None) -> Tensor:
         """`d · exp(0.01 · a)` of every number; without gradients some numbers at a time, whatever their number."""
-        if torch.is_grad_enabled() or x.shape[:-1].numel() <= PIECE:
-            return self._direction(x, u)
-        rows = x.reshape(-1, x.shape[-1]).split(PIECE)
+        if torch.is_grad_enabled() or values.shape[:-1].numel() <= PIECE:
+            return self._direction(log_and_sign(values), u)
+        rows = values.reshape(-1, values.shape[-1]).split(PIECE)
         contexts = [None] * len(rows) if u is None else u.reshape(-1, u.shape[-1]).split(PIECE)
-        return torch.cat([self._direction(*each) for each in zip(rows, contexts, strict=True)]).reshape(x.shape[:-1])
+        pieces = [self._direction(log_and_sign(row), own) for row, own in zip(rows, contexts, strict=True)]
+        return torch.cat(pieces).reshape(values.shape[:-1])
 
     def _direction(self, x: Tensor, u: Tensor | None) -> Tensor:
         features = x if u is None else torch.cat([x, u], -1)
