@@ -21,7 +21,15 @@ from torch import Tensor, nn
 from neural_graphs import InputSpec, trace
 from neural_graphs.errors import MemoryNeeded
 from neural_graphs.graph import Looped
-from neural_graphs.optim import FeedForwardRule, LearnedOptimizer, LSTMRule, NGGNNRule, NGTRule, UpdateRule
+from neural_graphs.optim import (
+    FeedForwardRule,
+    LearnedOptimizer,
+    LSTMRule,
+    NGGNNRule,
+    NGTRule,
+    PropagatorRule,
+    UpdateRule,
+)
 from neural_graphs.optim.signals import CHANNELS
 
 
@@ -42,6 +50,7 @@ RULES: dict[str, Callable[[InputSpec, int, int], UpdateRule]] = {
     "ff": lambda family, width, _: FeedForwardRule(family, width),
     "lstm": lambda family, width, _: LSTMRule(family, width),
     "nggnn": lambda family, width, depth: NGGNNRule(family, width, depth, rows=None),
+    "propagator": lambda family, width, depth: PropagatorRule(family, width, depth),
     "ngt": lambda family, width, depth: NGTRule(family, width, depth, wiring=Looped(), rows=None),
 }
 HEADER = (

@@ -7,7 +7,17 @@ import torch
 
 from neural_graphs import InputSpec, Layout, Networks, trace
 from neural_graphs.graph import Looped
-from neural_graphs.optim import Decay, FeedForwardRule, LSTMRule, NFNRule, NGGNNRule, NGTRule, Refinements, UpdateRule
+from neural_graphs.optim import (
+    Decay,
+    FeedForwardRule,
+    LSTMRule,
+    NFNRule,
+    NGGNNRule,
+    NGTRule,
+    PropagatorRule,
+    Refinements,
+    UpdateRule,
+)
 from neural_graphs.optim.signals import CHANNELS, SIGNALS
 from tests.test_align import TRACED
 
@@ -19,6 +29,7 @@ RULES: dict[str, Make] = {
     "NG-GNN with waves": lambda f, **o: NGGNNRule(f, width=8, depth=2, rows=None, **o),
     "NG-T": lambda f, **o: NGTRule(f, width=8, depth=2, heads=2, rows=128, **o),
     "NG-T over weights": lambda f, **o: NGTRule(f, width=8, depth=2, heads=2, wiring=Looped(), rows=None, **o),
+    "Propagator": lambda f, **o: PropagatorRule(f, width=8, depth=2, heads=2, **o),
     "NFN": lambda f, **o: NFNRule(f, width=6, depth=2, **o),
 }
 PAPER = Layout.cnn((1, 3, 6, 6), (3, 3, 3), 4, stride=(2, 1, 1), padding=(0, None, None))  # at h = 3

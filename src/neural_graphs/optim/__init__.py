@@ -1,7 +1,7 @@
 """Learned optimizers: metanetworks that train networks, and what they are trained by."""
 
 from neural_graphs.optim.architectures import Architecture, ConvNet, Perceptron
-from neural_graphs.optim.graph_rules import NFNRule, NGGNNRule, NGTRule
+from neural_graphs.optim.graph_rules import NFNRule, NGGNNRule, NGTRule, PropagatorRule
 from neural_graphs.optim.inner import ImageSet, InnerTask
 from neural_graphs.optim.meta_gradients import MetaGradient, PersistentES, Stepwise
 from neural_graphs.optim.optimizer import LearnedOptimizer
@@ -24,6 +24,7 @@ __all__ = [
     "NGTRule",
     "Perceptron",
     "PersistentES",
+    "PropagatorRule",
     "Refinements",
     "Stepwise",
     "UpdateRule",

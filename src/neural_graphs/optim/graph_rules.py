@@ -6,11 +6,12 @@ from math import prod
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neural_graphs.graph import AllPairs, Bidirectional, NeuralGraph, Topology, Wiring
+from neural_graphs.graph import AllPairs, Bidirectional, Forward, NeuralGraph, Topology, Wiring
 from neural_graphs.graph.topology import Kernels
 from neural_graphs.networks import Networks
 from neural_graphs.nn.backbones.base import Backbone
 from neural_graphs.nn.backbones.message_passing import MessagePassing
+from neural_graphs.nn.backbones.propagation import Propagation
 from neural_graphs.nn.backbones.transformer import RelationalTransformer
 from neural_graphs.nn.embeddings import PositionTable, PositionWaves
 from neural_graphs.nn.encoder import Encoder
@@ -35,12 +36,12 @@ class ChannelEncoder(Encoder):
     places have `rows` of a table, or, for None, sinusoids (ours).
     """
 
-    def __init__(self, wiring: Wiring, width: int, rows: int | None = 10_000):
+    def __init__(self, wiring: Wiring, width: int, rows: int | None = 10_000, edges: int | None = None):
         parts = 1 if wiring.copies == 1 else 3
         super().__init__(
             wiring,
             ValueEncoder(CHANNELS, width, None),
-            ValueEncoder(parts * prod(FRAME) * CHANNELS, width, None),
+            ValueEncoder(parts * prod(FRAME) * CHANNELS, edges or width, None),
             FRAME,
             position=PositionWaves(width) if rows is None else PositionTable(rows, width),
         )
@@ -70,10 +71,28 @@ class ParameterReadout(nn.Module):
     def forward(self, graph: NeuralGraph, networks: Networks) -> Networks:
         """`Networks` of `width` channels."""
         topology = graph.topology
-        weights = topology.by_kernel(self.edge(topology.weights(graph.edges)))
+        weights = topology.by_kernel(topology.weights(self.read_edges(graph)))
         taps = [prod(each.shape) for each in topology.kernels(networks)]
         kernels = [_repeated(features, count) for features, count in zip(weights, taps, strict=True)]
         return topology.fill(networks, kernels, self.node(graph.nodes), self.width)
+
+    def read_edges(self, graph: NeuralGraph) -> Tensor:
+        """`(*batch, edges, width)`."""
+        found: Tensor = self.edge(graph.edges)
+        return found
+
+
+class EndsReadout(ParameterReadout):
+    """The same where edges were not updated: they are read together with their two neurons."""
+
+    def __init__(self, edges: int, width: int):
+        super().__init__(_mlp(width, 1), nn.Linear(width, width), width)
+        self.own = nn.Linear(edges, width)
+        self.ends = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(2))
+
+    def read_edges(self, graph: NeuralGraph) -> Tensor:
+        source, target = (end(graph.nodes) for end in self.ends)
+        return self.edge(F.relu(self.own(graph.edges) + graph.topology.gather_add(source, target)))
 
 
 def _repeated(features: Tensor, count: int) -> Tensor:
@@ -134,6 +153,21 @@ class NGTRule(GraphRule):
         shared = _mlp(width, 2)
         readout = ParameterReadout(shared, shared, width)
         encoder = ChannelEncoder(wiring or AllPairs(), width, rows)
+        super().__init__(family, width, encoder, backbone, readout, refinements=refinements)
+
+
+class PropagatorRule(GraphRule):
+    """Propagator as an optimizer (ours): signals run through the weights, both ways; an edge costs little.
+
+    `rows` and `refinements` as for `NGGNNRule`, the rest as for `Propagation`.
+    """
+
+    def __init__(
+        self, family: InputSpec, width: int = 32, depth: int = 4, heads: int = 8, rows: int | None = None,
+        refinements: Refinements | None = None,
+    ):  # fmt: skip
+        encoder = ChannelEncoder(Forward(), width, rows, edges=2 * heads)
+        backbone, readout = Propagation(width, depth, heads), EndsReadout(2 * heads, width)
         super().__init__(family, width, encoder, backbone, readout, refinements=refinements)
 
 
