@@ -17,7 +17,7 @@ INSIDE = ROOT / "src" / "neural_graphs" / "pretrained"
 EXPERIMENTS = {
     "mnist-inr": "inr_classification/mnist_probegen_2cores.yaml",
     "mnist-dilate": "style_editing/mnist_dilate_nggnn_2cores.yaml",
-    "fmnist-cnn": "cnn_generalization/small_nggnn_2cores.yaml",
+    "fmnist-cnn": "cnn_generalization/small_propagator_2cores.yaml",
 }  # name, and the file that it is made by
 
 
