@@ -14,6 +14,7 @@ from neural_graphs.errors import ConfigError, GradientError, LayoutError
 from neural_graphs.optim import LearnedOptimizer, UpdateRule
 from neural_graphs.optim.inner import ImageSet, InnerTask, gradients
 from neural_graphs.optim.memory import Memory
+from neural_graphs.optim.pretrained import CARRIED
 from tests.optim.rules import OPTIONS, PAPER, RULES, built
 from tests.test_align import TRACED
 
@@ -321,3 +322,25 @@ def test_ten_steps_on_a_card_are_those_on_the_processor(rule: str) -> None:
     train(there, LearnedOptimizer(update, there, layout, every=2), x.cuda(), 10)
     for name, tensor in module.state_dict().items():
         torch.testing.assert_close(there.state_dict()[name].cpu(), tensor, rtol=1e-9, atol=1e-12)
+
+
+# -- what comes along --------------------------------------------------------------------------------------------------
+
+
+def test_the_rule_that_comes_along_trains_a_network_it_has_not_seen() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 4))
+    x, y = torch.randn(64, 6), torch.randint(0, 4, (64,))
+    optimizer = LearnedOptimizer.from_pretrained("ng-gnn", module, x)
+    losses = []
+    for _ in range(60):
+        loss = F.cross_entropy(module(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_rules_that_come_along_are_small() -> None:
+    assert sum(file.stat().st_size for file in CARRIED.rglob("*") if file.is_file()) < 2_000_000
