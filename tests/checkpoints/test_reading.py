@@ -132,7 +132,7 @@ def spoiled(**changes: Any) -> Callable[[dict[str, Tensor], Path], None]:
         (lambda state, path: torch.save([torch.zeros(1)], path), "holds a list; expected a state dict"),
         (lambda state, path: torch.save({**state, "epoch": 3}, path), "holds a dict with other entries than tensors"),
         (lambda state, path: path.write_bytes(b"PK nothing"), "cannot be read as a PyTorch file"),
-        (lambda state, path: path.write_bytes(b""), "cannot be read as a PyTorch file"),
+        (lambda state, path: path.write_bytes(b""), "is empty, 0 bytes"),
     ],
 )
 def test_a_file_that_does_not_fit_is_named(

@@ -168,7 +168,7 @@ def damage(folder):
         broken = f"mnist_png_training_1_{600 + number}/checkpoints/model_final.pth"
         (folder / broken).parent.mkdir(parents=True)
         (folder / broken).write_bytes(data)
-        expected[broken] = "cannot be read as a PyTorch file"
+        expected[broken] = "cannot be read as a PyTorch file" if data else "is empty, 0 bytes"
     save(folder / "elsewhere/model_final.pth", good)
     expected["elsewhere/model_final.pth"] = "not named like"
     return expected

@@ -22,6 +22,7 @@ goes on. On a machine with a CUDA card networks are grown and trained there.
 MARK = "# neural-graphs "
 SMALL_COUNT = "140"  # networks; the smallest of the three splits then has ten
 SMALL = ["--trainer.max_epochs=2", "--data.batch_size=16"]
+SMALL_TASKS = ["--data.outer_steps=2", "--model.inner_steps=20"]  # where networks to train are no zoo
 
 
 def add(commands: Any) -> None:
@@ -59,15 +60,17 @@ class Experiment:
         self.root = Path("small") if small else Path()
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
         listed = [shlex.split(line.removeprefix(MARK)) for line in lines if line.startswith(MARK)]
-        self.zoo_words = next((words for words in listed if words[:1] == ["zoo"]), [])
-        if not self.zoo_words:
+        self.zoo_words = next((words for words in listed if words[:1] == ["zoo"]), [])  # none: it trains on images
+        if not any(words[:1] == ["fit"] for words in listed):
             raise ConfigError(
-                f"{file} is no experiment: no line at its head says '{MARK}zoo …'; the project's are in experiments/"
+                f"{file} is no experiment: no line at its head says '{MARK}fit …'; the project's are in experiments/"
             )
 
     def grow(self) -> None:
         """Grow the zoo, or go on with it; published ones are imported once."""
         words = list(self.zoo_words)
+        if not words:
+            return
         if not self.grown:
             if not (self.zoo / "manifest.json").is_file():
                 _neural_graphs([*words[:-1], str(self.zoo)])
@@ -98,9 +101,10 @@ class Experiment:
         if begun:
             return ["--resume"]
         words = ["--config", str(self.file)]
-        words += [f"--{key}={seed}" for key in ("seed_everything", "model.seed", "data.seed") if seed]
+        keys = ["seed_everything", "model.seed", *(["data.seed"] if self.zoo_words else [])]
+        words += [f"--{key}={seed}" for key in keys if seed]
         if self.small:
-            words += [*SMALL, f"--data.zoo={self.zoo}"]
+            words += [*SMALL, *([f"--data.zoo={self.zoo}"] if self.zoo_words else SMALL_TASKS)]
         return words
 
     @property
