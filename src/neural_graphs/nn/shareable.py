@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from torch import nn
 
 from neural_graphs.layout.forwarding import forwarded
-from neural_graphs.layout.recorded import Recorded
+from neural_graphs.layout.recorded import Recorded, arguments_of
+from neural_graphs.nn.spec import InputSpec
 
 Kind = TypeVar("Kind", bound="Shareable")
 
@@ -42,3 +43,8 @@ class Shareable(Recorded, nn.Module):
     ) -> str:  # fmt: skip
         """Save it as `owner/name` on the Hub, and return the address. Raises as `save_pretrained`, and HubError."""
         return forwarded("tasks.sharing.share.push")(self, name, licence, figures or {}, private)
+
+
+def family_of(made: Recorded) -> InputSpec | None:
+    """The family that an object was made for, if it was made for one."""
+    return next((value for value in arguments_of(made).values() if isinstance(value, InputSpec)), None)

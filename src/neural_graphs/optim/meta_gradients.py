@@ -123,11 +123,11 @@ def clipped(gradient: Networks, norm: float) -> Tensor:
 
 def is_sound(loss: Tensor, gradient: Tensor, networks: Networks) -> Bool[Tensor, " networks"]:
     """Which runs have not diverged: finite gradients, and a finite loss below `LIMIT`."""
-    finite = networks.with_values(gradient).vectors() if not networks.regular else gradient
-    rows = (
-        torch.stack([row.isfinite().all() for row in finite]) if isinstance(finite, list) else finite.isfinite().all(1)
+    finite = gradient.isfinite()
+    whole = (
+        finite.all(1) if networks.regular else torch.stack([x.all() for x in networks.with_values(finite).vectors()])
     )
-    return loss.isfinite() & (loss < LIMIT) & rows
+    return loss.isfinite() & (loss < LIMIT) & whole
 
 
 def _mean(seen: Sequence[Tensor]) -> float:

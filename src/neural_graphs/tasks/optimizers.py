@@ -29,6 +29,14 @@ class AdamW(Training):
         return adamw(list(module.parameters()), lr, weight_decay, fused)
 
 
+class Adam(Training):
+    """Adam (the paper, section 4.4), step by step also on a card."""
+
+    def optimizer(self, module: nn.Module, lr: float, weight_decay: float, fused: bool) -> Optimizer:
+        """See `Training`."""
+        return torch.optim.Adam(module.parameters(), lr, weight_decay=weight_decay)
+
+
 class Muon(Training):
     """Muon (Jordan et al. 2024) for the matrices of Linear layers of at least 16 × 16, AdamW for all else.
 

@@ -25,8 +25,8 @@ class Numbers(nn.Module):
 
     def nodes(self, graph: NeuralGraph) -> Tensor:
         """What is said of the numbers of every neuron, `(*batch, neurons, width)`."""
-        topology = graph.topology
-        source, target = (end(self.position(topology)).expand_as(graph.nodes) for end in self.ends)
+        topology, place = graph.topology, self.position(graph.topology)
+        source, target = (end(place).expand_as(graph.nodes) for end in self.ends)
         weights = self.weight(F.silu(graph.edges + topology.gather_add(source, target)))
         degree = topology.in_degree.clamp(min=1).to(weights.dtype)
         return self.out(self.bias(graph.nodes) + topology.sum(weights) / degree)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neural_graphs.nn.run.microbatch import known_gradients
-from neural_graphs.optim.descent import ByRule, train
+from neural_graphs.optim.descent import ByRule, Trained, train
 from neural_graphs.optim.inner import ImageSet, InnerTask
 from neural_graphs.optim.meta_gradients import MetaGradient, Stepwise
 from neural_graphs.plots import save
@@ -19,6 +19,7 @@ from neural_graphs.plots.bands import curves_with_bands
 from neural_graphs.tasks.base import BaseTask
 from neural_graphs.tasks.learning_to_optimize.compare import Setting, compare
 from neural_graphs.tasks.learning_to_optimize.data import InnerTasks, Splits
+from neural_graphs.tasks.optimizers import Adam
 
 KEPT = "baselines"  # beside the runs: figures of tuned optimizers
 
@@ -45,7 +46,7 @@ class LearningToOptimize(BaseTask):
         val_networks: int = 2, lr: float = 3e-4, weight_decay: float = 1e-4, warmup: int = 0,
         steps: int | None = None, seed: int = 0,
     ) -> None:  # fmt: skip
-        super().__init__(metanetwork, lr, weight_decay, warmup, steps, seed)
+        super().__init__(metanetwork, lr, weight_decay, warmup, steps, seed, Adam())
         self.estimator = estimator or Stepwise()
         self.inner_steps, self.val_networks = inner_steps, val_networks
         self._splits: Splits | None = None
@@ -87,19 +88,16 @@ class LearningToOptimize(BaseTask):
     def validation_step(self, number: Tensor, index: int) -> None:
         """Train the networks of validation, and measure them on the images to choose by."""
         assert self._task is not None and self._splits is not None
-        task = InnerTask(self._task.layouts[:1], self._task.images, self._task.batch)
-        seeds = range(self.val_networks)
-        made = train(task, lambda _: ByRule(self.rule), self.inner_steps, seeds, self._splits.val)
+        made, seeds = self._validated(self._task, self._splits.val), range(self.val_networks)
         loss = made.losses[-max(1, self.inner_steps // 10) :][:, ~made.diverged]
         if loss.numel():
             self.log_metrics("val", range(loss.shape[1]), loss=loss.mean())
         self.log_metrics("val", seeds, accuracy=made.accuracies[-1].mean(), diverged=made.diverged.float().mean())
 
-    def configure_optimizers(self) -> Any:
-        """Adam, its learning rate following `rate`."""
-        optimizer = torch.optim.Adam(self.parameters(), self.lr, weight_decay=self.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def _validated(self, task: InnerTask, images: ImageSet) -> Trained:
+        """The networks of validation, of the first layout, trained by the rule and measured on images."""
+        first = InnerTask(task.layouts[:1], task.images, task.batch)
+        return train(first, lambda _: ByRule(self.rule), self.inner_steps, range(self.val_networks), images)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the estimator keeps."""
@@ -117,8 +115,7 @@ class LearningToOptimize(BaseTask):
         self.eval()
         if split != "test":
             splits = self._here(data.splits)
-            task = InnerTask(data.layouts[:1], splits.train, data.batch_size)
-            made = train(task, lambda _: ByRule(self.rule), self.inner_steps, range(self.val_networks), splits.val)
+            made = self._validated(InnerTask(data.layouts, splits.train, data.batch_size), splits.val)
             return {"accuracy": float(made.accuracies[-1].mean()), "diverged": int(made.diverged.sum())}
         name = type(self.rule).__name__.removesuffix("Rule")
         found = {

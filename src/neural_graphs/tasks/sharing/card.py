@@ -7,7 +7,7 @@ import yaml
 
 from neural_graphs.layout import Layout
 from neural_graphs.layout.recorded import Recorded, arguments_of, call
-from neural_graphs.nn.shareable import Shareable
+from neural_graphs.nn.shareable import Shareable, family_of
 from neural_graphs.nn.spec import InputSpec
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.editing import Editing
@@ -78,7 +78,7 @@ def _use(made: Task | Shareable, name: str) -> str:
 
 def _family(metanetwork: Recorded, layouts: Sequence[Any]) -> str:
     """The bounds that hold for the networks, and some of their layouts."""
-    family = next((value for value in arguments_of(metanetwork).values() if isinstance(value, InputSpec)), None)
+    family = family_of(metanetwork)
     told = [f"`{format(Layout.from_json(each))}`" for each in layouts[:SHOWN]]
     told += [f"and {len(layouts) - SHOWN:,} layouts more"] if len(layouts) > SHOWN else []
     if family is not None:

@@ -36,7 +36,7 @@ from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.editing import Editing
 from neural_graphs.tasks.generalization.task import Generalization
 from neural_graphs.tasks.losses import CrossEntropy, SquaredError
-from neural_graphs.tasks.optimizers import AdamW, Muon
+from neural_graphs.tasks.optimizers import Adam, AdamW, Muon
 from neural_graphs.zoo.styles import Blur, Contrast, Dilate, Erode, Invert, Rotate
 
 NETWORKS: tuple[type, ...] = (InputSpec, Statistics, *LAYOUTS)
@@ -46,6 +46,6 @@ EDITORS: tuple[type, ...] = (DWSNetEditor, NFNEditor, NGGNNEditor, NGTEditor, Pr
 EDITORS += (ScaleGMNEditor, UNFEditor)
 PARTS: tuple[type, ...] = (Ablation, All, AllPairs, Bidirectional, CanonicalScales, CanonicalSigns, CompleteSigns)
 PARTS += (ConcatOutputs, Forward, Looped, MeanNodes, MeanOutputs, Neighbours, Scales, Signs, SignsAndScales)
-TASKS: tuple[type, ...] = (AdamW, Classification, CrossEntropy, Editing, Generalization, Muon, SquaredError)
+TASKS: tuple[type, ...] = (Adam, AdamW, Classification, CrossEntropy, Editing, Generalization, Muon, SquaredError)
 STYLES: tuple[type, ...] = (Blur, Contrast, Dilate, Erode, Invert, Rotate)
 KINDS = NETWORKS + READERS + EDITORS + PARTS + TASKS + STYLES

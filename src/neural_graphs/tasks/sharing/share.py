@@ -12,10 +12,8 @@ from safetensors.torch import save as to_bytes
 from neural_graphs.errors import ConfigError
 from neural_graphs.io.atomic import sha256, write_whole
 from neural_graphs.io.documents import write_json
-from neural_graphs.layout.recorded import arguments_of
 from neural_graphs.layout.serialise import to_json, written_as
-from neural_graphs.nn.shareable import Shareable
-from neural_graphs.nn.spec import InputSpec
+from neural_graphs.nn.shareable import Shareable, family_of
 from neural_graphs.tasks.generalization.calibration import CALIBRATION, Calibration, calibrate
 from neural_graphs.tasks.generalization.task import Generalization
 from neural_graphs.tasks.runs import Run
@@ -56,7 +54,7 @@ def share(run: str | Path, folder: str | Path, licence: str = "mit") -> Pretrain
 
 def save(metanetwork: Shareable, folder: str | Path, licence: str, figures: Mapping[str, Any]) -> Pretrained:
     """Write a metanetwork without a task; see `Shareable.save_pretrained`."""
-    family = next((value for value in arguments_of(metanetwork).values() if isinstance(value, InputSpec)), None)
+    family = family_of(metanetwork)
     layouts = [] if family is None or family.layout is None else [family.layout.to_json()]
     facts = {"layouts": layouts, "canvas": None, "batch_size": BATCH, "recipe": None, "figures": dict(figures)}
     said = [f"{name}: {value}" for name, value in figures.items()]
