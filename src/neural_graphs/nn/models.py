@@ -1,6 +1,7 @@
 """The two metanetworks of the paper, ready made: NG-GNN and NG-T, for answers about networks and for edits of them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -36,25 +37,36 @@ def encoder(
     number of probe inputs, each of `probe_shape` (default: a point with one coordinate per input); with `signs`
     networks are read with canonical signs; `sight` says what is seen beside numbers (default: everything).
     """
-    statistics, sight = family.statistics, sight or Ablation()
+    sight = sight or Ablation()
     parts = 1 if wiring.copies == 1 else 3
-    kinds = family.activations if sight.activations and len(family.activations) > 1 else ()
     return Encoder(
         wiring,
         ValueEncoder(family.channels, nodes, sigma),
         ValueEncoder(parts * family.kernel_size * family.channels, edges, sigma),
         family.frame,
         scalars=ValueEncoder(parts * family.channels, edges, sigma) if sight.scalars_apart else None,
-        position=Position(family.inputs, family.hidden_groups, family.outputs, nodes) if sight.position else None,
-        activations=ActivationKinds(kinds, nodes) if kinds else None,
-        probes=Probes(probes, probe_shape or (family.inputs,), family.groups + 1, nodes) if probes else None,
-        standardise=Standardise(statistics) if statistics else None,
+        **encoder_parts(family, nodes, edges, probes=probes, probe_shape=probe_shape, sight=sight),
         signs=CanonicalSigns() if signs else None,
-        neuron_kinds=NeuronKinds(family.neuron_kinds, nodes) if family.neuron_kinds else None,
-        weight_kinds=WeightKinds(family.weight_kinds, edges) if family.weight_kinds else None,
-        places=PositionEmbedding(nodes) if family.ordered else None,
         sight=sight,
     )
+
+
+def encoder_parts(
+    family: InputSpec, nodes: int, edges: int, *, probes: int = 0, probe_shape: Sequence[int] | None = None,
+    generated: bool = False, sight: Ablation | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """What an encoder sees beside numbers, as its arguments by name; `generated` probes come from a generator."""
+    sight, shape = sight or Ablation(), probe_shape or (family.inputs,)
+    kinds = family.activations if sight.activations and len(family.activations) > 1 else ()
+    return {
+        "position": Position(family.inputs, family.hidden_groups, family.outputs, nodes) if sight.position else None,
+        "activations": ActivationKinds(kinds, nodes) if kinds else None,
+        "probes": Probes(probes, shape, family.groups + 1, nodes, generated) if probes else None,
+        "standardise": Standardise(family.statistics) if family.statistics else None,
+        "neuron_kinds": NeuronKinds(family.neuron_kinds, nodes) if family.neuron_kinds else None,
+        "weight_kinds": WeightKinds(family.weight_kinds, edges) if family.weight_kinds else None,
+        "places": PositionEmbedding(nodes) if family.ordered else None,
+    }
 
 
 def edit_readout(

@@ -10,20 +10,12 @@ from torch import Tensor, nn
 from neural_graphs.graph import Forward, NeuralGraph, Topology
 from neural_graphs.nn.backbones.propagation import Propagation
 from neural_graphs.nn.canonical import Canonical
-from neural_graphs.nn.embeddings import (
-    ActivationKinds,
-    NeuronKinds,
-    Position,
-    PositionEmbedding,
-    Probes,
-    Standardise,
-    WeightKinds,
-)
+from neural_graphs.nn.embeddings import Standardise
 from neural_graphs.nn.encoder import Encoder
 from neural_graphs.nn.fourier import MultiscaleEncoder
 from neural_graphs.nn.group_statistics import GroupStatistics
 from neural_graphs.nn.metanetwork import Metanetwork
-from neural_graphs.nn.models import initialise, require_statistics
+from neural_graphs.nn.models import encoder_parts, initialise, require_statistics
 from neural_graphs.nn.readout import ConcatOutputs, EditReadout, GraphReadout, Pool
 from neural_graphs.nn.run.checkpointing import checkpointed
 from neural_graphs.nn.spec import InputSpec
@@ -41,13 +33,7 @@ def multiscale_encoder(
         MultiscaleEncoder(family.channels, nodes),
         MultiscaleEncoder(family.kernel_size * family.channels, edges),
         family.frame,
-        position=Position(family.inputs, family.hidden_groups, family.outputs, nodes),
-        activations=ActivationKinds(family.activations, nodes) if len(family.activations) > 1 else None,
-        probes=Probes(probes, probe_shape or (family.inputs,), family.groups + 1, nodes, True) if probes else None,
-        standardise=Standardise(family.statistics) if family.statistics else None,
-        neuron_kinds=NeuronKinds(family.neuron_kinds, nodes) if family.neuron_kinds else None,
-        weight_kinds=WeightKinds(family.weight_kinds, edges) if family.weight_kinds else None,
-        places=PositionEmbedding(nodes) if family.ordered else None,
+        **encoder_parts(family, nodes, edges, probes=probes, probe_shape=probe_shape, generated=True),
         statistics=GroupStatistics(nodes) if statistics else None,
     )
 

@@ -12,9 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neural_graphs.errors import ConfigError
-from neural_graphs.graph import NeuralGraph, Topology
+from neural_graphs.graph import NeuralGraph
 from neural_graphs.graph.constants import constant
-from neural_graphs.graph.topology import NeuronTable
 from neural_graphs.layout import Layout
 from neural_graphs.nn.backbones.base import Backbone
 from neural_graphs.nn.run.dropout import Dropout
@@ -22,15 +21,9 @@ from neural_graphs.nn.run.memory import EdgeMemory
 
 
 @constant()
-def fan_in(layout: Layout) -> np.ndarray:
-    """The number of weights into every neuron, at least one, `(neurons,)`."""
-    return np.maximum(np.bincount(layout.ends[1], minlength=layout.neurons), 1)
-
-
-@constant()
 def fan_out(layout: Layout) -> np.ndarray:
-    """The number of weights that leave every neuron, at least one, `(neurons,)`."""
-    return np.maximum(np.bincount(layout.ends[0], minlength=layout.neurons), 1)
+    """The number of weights that leave every neuron, `(neurons,)`."""
+    return np.bincount(layout.ends[0], minlength=layout.neurons)
 
 
 class SineSiLU(nn.Module):
@@ -60,10 +53,10 @@ class PropagationRound(nn.Module):
         """New node features, `(*batch, neurons, width)`."""
         topology, normed = graph.topology, self.norm(graph.nodes)
         into, out_of = graph.edges.chunk(2, -1)
-        found = [normed, topology.propagate(self.forwards(normed), into) * scale(topology, fan_in, normed)]
+        found = [normed, topology.propagate(self.forwards(normed), into) * root(topology.in_degree, normed)]
         if self.backwards is not None:
             told = topology.propagate(self.backwards(normed), out_of, "source")
-            found.append(told * scale(topology, fan_out, normed))
+            found.append(told * root(topology.neuron_index(fan_out)[:, None], normed))
         whole = topology.repeat(self.network(topology.mean(normed)))
         hidden = self.activation(self.combine(torch.cat(found, -1)) + whole)
         return graph.nodes + self.out(self.dropout(hidden))
@@ -72,9 +65,9 @@ class PropagationRound(nn.Module):
         """Edges stay: what two neurons have to do with each other is in their weight."""
 
 
-def scale(topology: Topology, count: NeuronTable, like: Tensor) -> Tensor:
-    """One over the root of a count, `(neurons, 1)`."""
-    return topology.neuron_index(count).to(like.dtype)[:, None].rsqrt()
+def root(count: Tensor, like: Tensor) -> Tensor:
+    """One over the root of a count, at least one, `(neurons, 1)`."""
+    return count.clamp(min=1).to(like.dtype).rsqrt()
 
 
 class Propagation(Backbone):
