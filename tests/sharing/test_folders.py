@@ -59,6 +59,7 @@ OPTIONS: dict[type, dict[str, Any]] = {
     ng.UNF: {"maps": ng.nn.linear.Neighbours()},
     ng.ScaleGMN: {"symmetry": nn.Signs()},
     ng.ScaleGMNEditor: {"symmetry": nn.SignsAndScales()},
+    nn.Ensemble: {"members": [lambda family: nn.ProbeGen(family, 3, 5), lambda family: StatNN(family, 3, [6])]},
     nn.ProbeGen: {"probes": 5, "hidden": (7,)},
     ng.NFN: {"width": 8, "hidden": [6]},
     FlatMLP: {"hidden": [6]},
@@ -68,7 +69,7 @@ OPTIONS: dict[type, dict[str, Any]] = {
 
 def made(kind: type) -> Any:
     """One of a kind, with other numbers than those that its constructor draws."""
-    classes = {} if kind in EDITORS else {"classes": 3}
+    classes = {} if kind in EDITORS or kind is nn.Ensemble else {"classes": 3}
     found = kind(FAMILY, **classes, **OPTIONS.get(kind, {}))
     with torch.no_grad():
         for parameter in found.parameters():

@@ -14,6 +14,7 @@ from neural_graphs.commands import (
     completion,
     demo,
     edit,
+    ensemble,
     graph,
     info,
     optimize,
@@ -43,6 +44,7 @@ Metanetworks: networks that read other networks as graphs.
   neural-graphs rank --run RUN '*.safetensors'              which of these networks is best, without running them?
   neural-graphs optimize models:make --images NAME --rule R train your module by a learned optimizer
   neural-graphs edit --run RUN ZOO --index 5 --out FILE     the same network, drawing another picture
+  neural-graphs ensemble RUN RUN --out DIR                  one that answers by the mean of several
   neural-graphs share RUN FOLDER                            what others need for --pretrained FOLDER
 """
 
@@ -65,7 +67,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"neural-graphs {version_of('neural-graphs')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     everything = (
-        demo, graph, align, zoo, train, reproduce, predict, rank, edit, optimize, share, report, bench, info,
+        demo, graph, align, zoo, train, reproduce, predict, rank, edit, optimize, ensemble, share, report, bench, info,
     )  # fmt: skip
     for module in everything:
         module.add(commands)

@@ -19,8 +19,12 @@ class Recorded:
 
     def __new__(cls: type[Made], *arguments: Any, **named: Any) -> Made:
         made: Made = super().__new__(cls)
-        object.__setattr__(made, "_arguments", (arguments, named))  # past nn.Module, which is not ready yet
+        made.remember(*arguments, **named)
         return made
+
+    def remember(self, *arguments: Any, **named: Any) -> None:
+        """Take other arguments for those of the constructor, which make an equal object."""
+        object.__setattr__(self, "_arguments", (arguments, named))  # past nn.Module, which may not be ready yet
 
 
 def arguments_of(made: Recorded) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from neural_graphs.nn.embeddings import (
     WeightKinds,
 )
 from neural_graphs.nn.encoder import Encoder
+from neural_graphs.nn.ensemble import Ensemble
 from neural_graphs.nn.fourier import MultiscaleEncoder, ValueEncoder
 from neural_graphs.nn.linear import NFN, UNF, DWSNet, DWSNetEditor, EquivariantLinear, NFNEditor, UNFEditor
 from neural_graphs.nn.metanetwork import Metanetwork
@@ -45,6 +46,7 @@ __all__ = [
     "DWSNet",
     "DWSNetEditor",
     "Encoder",
+    "Ensemble",
     "EquivariantLinear",
     "GraphReadout",
     "ImageProbes",

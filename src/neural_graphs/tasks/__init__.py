@@ -6,6 +6,7 @@ from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.editing import Editing
 from neural_graphs.tasks.edits import Edit, edit
+from neural_graphs.tasks.ensembles import ensemble
 from neural_graphs.tasks.evaluate import classify, predict, test, validate
 from neural_graphs.tasks.fit import asked_task, callbacks, fit
 from neural_graphs.tasks.galleries import Galleries
@@ -40,6 +41,7 @@ __all__ = [
     "classify",
     "data_of",
     "edit",
+    "ensemble",
     "find_task",
     "fit",
     "from_pretrained",

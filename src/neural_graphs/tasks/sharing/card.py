@@ -101,5 +101,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     if isinstance(value, Recorded):
-        return call(value)
+        return call(value) if family_of(value) is None else _options(value)  # a metanetwork in a metanetwork
     return value if isinstance(value, str | int | float | None) else repr(value)

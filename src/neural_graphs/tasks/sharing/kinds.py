@@ -15,6 +15,7 @@ from neural_graphs.nn import (
     ConcatOutputs,
     DWSNet,
     DWSNetEditor,
+    Ensemble,
     MeanNodes,
     MeanOutputs,
     NFNEditor,
@@ -40,7 +41,7 @@ from neural_graphs.tasks.optimizers import Adam, AdamW, Muon
 from neural_graphs.zoo.styles import Blur, Contrast, Dilate, Erode, Invert, Rotate
 
 NETWORKS: tuple[type, ...] = (InputSpec, Statistics, *LAYOUTS)
-READERS: tuple[type, ...] = (DWSNet, FlatMLP, NFN, NGGNN, NGT, ProbeGen, Propagator, ScaleGMN, SetNN, StatNN)
+READERS: tuple[type, ...] = (DWSNet, Ensemble, FlatMLP, NFN, NGGNN, NGT, ProbeGen, Propagator, ScaleGMN, SetNN, StatNN)
 READERS += (UNF,)
 EDITORS: tuple[type, ...] = (DWSNetEditor, NFNEditor, NGGNNEditor, NGTEditor, PropagatorEditor)
 EDITORS += (ScaleGMNEditor, UNFEditor)

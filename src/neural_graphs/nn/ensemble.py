@@ -1,0 +1,66 @@
+"""`Ensemble`: several metanetworks that answer as one (deep ensembles, Lakshminarayanan et al. 2017)."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neural_graphs.errors import ConfigError
+from neural_graphs.networks import Networks
+from neural_graphs.nn.run.microbatch import Reader
+from neural_graphs.nn.shareable import Shareable
+from neural_graphs.nn.spec import InputSpec
+
+
+class Ensemble(Shareable, Reader):
+    """The mean of what its members answer; symmetric wherever they are.
+
+    `tasks.ensemble` joins trained runs. Trained as one, members learn by the error of their mean.
+
+    Args:
+        family: the networks that all will read.
+        members: metanetworks, or what makes one for the family: in a configuration a list of classes.
+
+    Raises ConfigError for no members, and for one that is no metanetwork of this library's kind (`Shareable`).
+    """
+
+    def __init__(self, family: InputSpec, members: Sequence[Callable[[InputSpec], nn.Module]]) -> None:
+        super().__init__()
+        made = [member if isinstance(member, nn.Module) else member(family) for member in members]
+        if strange := [type(member).__name__ for member in made if not isinstance(member, Shareable)]:
+            raise ConfigError(f"a {strange[0]} cannot be a member of an ensemble; make it a neural_graphs.nn.Shareable")
+        if not made:
+            raise ConfigError("an ensemble has at least one member, got none")
+        self.members = nn.ModuleList(made)
+        self.remember(family, made)  # what was made, not what made it: that can be written down
+
+    def read(self, networks: Networks) -> Float[Tensor, "networks classes"]:
+        """The mean answer, in one go. Raises ConfigError for editors: edits of two editors have nothing in common."""
+        answers = [member(networks) for member in self.members]
+        if isinstance(answers[0], Networks):
+            raise ConfigError("an ensemble of editors edits nothing; take one of them")
+        return torch.stack(answers).mean(0)
+
+    def embed(self, networks: Networks) -> Float[Tensor, "networks features"]:
+        """What the members see of each network, side by side."""
+        return torch.cat([member.embed(networks) for member in self.members], -1)
+
+    def fit_statistics(self, networks: Networks) -> None:
+        """Hand the training networks to the members that standardise by them."""
+        for member in self.members:
+            if hasattr(member, "fit_statistics"):
+                member.fit_statistics(networks)
+
+    def prepare(self, networks: Networks) -> None:
+        """What the members need of their layouts."""
+        for member in self._readers:
+            member.prepare(networks)
+
+    def numbers(self, networks: Networks) -> int:
+        """That of the member that needs most."""
+        return max((member.numbers(networks) for member in self._readers), default=1)
+
+    @property
+    def _readers(self) -> list[Reader]:
+        return [member for member in self.members if isinstance(member, Reader)]

@@ -1,0 +1,81 @@
+"""Runs joined to one that answers by the mean of their metanetworks (deep ensembles)."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from neural_graphs.errors import ConfigError
+from neural_graphs.io.atomic import write_whole
+from neural_graphs.tasks.editing import Editing
+from neural_graphs.tasks.learning_to_optimize import LearningToOptimize
+from neural_graphs.tasks.runs import PREFIX, Run, build
+from neural_graphs.tasks.task import CLASSIFICATION, find_task
+
+ENSEMBLE = "neural_graphs.nn.Ensemble"
+ALIKE = ("family", "classes", "layouts", "canvas")  # of run.json: members were trained for the same networks
+
+
+def ensemble(runs: Sequence[str | Path], folder: str | Path) -> Run:
+    """Write a run whose metanetwork is the `Ensemble` of the best checkpoints of others; nothing is trained.
+
+    All that trained runs do, it does: test, rank, predict, share. Configuration and zoo are those of the first. Raises
+    ConfigError for fewer than two runs, runs of other tasks or networks than the first, or a folder that holds a run.
+    """
+    members, made = [Run(run).known() for run in runs], Run(folder)
+    if len(members) < 2:
+        raise ConfigError(f"an ensemble is of two runs or more, got {len(members)}")
+    if made.config_file.exists():
+        raise ConfigError(f"{made.folder} holds a run already; choose another folder")
+    for member in members[1:]:
+        _require_alike(members[0], member)
+    config = members[0].config
+    described = [member.config["model"]["metanetwork"] for member in members]
+    config["model"]["metanetwork"] = {"class_path": ENSEMBLE, "init_args": {"members": described}}
+    build(config["model"]["metanetwork"], members[0].family)  # says what is wrong before anything is written
+    state = {name: tensor for place, member in enumerate(members) for name, tensor in _numbers(member, place).items()}
+    parameters = sum(member.facts["parameters"] for member in members)
+    made.checkpoints.mkdir(parents=True, exist_ok=True)
+    made.write(
+        made.facts_file,
+        members[0].facts | {"parameters": parameters, "members": [str(member.folder) for member in members]},
+        sealed=True,
+    )
+    _write_checkpoint(made, state)
+    write_whole(made.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
+    return made
+
+
+def _require_alike(first: Run, other: Run) -> None:
+    """Raise ConfigError naming what two runs differ in."""
+    tasks = [run.config.get("task", CLASSIFICATION) for run in (first, other)]
+    if issubclass(find_task(tasks[0]), (Editing, LearningToOptimize)):
+        raise ConfigError(f"{first.folder} is a run of {tasks[0]}: ensembles answer, they neither edit nor optimise")
+    if tasks[0] != tasks[1]:
+        raise ConfigError(f"{other.folder} is a run of {tasks[1]}, {first.folder} of {tasks[0]}: their answers differ")
+    one, another = first.facts, other.facts
+    if different := [fact for fact in ALIKE if one[fact] != another[fact]]:
+        raise ConfigError(
+            f"{other.folder} was trained for other networks than {first.folder} ({', '.join(different)} in run.json);"
+            " join runs on the same zoo"
+        )
+
+
+def _numbers(run: Run, place: int) -> dict[str, Tensor]:
+    """The tensors of the metanetwork of a run, named as those of a member."""
+    state = run.checkpoint()["state_dict"]
+    return {
+        f"{PREFIX}members.{place}.{name.removeprefix(PREFIX)}": tensor
+        for name, tensor in state.items()
+        if name.startswith(PREFIX)
+    }
+
+
+def _write_checkpoint(run: Run, state: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save({"state_dict": state}, buffer)
+    write_whole(run.best, buffer.getvalue())
