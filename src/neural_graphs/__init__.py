@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from neural_graphs.layout import Layout as Layout
     from neural_graphs.networks import Networks as Networks
     from neural_graphs.nn import NFN as NFN
+    from neural_graphs.nn import NFT as NFT
     from neural_graphs.nn import NGGNN as NGGNN
     from neural_graphs.nn import NGT as NGT
     from neural_graphs.nn import UNF as UNF
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from neural_graphs.nn import EquivariantLinear as EquivariantLinear
     from neural_graphs.nn import Metanetwork as Metanetwork
     from neural_graphs.nn import NFNEditor as NFNEditor
+    from neural_graphs.nn import NFTEditor as NFTEditor
     from neural_graphs.nn import NGGNNEditor as NGGNNEditor
     from neural_graphs.nn import NGTEditor as NGTEditor
     from neural_graphs.nn import Propagator as Propagator
@@ -55,7 +57,9 @@ _HOME = {
     "Layout": "layout",
     "Metanetwork": "nn",
     "NFN": "nn",
+    "NFT": "nn",
     "NFNEditor": "nn",
+    "NFTEditor": "nn",
     "NGGNN": "nn",
     "NGGNNEditor": "nn",
     "NGT": "nn",

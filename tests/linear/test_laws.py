@@ -81,12 +81,12 @@ def gradients(module: torch.nn.Module, networks: Networks) -> list[Tensor]:
     return [answer.detach(), *torch.autograd.grad((answer * weight).sum(), [values, *module.parameters()])]
 
 
-@pytest.mark.parametrize("editor", ["DWSNet", "NFN-NP", "NFN-HNP", "UNF between neighbours"])
+@pytest.mark.parametrize("editor", ["DWSNet", "NFN-NP", "NFN-HNP", "NFT", "UNF between neighbours"])
 def test_editors_learn_to_return_what_they_read(editor: str) -> None:
     layout = Layout.mlp((2, 4, 3), "sine")
     generator = torch.Generator().manual_seed(1)
     networks = Networks(0.3 * torch.randn(16, layout.size, generator=generator, dtype=torch.float64), layout)
-    options = {"sigma": 0.5} if editor.startswith("NFN") else {}
+    options = {"sigma": 0.5} if editor.startswith("NF") else {}
     module = built(EDITORS[editor], InputSpec.of([layout]), **options)
     assert_learns_identity(module, networks, rate=0.02)
 

@@ -33,6 +33,8 @@ BASES = {
     "Training",
     "Shareable",
     "Metanetwork",
+    "AttentionMetanetwork",
+    "GridMetanetwork",
     "LinearMetanetwork",
     "Recorded",
     "Maps",

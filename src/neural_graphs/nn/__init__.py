@@ -18,7 +18,17 @@ from neural_graphs.nn.embeddings import (
 from neural_graphs.nn.encoder import Encoder
 from neural_graphs.nn.ensemble import Ensemble
 from neural_graphs.nn.fourier import MultiscaleEncoder, ValueEncoder
-from neural_graphs.nn.linear import NFN, UNF, DWSNet, DWSNetEditor, EquivariantLinear, NFNEditor, UNFEditor
+from neural_graphs.nn.linear import (
+    NFN,
+    NFT,
+    UNF,
+    DWSNet,
+    DWSNetEditor,
+    EquivariantLinear,
+    NFNEditor,
+    NFTEditor,
+    UNFEditor,
+)
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import NGGNN, NGT, NGGNNEditor, NGTEditor
 from neural_graphs.nn.probe_generators import ImageProbes, LinearProbes
@@ -31,6 +41,7 @@ from neural_graphs.nn.scale_gmn import ScaleGMN, ScaleGMNEditor
 
 __all__ = [
     "NFN",
+    "NFT",
     "NGGNN",
     "NGT",
     "UNF",
@@ -57,6 +68,7 @@ __all__ = [
     "Metanetwork",
     "MultiscaleEncoder",
     "NFNEditor",
+    "NFTEditor",
     "NGGNNEditor",
     "NGTEditor",
     "NeuronKinds",

@@ -18,7 +18,7 @@ from neural_graphs.nn.encoder import Encoder
 from neural_graphs.nn.fourier import ValueEncoder
 from neural_graphs.nn.linear.cut import Cut
 from neural_graphs.nn.linear.encoder import GridEncoder
-from neural_graphs.nn.linear.models import LinearMetanetwork
+from neural_graphs.nn.linear.metanetwork import LinearMetanetwork
 from neural_graphs.nn.linear.readout import GridEdit
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import initialise

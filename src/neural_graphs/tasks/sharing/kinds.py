@@ -5,6 +5,7 @@ from neural_graphs.layout.equivariant_maps import All, Neighbours
 from neural_graphs.layout.layout import KINDS as LAYOUTS
 from neural_graphs.nn import (
     NFN,
+    NFT,
     NGGNN,
     NGT,
     UNF,
@@ -19,6 +20,7 @@ from neural_graphs.nn import (
     MeanNodes,
     MeanOutputs,
     NFNEditor,
+    NFTEditor,
     NGGNNEditor,
     NGTEditor,
     ProbeGen,
@@ -41,9 +43,22 @@ from neural_graphs.tasks.optimizers import Adam, AdamW, Muon
 from neural_graphs.zoo.styles import Blur, Contrast, Dilate, Erode, Invert, Rotate
 
 NETWORKS: tuple[type, ...] = (InputSpec, Statistics, *LAYOUTS)
-READERS: tuple[type, ...] = (DWSNet, Ensemble, FlatMLP, NFN, NGGNN, NGT, ProbeGen, Propagator, ScaleGMN, SetNN, StatNN)
+READERS: tuple[type, ...] = (
+    DWSNet,
+    Ensemble,
+    FlatMLP,
+    NFN,
+    NFT,
+    NGGNN,
+    NGT,
+    ProbeGen,
+    Propagator,
+    ScaleGMN,
+    SetNN,
+    StatNN,
+)
 READERS += (UNF,)
-EDITORS: tuple[type, ...] = (DWSNetEditor, NFNEditor, NGGNNEditor, NGTEditor, PropagatorEditor)
+EDITORS: tuple[type, ...] = (DWSNetEditor, NFNEditor, NFTEditor, NGGNNEditor, NGTEditor, PropagatorEditor)
 EDITORS += (ScaleGMNEditor, UNFEditor)
 PARTS: tuple[type, ...] = (Ablation, All, AllPairs, Bidirectional, CanonicalScales, CanonicalSigns, CompleteSigns)
 PARTS += (ConcatOutputs, Forward, Looped, MeanNodes, MeanOutputs, Neighbours, Scales, Signs, SignsAndScales)

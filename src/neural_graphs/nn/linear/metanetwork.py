@@ -1,0 +1,110 @@
+"""Metanetworks that read the grids of a network: what those of linear layers and of attention share."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neural_graphs.errors import ConfigError
+from neural_graphs.layout.equivariant_maps import Maps
+from neural_graphs.networks import Networks
+from neural_graphs.nn.linear.encoder import GridEncoder
+from neural_graphs.nn.linear.layer import EquivariantLinear, Values
+from neural_graphs.nn.linear.readout import GridEdit, GridReadout
+from neural_graphs.nn.run.checkpointing import LARGE
+from neural_graphs.nn.run.dropout import Dropout
+from neural_graphs.nn.run.microbatch import BUDGET, Reader
+from neural_graphs.nn.shareable import Shareable
+
+Answer = Callable[[Networks], Tensor]  # about networks of one layout
+PIECE, LARGEST = BUDGET["cpu"], LARGE["cpu"]  # numbers of a tensor
+
+
+class GridMetanetwork(Shareable, Reader):
+    """`GridEncoder → layers between grids → readout`.
+
+    Networks of several layouts are read layout by layout, with the same parameters; see `Cut` for which can be.
+    """
+
+    def __init__(self, encoder: GridEncoder, readout: GridReadout | GridEdit, width: int):
+        super().__init__()
+        self.encoder, self.readout, self.width = encoder, readout, width
+
+    @abstractmethod
+    def encode(self, networks: Networks) -> Values:
+        """The values of every grid before the readout, of networks that share a layout."""
+
+    def read(self, networks: Networks) -> Any:
+        """Read a batch in one go: `(networks, classes)`, or `Networks`."""
+        if isinstance(self.readout, GridEdit):
+            return networks.with_values(self._by_layout(networks, self._answer, torch.cat))
+        return self._by_layout(networks, self._answer, torch.stack)
+
+    def _answer(self, part: Networks) -> Tensor:
+        found: Tensor = self.readout(self.encode(part), part)
+        return found
+
+    @staticmethod
+    def _by_layout(networks: Networks, answer: Answer, joined: Callable[[list[Tensor]], Tensor]) -> Tensor:
+        """What is answered about networks of one layout, about each of a batch; `joined` puts rows together."""
+        if networks.regular:
+            return answer(networks)
+        return joined(networks.map_by_layout(lambda part, _: answer(part)))
+
+    def embed(self, networks: Networks) -> Float[Tensor, "networks d"]:
+        """One vector per network: what the MLP of the readout sees. Raises ConfigError for an editor."""
+        readout = self.readout
+        if not isinstance(readout, GridReadout):
+            raise ConfigError("an editor pools nothing: it has no embedding of a network")
+        return self._by_layout(networks, lambda part: readout.pool(self.encode(part)), torch.stack)
+
+    def numbers(self, networks: Networks) -> int:
+        """How many numbers the values of the largest of these networks have; fewer are told where layers are wide, as a
+        piece should be larger than the gradients it adds up."""
+        found = max(layout.size for layout in dict.fromkeys(networks.layouts)) * self.width
+        worth = sum(parameter.numel() for parameter in self.parameters()) // PIECE
+        return found // min(max(1, worth), LARGEST // PIECE)
+
+
+def require_size(width: int, depth: int) -> None:
+    """Raise ConfigError for less than one channel or layer."""
+    if width < 1 or depth < 1:
+        raise ConfigError(f"width is {width} and depth {depth}; a metanetwork has at least one layer of one channel")
+
+
+class LinearMetanetwork(GridMetanetwork):
+    """`GridEncoder → (EquivariantLinear, norm, ReLU, dropout) × depth → readout`."""
+
+    def __init__(
+        self, encoder: GridEncoder, readout: GridReadout | GridEdit, width: int, depth: int, *, dropout: float = 0.0,
+        norm: bool = False, maps: Maps | None = None,
+    ):  # fmt: skip
+        require_size(width, depth)
+        super().__init__(encoder, readout, width)
+        every = encoder.cut.grids
+        widths = [encoder.width, *[width] * (depth - 1)]
+        self.layers = nn.ModuleList(EquivariantLinear(every, before, width, maps) for before in widths)
+        self.between = nn.ModuleList(Between([grid.features for grid in every], width, norm, dropout) for _ in widths)
+
+    def encode(self, networks: Networks) -> Values:
+        """The values of every grid before the readout, of networks that share a layout."""
+        values: Values = self.encoder(networks)
+        for layer, between in zip(self.layers, self.between, strict=True):
+            values = between(layer(values))
+        return values
+
+
+class Between(nn.Module):
+    """What follows a linear layer, number by number: a norm over the features of a place, ReLU, dropout."""
+
+    def __init__(self, features: Sequence[int], width: int, norm: bool, dropout: float):
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(each * width) if norm else nn.Identity() for each in features)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, values: Values) -> Values:
+        """The same shapes."""
+        return [self.dropout(norm(x).relu()) for norm, x in zip(self.norms, values, strict=True)]
