@@ -12,11 +12,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from neural_graphs.tasks import write_network
+from neural_graphs.zoo import Zoo
+
 ROOT = Path(__file__).parents[2]
 INSIDE = ROOT / "src" / "neural_graphs" / "pretrained"
+EXAMPLES = INSIDE / "examples"
 EXPERIMENTS = {
     "mnist-inr": "inr_classification/mnist_probegen_2cores.yaml",
-    "mnist-dilate": "style_editing/mnist_dilate_nggnn_2cores.yaml",
+    "mnist-dilate": "style_editing/mnist_dilate_propagator_probes64_2cores.yaml",
     "fmnist-cnn": "cnn_generalization/small_propagator_2cores.yaml",
 }  # name, and the file that it is made by
 
@@ -28,6 +32,14 @@ def make(name: str) -> None:
         subprocess.run([sys.executable, "-m", "neural_graphs", *words], check=True)
 
 
+def make_examples() -> None:
+    """Ten networks for these metanetworks to read: of every digit the first that the test split of their zoo draws."""
+    tested = Zoo("zoos/mnist13k").split("test")
+    for digit in range(10):
+        place = int((tested.labels == digit).nonzero()[0, 0])
+        write_network(tested.networks([place]), EXAMPLES / f"digit-{digit}.safetensors")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(EXPERIMENTS))
@@ -36,6 +48,8 @@ def main() -> None:
         parser.error(f"unknown {', '.join(sorted(unknown))}; known: {', '.join(EXPERIMENTS)}")
     for name in names or [each for each in EXPERIMENTS if not (INSIDE / each).is_dir()]:
         make(name)
+    if not EXAMPLES.is_dir():
+        make_examples()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""``neural-graphs demo``: the whole story on images that are already here."""
+"""``neural-graphs demo``: the whole story on what is already here."""
 
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 DESCRIPTION = """\
-Fits one small network to each of scikit-learn's digits, trains a graph metanetwork and a flat MLP to name the digit
+Metanetworks that come with the package name and edit networks that draw digits, at once. Then it fits one small network to each of scikit-learn's digits, trains a graph metanetwork and a flat MLP to name the digit
 that a network draws, shuffles the neurons of the test networks, and shows that only the flat MLP is confused. Under
 five minutes on two cores; the pictures are in --out.
 """

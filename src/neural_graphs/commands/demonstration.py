@@ -1,4 +1,4 @@
-"""The whole story on images that scikit-learn carries: grow networks, read them as graphs, shuffle their neurons."""
+"""The whole story: read networks that come along, then grow some of scikit-learn's digits, train, shuffle neurons."""
 
 import shutil
 import sys
@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from neural_graphs import plots
+from neural_graphs.commands import at_once
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import shuffle
 from neural_graphs.tasks import Run, classify, fit, load_run, test
@@ -18,7 +19,7 @@ from neural_graphs.tasks.history import read_csv
 from neural_graphs.zoo import Zoo, grow_inrs, preset
 
 SHOWN = 40  # networks in the contact sheet
-PICTURES = ("contact_sheet.png", "training_curve.png", "confusion_matrix.png", "network.png")
+PICTURES = (at_once.PICTURE, "contact_sheet.png", "training_curve.png", "confusion_matrix.png", "network.png")
 
 
 def run(out: str | Path = "out/demo", *, quick: bool = False) -> dict[str, Any]:
@@ -29,6 +30,10 @@ def run(out: str | Path = "out/demo", *, quick: bool = False) -> dict[str, Any]:
     for an epoch. A zoo that is in `out` already is used again, models are trained afresh.
     """
     out, start = Path(out), time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    _say("0/4  before anything is trained: metanetworks that come along read and edit networks that draw MNIST digits")
+    right, count, took = at_once.answer(out)
+    _say(f"     {right} of {count} digits named, {took:.1f} s; {out / at_once.PICTURE} shows the edits")
     place = out / ("zoo-quick" if quick else "zoo")
     _say(f"1/4  one small network per handwritten digit, grown in {place}")
     zoo = grow(place, quick=quick)
@@ -116,7 +121,7 @@ def _train(folder: Path, config: dict[str, Any]) -> Run:
 
 
 def _draw(out: Path, zoo: Zoo, runs: dict[str, Run]) -> None:
-    """Save the four `PICTURES`."""
+    """Save the `PICTURES` of what was trained."""
     tested, graph = zoo.split("test"), runs["NG-GNN"]
     shown = range(min(SHOWN, len(tested)))
     captions = [f"{psnr:.0f} dB" for psnr in tested.column("psnr")[: len(shown)]]
@@ -127,7 +132,7 @@ def _draw(out: Path, zoo: Zoo, runs: dict[str, Run]) -> None:
         plots.confusion_matrix(np.array(graph.result["confusion"]), title="NG-GNN"),
         plots.network_graph(zoo.networks([0]), title=f"A network that draws a {int(zoo.labels[0])}"),
     )
-    for name, figure in zip(PICTURES, figures, strict=True):
+    for name, figure in zip(PICTURES[1:], figures, strict=True):
         plots.save(figure, out / name)
 
 

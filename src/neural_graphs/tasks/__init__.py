@@ -15,7 +15,7 @@ from neural_graphs.tasks.learning_to_optimize import InnerTasks, LearningToOptim
 from neural_graphs.tasks.optimizers import AdamW, Muon
 from neural_graphs.tasks.pixels import pixel_probe
 from neural_graphs.tasks.runs import Run, load_run, load_task
-from neural_graphs.tasks.sharing import Pretrained, from_pretrained, share
+from neural_graphs.tasks.sharing import Pretrained, examples, from_pretrained, share
 from neural_graphs.tasks.task import Task, data_of, find_task
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "data_of",
     "edit",
     "ensemble",
+    "examples",
     "find_task",
     "fit",
     "from_pretrained",

@@ -35,6 +35,11 @@ def known() -> list[str]:
     return sorted(file.parent.name for file in INSIDE.glob(f"*/{CONFIG}"))
 
 
+def examples() -> list[Path]:
+    """Networks that come with the package, for these to read: ten that draw a digit each, the name of their file."""
+    return sorted(INSIDE.glob("examples/*.safetensors"))
+
+
 class Pretrained(Trained):
     """What was shared of a run: a folder, a name such as `mnist-inr`, or `owner/name` of the Hub.
 
