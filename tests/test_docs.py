@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import neural_graphs
 from neural_graphs.commands.cli import build_parser, main
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +96,14 @@ def test_every_file_named_exists(page: str) -> None:
         assert (ROOT / name).is_file(), f"{page} names {name}"
     for link in re.findall(r"\]\((?!http|#)([^)#]+)", TEXT[page]):
         assert ((ROOT / page).parent / link).exists(), f"{page} links to {link}"
+
+
+@pytest.mark.parametrize("name", neural_graphs.__all__)
+def test_every_public_name_has_a_short_example(name: str) -> None:
+    """Here that it is there; the doctests of `src` run it."""
+    shown = doctest.DocTestParser().get_examples(getattr(neural_graphs, name).__doc__)
+    assert 2 <= len(shown) <= 7, f"{name} has an example of {len(shown)} lines in its docstring"
+    assert shown[-1].want or "assert" in shown[-1].source, f"the example of {name} shows nothing"
 
 
 def test_a_style_is_written_as_the_page_says() -> None:
