@@ -1,16 +1,21 @@
 """What the documentation shows is true: its Python runs, its commands and files exist, its links lead somewhere."""
 
+import contextlib
 import doctest
+import functools
+import importlib
 import re
 import shlex
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
 import neural_graphs
 from neural_graphs.commands.cli import build_parser, main
+from neural_graphs.tracing.registry import RULES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -67,6 +72,50 @@ def test_the_page_on_learning_to_optimise_runs() -> None:
     assert bool(names["loss"].isfinite()) and len(names["optimizer"].param_groups) == 1
 
 
+BEGINNING, *QUESTIONS = re.split(r"^## ", TEXT["docs/cookbook.md"], flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.split("\n")[0])
+def test_every_answer_of_the_cookbook_runs_by_itself(question: str) -> None:
+    names: dict[str, Any] = {}
+    for text in (BEGINNING, question):
+        for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+            assert len(block.splitlines()) <= 17, "an answer is short"
+            with mock.patch.dict(RULES):
+                exec(compile(block, "cookbook.md", "exec"), names)
+
+
+def test_the_cookbook_has_twenty_answers_at_least() -> None:
+    assert len(QUESTIONS) >= 20 and all("```" in question for question in QUESTIONS)
+
+
+ROWS = re.findall(r"^\| (?!there)([^|]+)\|([^|]*)\|([^|]*)\|$", TEXT["docs/coming_from.md"], re.MULTILINE)
+
+
+def found(name: str) -> Any:
+    """What a dotted name leads to: modules first, then their attributes."""
+    parts = name.split(".")
+    for cut in range(len(parts), 0, -1):
+        with contextlib.suppress(ModuleNotFoundError):
+            return functools.reduce(getattr, parts[cut:], importlib.import_module(".".join(parts[:cut])))
+    raise AttributeError(name)
+
+
+@pytest.mark.parametrize("there, here", [(there.strip(), here) for there, here, _ in ROWS])
+def test_every_name_of_ours_exists_that_stands_beside_one_of_theirs(there: str, here: str) -> None:
+    names = re.findall(r"`([^`]+)`", here)
+    assert names, f"nothing of ours stands beside {there}"
+    for name in names:
+        assert found(name) is not None
+
+
+def test_a_name_that_is_not_there_would_be_found_out() -> None:
+    assert len(ROWS) > 50
+    for name in ("neural_graphs.nn.NGGAN", "neural_graphs.Topology.scatter", "neural_grafs.Networks"):
+        with pytest.raises(AttributeError):
+            found(name)
+
+
 def test_the_loop_for_a_card_runs_anywhere() -> None:
     (block,) = python_blocks("docs/gpu.md")
     names: dict[str, Any] = {}
@@ -95,7 +144,13 @@ def test_every_file_named_exists(page: str) -> None:
     for name in re.findall(r"experiments/[\w/]+\.yaml", TEXT[page]):
         assert (ROOT / name).is_file(), f"{page} names {name}"
     for link in re.findall(r"\]\((?!http|#)([^)#]+)", TEXT[page]):
-        assert ((ROOT / page).parent / link).exists(), f"{page} links to {link}"
+        assert source((ROOT / page).parent / link).exists(), f"{page} links to {link}"
+
+
+def source(file: Path) -> Path:
+    """The notebook that a page of docs/notebooks is made of; every other file is its own source."""
+    made = file.parent == ROOT / "docs" / "notebooks"
+    return ROOT / "notebooks" / f"{file.stem}.ipynb" if made else file
 
 
 @pytest.mark.parametrize("name", neural_graphs.__all__)
