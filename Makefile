@@ -51,7 +51,8 @@ notebooks: env
 
 docs/notebooks/%.md: notebooks/%.ipynb
 	@echo "running $<"
-	@$(BIN)/jupyter nbconvert --log-level ERROR --execute --ExecutePreprocessor.extra_arguments=--log-level=ERROR --to markdown --output-dir docs/notebooks $<
+	@$(BIN)/jupyter nbconvert --log-level ERROR --ExecutePreprocessor.extra_arguments=--log-level=ERROR \
+		--execute --to markdown --output-dir docs/notebooks $<
 	@! grep -n "Warning" $@ || { rm $@; exit 1; }
 	@sed -i.as-run -e 's#](../docs/#](../#g; s#\.ipynb)#.md)#g' $@ && rm $@.as-run # links, as seen from docs
 

@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import yaml
 
 import neural_graphs
 from neural_graphs.commands.cli import build_parser, main
@@ -81,6 +82,7 @@ def test_every_answer_of_the_cookbook_runs_by_itself(question: str) -> None:
     for text in (BEGINNING, question):
         for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
             assert len(block.splitlines()) <= 17, "an answer is short"
+            assert max(map(len, block.splitlines())) <= 95, "more is cut on the page"
             with mock.patch.dict(RULES):
                 exec(compile(block, "cookbook.md", "exec"), names)
 
@@ -106,7 +108,7 @@ def test_every_name_of_ours_exists_that_stands_beside_one_of_theirs(there: str, 
     names = re.findall(r"`([^`]+)`", here)
     assert names, f"nothing of ours stands beside {there}"
     for name in names:
-        assert found(name) is not None
+        assert found(name.replace("ng", "neural_graphs", 1)) is not None
 
 
 def test_a_name_that_is_not_there_would_be_found_out() -> None:
@@ -145,6 +147,22 @@ def test_every_file_named_exists(page: str) -> None:
         assert (ROOT / name).is_file(), f"{page} names {name}"
     for link in re.findall(r"\]\((?!http|#)([^)#]+)", TEXT[page]):
         assert source((ROOT / page).parent / link).exists(), f"{page} links to {link}"
+
+
+def pages_in(nav: Any) -> list[str]:
+    """The files that a navigation of mkdocs names, however deep."""
+    if isinstance(nav, str):
+        return [nav]
+    return [page for each in (nav.values() if isinstance(nav, dict) else nav) for page in pages_in(each)]
+
+
+@pytest.mark.parametrize("listing", ["mkdocs.yml", "docs/index.md"])
+def test_every_page_is_listed(listing: str) -> None:
+    text = (ROOT / listing).read_text(encoding="utf-8")
+    listed = pages_in(yaml.safe_load(text)["nav"]) if listing == "mkdocs.yml" else re.findall(r"\]\(([\w/]+\.md)", text)
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    pages |= {f"notebooks/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert pages - {"index.md"} == set(listed) - {"index.md"} and len(pages) > 20
 
 
 def source(file: Path) -> Path:

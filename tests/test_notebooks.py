@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
+WIDE = 95  # characters that fit on a page
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -38,6 +39,12 @@ def test_each_says_what_it_costs_and_where_to_go_on(path: Path) -> None:
     assert len(links) >= 3
     for link in links:
         assert (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_line_of_code_is_cut_on_the_page(path: Path) -> None:
+    code = "".join("".join(cell["source"]) + "\n" for cell in cells(path) if cell["cell_type"] == "code")
+    assert not [line for line in code.splitlines() if len(line) > WIDE]
 
 
 def make(folder: Path, *lines: str) -> subprocess.CompletedProcess[str]:
