@@ -149,6 +149,13 @@ class NFT(AttentionMetanetwork):
 
     Inputs and outputs are permuted as well, and told apart by encodings of their places, as in NP; with `ends=False`
     hidden neurons only. `width` channels are split into `heads`; the rest as for `NFN`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> ng.NFT(ng.InputSpec.of([layout]), classes=10, width=32)(networks).shape
+        torch.Size([5, 10])
     """
 
     def __init__(
@@ -161,7 +168,16 @@ class NFT(AttentionMetanetwork):
 
 
 class NFTEditor(AttentionMetanetwork):
-    """NFT that returns a change of every number; arguments as for `NFT` and `DWSNetEditor`."""
+    """NFT that returns a change of every number; arguments as for `NFT` and `DWSNetEditor`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> edited = networks + ng.NFTEditor(ng.InputSpec.of([layout]), width=16)(networks)
+        >>> edited.layout == layout
+        True
+    """
 
     def __init__(
         self, family: InputSpec, width: int = 64, depth: int = 3, heads: int = 4, ends: bool = True,
