@@ -15,8 +15,9 @@ CONSTRAINTS := $(strip $(CONSTRAINTS))
 QUICK := $(addprefix tests/,test_house.py test_floors.py test_axes.py test_layout.py test_networks.py test_symmetry.py \
 	test_relabel.py test_attention.py test_microbatch.py laws/test_symmetries_respected.py laws/test_the_tester.py)
 PYTEST := $(BIN)/python -m pytest -n $(strip $(WORKERS))
+PAGES := $(patsubst %.ipynb,docs/%.md,$(wildcard notebooks/*.ipynb))
 
-.PHONY: env demo test quick format lint types docs unit bench constraints clean
+.PHONY: env demo test quick format lint types notebooks docs unit bench constraints clean
 
 env: $(STAMP)
 
@@ -43,7 +44,19 @@ lint: env
 types: env
 	$(BIN)/mypy
 
-docs: env
+# Notebooks are kept without outputs. They are run from top to bottom, as many at once as there are workers, and become
+# pages of the documentation; one that stops or warns fails. A page is made anew when its notebook has changed.
+notebooks: env
+	@$(MAKE) --no-print-directory -j $(strip $(WORKERS)) $(PAGES)
+
+docs/notebooks/%.md: notebooks/%.ipynb
+	@echo "running $<"
+	@$(BIN)/jupyter nbconvert --log-level ERROR --ExecutePreprocessor.extra_arguments=--log-level=ERROR \
+		--execute --to markdown --output-dir docs/notebooks $<
+	@! grep -n "Warning" $@ || { rm $@; exit 1; }
+	@sed -i.as-run -e 's#](../docs/#](../#g; s#\.ipynb)#.md)#g' $@ && rm $@.as-run # links, as seen from docs
+
+docs: notebooks
 	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --quiet --strict --site-dir site
 
 unit: env
@@ -61,4 +74,4 @@ constraints: env
 	@mv $(VENV)/constraints constraints.txt
 
 clean:
-	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) site docs/notebooks .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -15,7 +15,10 @@ SOURCES = sorted(path for folder in ("src", "tests", "benchmarks") for path in (
 TEXTS = [
     *(path for path in SOURCES if "tests" not in path.relative_to(ROOT).parts),  # tests may show what is refused
     *sorted(
-        path for folder in ("docs", "experiments") for path in (ROOT / folder).rglob("*.*") if path.suffix != ".png"
+        path
+        for folder in ("docs", "experiments", "notebooks")
+        for path in (ROOT / folder).rglob("*.*")
+        if path.suffix != ".png"
     ),
     *(
         ROOT / name

@@ -2,7 +2,16 @@
 
 
 class NeuralGraphsError(Exception):
-    """Base of all errors that this library raises on purpose; the command line prints it as one line, exit code 2."""
+    """Base of all errors that this library raises on purpose; the command line prints it as one line, exit code 2.
+
+    Examples:
+        >>> import neural_graphs as ng
+        >>> try:
+        ...     ng.from_pretrained("mnist-irn")
+        ... except ng.NeuralGraphsError as error:
+        ...     print(type(error).__name__)
+        ConfigError
+    """
 
 
 class LayoutError(NeuralGraphsError):

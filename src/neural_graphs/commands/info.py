@@ -25,6 +25,7 @@ EXTRAS = {
     "graph": ("networkx", "torch_geometric"),
     "hub": ("huggingface_hub",),
     "huggingface": ("transformers",),
+    "notebooks": ("ipywidgets", "jupyterlab"),
     "onnx": ("onnx",),
     "ray": ("ray",),
     "tensorboard": ("tensorboard",),

@@ -17,6 +17,14 @@ class NeuralGraph:
     `topology` tells which edges join which neurons; for networks 2 → 3 → 1 under `Forward`, edge 0 joins neuron 0 to
     neuron 2, edge 1 joins 1 to 2, and edge 6 joins hidden neuron 2 to output 5.
     `opposite` holds the features of the reversed edges where some edges were chosen (`subset`) without theirs.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 3, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> graph = ng.NGGNN(ng.InputSpec.of([layout]), classes=10, width=32).encode(networks)
+        >>> graph.nodes.shape  # 2 + 3 + 1 neurons
+        torch.Size([5, 6, 32])
     """
 
     nodes: Tensor

@@ -57,6 +57,14 @@ class Topology(ABC):
 
     Feature tensors are `(*batch, neurons, d)` and `(*batch, edges, d)`: a batch axis where all networks share one
     layout (`Regular`), one long axis where they differ (`Ragged`).
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> from neural_graphs.graph import Forward
+        >>> layout = ng.Layout.mlp((2, 3, 1))
+        >>> topology = ng.Topology.of(ng.Networks(torch.zeros(1, layout.size), layout), Forward())
+        >>> topology.sum(torch.ones(1, 9, 1)).flatten().tolist()  # how many edges lead into each neuron
+        [0.0, 0.0, 2.0, 2.0, 2.0, 3.0]
     """
 
     wiring: Wiring

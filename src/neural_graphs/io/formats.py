@@ -105,6 +105,17 @@ def read_checkpoint(path: str | Path, module: Source | None = None, example_inpu
 
     Raises:
         CheckpointError: naming the file, and the tensor or operator, that is missing, damaged or not understood.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> from tempfile import NamedTemporaryFile
+        >>> from safetensors.torch import save_file
+        >>> net, x = torch.nn.Linear(3, 2), torch.zeros(1, 3)
+        >>> with NamedTemporaryFile(suffix=".safetensors") as file:
+        ...     save_file({f"module.{name}": value for name, value in net.state_dict().items()}, file.name)
+        ...     read = ng.read_checkpoint(file.name, lambda: torch.nn.Linear(3, 2), x)
+        >>> torch.equal(read.module.weight, net.weight)
+        True
     """
     path = Path(path)
     if not path.exists():

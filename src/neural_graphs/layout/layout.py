@@ -35,6 +35,14 @@ class Layout:
     neuron 2, weight 1 joins 1 to 2, weight 2 joins 0 to 3, …, weight 6 joins 2 to 5. A layout that was traced knows the
     `program` that runs its networks; it is not part of the value. Raises LayoutError where groups, blocks and tensors
     do not fit.
+
+    Examples:
+        >>> import neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 32, 1), "sine")
+        >>> print(layout, layout.size, list(layout.shapes))
+        2 → 32 → 1 · sine 129 ['layers.0.weight', 'layers.0.bias', 'layers.1.weight', 'layers.1.bias']
+        >>> print(ng.Layout.cnn((1, 8, 8), (3, 3), 10))
+        1 →(3×3) 8 →(3×3) 8 → 10 · relu
     """
 
     groups: tuple[Group, ...]

@@ -27,6 +27,16 @@ class Networks:
     the networks one after another (mixed); `size` numbers each, in `state_dict` order. A trailing axis of channels
     (parameter, gradient, momentum, …) is optional: `(networks, size, channels)` or `(total, channels)`.
     Raises LayoutError where values and layouts do not fit.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> from torch import nn
+        >>> modules = [nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1)) for _ in range(5)]
+        >>> networks = ng.Networks.from_modules(modules)
+        >>> networks.values.shape, networks.run(torch.rand(7, 2)).shape
+        (torch.Size([5, 33]), torch.Size([5, 7, 1]))
+        >>> list((networks[:3] + 0.5 * networks[2:]).state_dicts()[0])
+        ['0.weight', '0.bias', '2.weight', '2.bias']
     """
 
     def __init__(self, values: Tensor, layouts: Layout | Sequence[Layout]):

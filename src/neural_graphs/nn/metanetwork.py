@@ -26,6 +26,15 @@ class Metanetwork(Shareable, Reader):
     either: representatives are read, made by one after another, scales before signs, and edits of them carried back.
     Without gradients a large batch is read piece by piece (`nn.microbatch`), so that any number of networks fits; to
     train piece by piece, use `microbatch.mean_loss`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 1), "sine")
+        >>> reader = ng.NGGNN(ng.InputSpec.of([layout]), classes=10)  # a Metanetwork, ready made
+        >>> type(reader.encoder).__name__, type(reader.backbone).__name__, type(reader.readout).__name__
+        ('Encoder', 'MessagePassing', 'GraphReadout')
+        >>> reader.embed(ng.Networks(torch.rand(5, layout.size), layout)).shape
+        torch.Size([5, 32])
     """
 
     def __init__(self, encoder: nn.Module, backbone: Backbone, readout: nn.Module, canonical: Sequence[Canonical] = ()):

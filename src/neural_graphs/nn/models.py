@@ -114,6 +114,13 @@ class NGGNN(Metanetwork):
     where they are many or not always as many, `MeanNodes()` for all neurons, where networks are deeper than the
     backbone; `sight` what is seen beside numbers (default: everything); `canonical` the representatives that are read
     in place of networks (`CanonicalScales()`, then `CompleteSigns()`), see `Metanetwork`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> ng.NGGNN(ng.InputSpec.of([layout]), classes=10)(networks).shape
+        torch.Size([5, 10])
     """
 
     def __init__(
@@ -148,6 +155,14 @@ class NGGNNEditor(Metanetwork):
     Each layer's changes are scaled by learned numbers, `initial` at first; with `standardised` they are counted in
     standard deviations of that layer's parameters in the family. `channels` are the numbers returned for every
     parameter, whatever the family has.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> edited = networks + ng.NGGNNEditor(ng.InputSpec.of([layout]), width=16)(networks)
+        >>> edited.layout == layout
+        True
     """
 
     def __init__(
@@ -171,6 +186,13 @@ class NGT(Metanetwork):
     `Looped()` runs over weights, both ways, in time linear in their number (ours); `AllPairs()` over all pairs of
     neurons (the paper's). `widths` are those of nodes and edges, `attention` that of all heads together, `hidden`
     those of the node and edge MLPs; the rest as for `NGGNN`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> ng.NGT(ng.InputSpec.of([layout]), classes=10)(networks).shape
+        torch.Size([5, 10])
     """
 
     def __init__(
@@ -203,7 +225,16 @@ class NGT(Metanetwork):
 
 
 class NGTEditor(Metanetwork):
-    """NG-T that returns a change of every parameter; arguments as for `NGT` and `NGGNNEditor`."""
+    """NG-T that returns a change of every parameter; arguments as for `NGT` and `NGGNNEditor`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> edited = networks + ng.NGTEditor(ng.InputSpec.of([layout]))(networks)
+        >>> edited.layout == layout
+        True
+    """
 
     def __init__(
         self, family: InputSpec, widths: tuple[int, int] = (64, 32), attention: int = 128, heads: int = 4,

@@ -80,6 +80,13 @@ class Propagator(Metanetwork):
 
     `family` describes the networks it will read, `classes` the answers per network, `width`, `depth`, `heads`
     and `dropout` the backbone, `statistics` whether neurons know those of their group; the rest as for `NGGNN`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> ng.Propagator(ng.InputSpec.of([layout]), classes=10)(networks).shape
+        torch.Size([5, 10])
     """
 
     def __init__(
@@ -98,7 +105,16 @@ class Propagator(Metanetwork):
 
 
 class PropagatorEditor(Metanetwork):
-    """A Propagator that returns a change of every parameter; arguments as for `Propagator` and `NGGNNEditor`."""
+    """A Propagator that returns a change of every parameter; arguments as for `Propagator` and `NGGNNEditor`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> edited = networks + ng.PropagatorEditor(ng.InputSpec.of([layout]))(networks)
+        >>> edited.layout == layout
+        True
+    """
 
     def __init__(
         self, family: InputSpec, width: int = 64, depth: int = 4, heads: int = 8, probes: int = 0,

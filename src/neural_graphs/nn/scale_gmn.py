@@ -169,6 +169,14 @@ class ScaleGMN(Metanetwork):
     Messages run along weights, and against them with `reverse`; the rest as for `NGGNN`. Ours: invariant features
     beside those that carry factors, the way back for scales (see `Messages`), and any layout: every neuron has the
     factors that its activation and its skips permit.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> from neural_graphs.nn import Signs
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> ng.ScaleGMN(ng.InputSpec.of([layout]), classes=10, symmetry=Signs())(networks).shape
+        torch.Size([5, 10])
     """
 
     def __init__(
@@ -188,6 +196,15 @@ class ScaleGMNEditor(Metanetwork):
     """ScaleGMN that returns a change of every parameter, which moves along with signs and scales of hidden neurons.
 
     Arguments as for `ScaleGMN` and `NGGNNEditor`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> from neural_graphs.nn import Signs
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> edited = networks + ng.ScaleGMNEditor(ng.InputSpec.of([layout]), symmetry=Signs())(networks)
+        >>> edited.layout == layout
+        True
     """
 
     def __init__(

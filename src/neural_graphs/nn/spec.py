@@ -49,6 +49,12 @@ class InputSpec:
     `ordered` tells whether hidden groups have fixed places (positions, vocabularies), which must be told apart;
     `end_groups` are the most groups of inputs and outputs together; `channels` are those of every number (its value,
     gradient, momenta); `layout` is that of the largest network, from which linear layers are derived.
+
+    Examples:
+        >>> import neural_graphs as ng
+        >>> family = ng.InputSpec.of([ng.Layout.mlp((2, 32, 1)), ng.Layout.mlp((2, 16, 16, 1))])
+        >>> family.inputs, family.hidden_groups, family.outputs
+        (2, 2, 1)
     """
 
     KIND_OF: ClassVar[str] = "Family"  # its name in files, from before it had this one

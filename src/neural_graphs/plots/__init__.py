@@ -39,6 +39,12 @@ def plot(what: Layout | Networks, *, title: str = "") -> Figure:
 
     A network that is a short chain is drawn neuron by neuron with the values of its weights, see `network_graph`; all
     else group by group, see `layout_graph`. Raises LayoutError for networks of several layouts.
+
+    Examples:
+        >>> import neural_graphs as ng
+        >>> figure = ng.plot(ng.Layout.cnn((1, 8, 8), (3, 3), 10), title="a small CNN")
+        >>> len(figure.axes)
+        1
     """
     if isinstance(what, Layout):
         return layout_graph(what, title=title)

@@ -133,7 +133,16 @@ class Element(Symmetry):
 
 
 class NeuronPermutation(Element):
-    """The hidden neurons of every free atom in another order; exact bit for bit, and so is its inverse."""
+    """The hidden neurons of every free atom in another order; exact bit for bit, and so is its inverse.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 1))
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> g = ng.NeuronPermutation.sample(layout, torch.Generator().manual_seed(0))
+        >>> torch.equal(g.inverse().act(g.act(networks)).values, networks.values)
+        True
+    """
 
     @classmethod
     def sample(
@@ -170,6 +179,14 @@ class SignFlip(Element):
 
     Neurons with any other activation, with a constant added after it, or read through a maximum stay as they are, and
     so do those that skips join to them; neurons that skips join change sign together.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 1), "tanh")
+        >>> networks, x = ng.Networks(torch.rand(5, layout.size), layout), torch.rand(7, 2)
+        >>> flipped = ng.shuffle(networks, torch.Generator().manual_seed(0), ng.SignFlip)
+        >>> torch.allclose(flipped.run(x), networks.run(x)), torch.allclose(flipped.values, networks.values)
+        (True, False)
     """
 
     rule: ClassVar[Rule] = SIGNS
@@ -205,6 +222,14 @@ class PositiveScale(Element):
     Neurons with another activation (relu, leaky_relu and none qualify) or a constant added after it stay as they are,
     and so do those that skips join to them; neurons that skips join have one scale. It acts on parameters and their
     edits; gradients scale the other way.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 1), "relu")
+        >>> networks, x = ng.Networks(torch.rand(5, layout.size), layout), torch.rand(7, 2)
+        >>> scaled = ng.shuffle(networks, torch.Generator().manual_seed(0), ng.PositiveScale)
+        >>> torch.allclose(scaled.run(x), networks.run(x)), torch.allclose(scaled.values, networks.values)
+        (True, False)
     """
 
     rule: ClassVar[Rule] = SCALES

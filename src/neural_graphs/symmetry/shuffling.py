@@ -32,6 +32,15 @@ def shuffle(
 
     With a generator on an accelerator, networks of one layout are moved there, all at once and without waiting for it.
     Raises LayoutError, saying why, where none of the networks can be moved, unless `missing_ok`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 1), "relu")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> shuffled = ng.shuffle(networks, torch.Generator().manual_seed(0))
+        >>> x = torch.rand(7, 2)
+        >>> torch.equal(shuffled.values, networks.values), torch.allclose(shuffled.run(x), networks.run(x))
+        (False, True)
     """
     if generator.device.type == HOST or not networks.regular:
         return sample_symmetry(networks, generator, kind, missing_ok=missing_ok).act(networks)

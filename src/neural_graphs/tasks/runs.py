@@ -184,6 +184,12 @@ def load_run(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
     Raises ConfigError where the folder is no run, CheckpointError where the checkpoint is missing, damaged or of
     another metanetwork.
+
+    Examples:
+        >>> import neural_graphs as ng
+        >>> metanetwork, config = ng.load_run("tests/former/runs/classification")  # in a checkout
+        >>> type(metanetwork).__name__, config["seed_everything"]
+        ('NGGNN', 1)
     """
     run = Run(path)
     config = run.config

@@ -2,6 +2,12 @@
 
 Each measures in the precision of the networks given (use float64 for the default tolerances), with modules switched to
 evaluation for the time being, and judges errors relative to the largest value of the output.
+
+Examples:
+    >>> import torch, neural_graphs as ng
+    >>> module = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)).double()
+    >>> x = torch.rand(4, 2, dtype=torch.float64)
+    >>> ng.testing.assert_same_function(module, ng.trace(module, x), x)
 """
 
 from neural_graphs.testing.answers import assert_batch_independent, assert_same_function

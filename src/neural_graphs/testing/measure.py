@@ -25,6 +25,14 @@ def symmetry_error(function: Function, networks: Networks, symmetry: Symmetry) -
 
     Outputs that are tensors should not change, `f(g · n) = f(n)`; outputs that are `Networks` should move along,
     `F(g · n) = g · F(n)`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size, dtype=torch.float64), layout)
+        >>> swap = ng.NeuronPermutation.sample(layout, torch.Generator().manual_seed(0))
+        >>> ng.symmetry_error(ng.NGGNN(ng.InputSpec.of([layout]), classes=10).double(), networks, swap) < 1e-10
+        True
     """
     actual, expected = both_ways(function, networks, symmetry)
     return relative_error(values_of(actual), values_of(expected))

@@ -32,6 +32,12 @@ def assert_invariant(
     """Every network moved by a random symmetry of its own gets the same outputs, `f(g · n) = f(n)`.
 
     Raises AssertionError naming the network with the largest error, ValueError where no symmetry moves anything.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size, dtype=torch.float64), layout)
+        >>> ng.assert_invariant(ng.NGGNN(ng.InputSpec.of([layout]), classes=10).double(), networks)
     """
     actual, expected = both_ways(metanetwork, networks, _moving(networks, generator, kind))
     if isinstance(actual, Networks) or isinstance(expected, Networks):
@@ -56,6 +62,12 @@ def assert_equivariant(
     """Edits of moved networks are the moved edits, `F(g · n) = g · F(n)`, every network moved by its own symmetry.
 
     Raises AssertionError with a table of the error of every named tensor, ValueError where no symmetry moves anything.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size, dtype=torch.float64), layout)
+        >>> ng.assert_equivariant(ng.NGGNNEditor(ng.InputSpec.of([layout]), width=16).double(), networks)
     """
     actual, expected = both_ways(metanetwork, networks, _moving(networks, generator, kind))
     if not isinstance(actual, Networks) or not isinstance(expected, Networks):

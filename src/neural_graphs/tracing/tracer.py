@@ -49,6 +49,14 @@ def trace(module: nn.Module, example_input: Inputs, *, output: Callable[[Any], A
     of decoders); whatever counts has an order that stays. The module is traced as in evaluation, and modules that are
     built alike have its layout from then on (`Networks.from_modules`) unless `output` was given. Raises LayoutError for
     an operator without a rule, by name, for complex tensors, and for modules that cannot be exported.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
+        >>> layout = ng.trace(net, torch.zeros(1, 3, 8, 8))
+        >>> [(atom.name, atom.size) for atom in layout.free_atoms]
+        [('0', 8)]
     """
     program = Program(module, output)
     exported = export(program, example_input)

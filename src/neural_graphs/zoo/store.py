@@ -61,6 +61,13 @@ class Zoo:
 
     `Zoo("hub://owner/name")` is one of the Hugging Face Hub (extra `hub`), at `@revision` if that is said: its tables
     are downloaded when it is opened, a shard when a network of it is first read. Raises HubError where it is not there.
+
+    Examples:
+        >>> from tempfile import mkdtemp
+        >>> from neural_graphs.zoo import grow_inrs, preset
+        >>> zoo = grow_inrs(mkdtemp(), "digits", preset("same-start"), hidden=(32,), count=8)
+        >>> zoo.networks([0, 3, 5]).values.shape, zoo[0].render().shape, len(zoo.subset('psnr > 0'))
+        (torch.Size([3, 129]), (8, 8), 8)
     """
 
     def __init__(self, path: str | Path, *, partial: bool = False) -> None:

@@ -28,6 +28,14 @@ class EquivariantLinear(nn.Module):
 
     `channels_in` and `channels_out` are those of every number; `maps` says which of the maps the layer has, by default
     `All()`. Raises LayoutError where fixed places would need too many parameters.
+
+    Examples:
+        >>> import neural_graphs as ng
+        >>> from neural_graphs.layout.grids import grids
+        >>> of = grids(ng.Layout.mlp((2, 8, 8, 1)))
+        >>> layer = ng.EquivariantLinear(of, channels_in=1, channels_out=4)
+        >>> sum(each.numel() for each in layer.parameters())
+        328
     """
 
     def __init__(self, grids: Sequence[Grid], channels_in: int, channels_out: int, maps: Maps | None = None):

@@ -17,6 +17,13 @@ class DWSNet(LinearMetanetwork):
     `family` describes the networks it will read, `classes` the answers per network, `width` and `depth` the layers;
     `norm` puts a norm over the channels of every number after each (theirs, over the batch, would make an answer depend
     on other networks). The readout is an MLP with one hidden layer of `width`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> ng.DWSNet(ng.InputSpec.of([layout]), classes=10)(networks).shape
+        torch.Size([5, 10])
     """
 
     def __init__(
@@ -28,7 +35,16 @@ class DWSNet(LinearMetanetwork):
 
 
 class DWSNetEditor(LinearMetanetwork):
-    """DWSNet that returns a change of every number, in `channels` of them, scaled by `initial` at first."""
+    """DWSNet that returns a change of every number, in `channels` of them, scaled by `initial` at first.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> edited = networks + ng.DWSNetEditor(ng.InputSpec.of([layout]))(networks)
+        >>> edited.layout == layout
+        True
+    """
 
     def __init__(
         self, family: InputSpec, width: int = 32, depth: int = 4, dropout: float = 0.0, norm: bool = False,
@@ -45,6 +61,13 @@ class NFN(LinearMetanetwork):
     NP by default: inputs and outputs are permuted as well, and told apart by encodings of their places. With
     `ends=False` HNP: hidden neurons only. `sigma` is the scale of the Fourier frequencies; the
     readout is an MLP of `hidden` widths, and there is the `dropout`; the rest as for `DWSNet`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> ng.NFN(ng.InputSpec.of([layout]), classes=10, width=64)(networks).shape
+        torch.Size([5, 10])
     """
 
     def __init__(
@@ -57,7 +80,16 @@ class NFN(LinearMetanetwork):
 
 
 class NFNEditor(LinearMetanetwork):
-    """NFN that returns a change of every number; arguments as for `NFN` and `DWSNetEditor`."""
+    """NFN that returns a change of every number; arguments as for `NFN` and `DWSNetEditor`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> edited = networks + ng.NFNEditor(ng.InputSpec.of([layout]), width=16)(networks)
+        >>> edited.layout == layout
+        True
+    """
 
     def __init__(
         self, family: InputSpec, width: int = 128, depth: int = 3, ends: bool = True, sigma: float = 3.0,
@@ -73,6 +105,13 @@ class UNF(LinearMetanetwork):
 
     `maps` says which maps the layers have, by default all; `Neighbours()` where tensors are many. Norms and means; the
     rest as for `DWSNet`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> ng.UNF(ng.InputSpec.of([layout]), classes=10)(networks).shape
+        torch.Size([5, 10])
     """
 
     def __init__(
@@ -85,7 +124,16 @@ class UNF(LinearMetanetwork):
 
 
 class UNFEditor(LinearMetanetwork):
-    """UNF that returns a change of every number; arguments as for `UNF` and `DWSNetEditor`."""
+    """UNF that returns a change of every number; arguments as for `UNF` and `DWSNetEditor`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> edited = networks + ng.UNFEditor(ng.InputSpec.of([layout]))(networks)
+        >>> edited.layout == layout
+        True
+    """
 
     def __init__(
         self, family: InputSpec, width: int = 32, depth: int = 4, dropout: float = 0.0, maps: Maps | None = None,
@@ -101,6 +149,13 @@ class NFT(AttentionMetanetwork):
 
     Inputs and outputs are permuted as well, and told apart by encodings of their places, as in NP; with `ends=False`
     hidden neurons only. `width` channels are split into `heads`; the rest as for `NFN`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> ng.NFT(ng.InputSpec.of([layout]), classes=10, width=32)(networks).shape
+        torch.Size([5, 10])
     """
 
     def __init__(
@@ -113,7 +168,16 @@ class NFT(AttentionMetanetwork):
 
 
 class NFTEditor(AttentionMetanetwork):
-    """NFT that returns a change of every number; arguments as for `NFT` and `DWSNetEditor`."""
+    """NFT that returns a change of every number; arguments as for `NFT` and `DWSNetEditor`.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> layout = ng.Layout.mlp((2, 8, 8, 1), "sine")
+        >>> networks = ng.Networks(torch.rand(5, layout.size), layout)
+        >>> edited = networks + ng.NFTEditor(ng.InputSpec.of([layout]), width=16)(networks)
+        >>> edited.layout == layout
+        True
+    """
 
     def __init__(
         self, family: InputSpec, width: int = 64, depth: int = 3, heads: int = 4, ends: bool = True,

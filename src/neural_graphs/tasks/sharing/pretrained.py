@@ -141,6 +141,13 @@ def from_pretrained(place: str | Path) -> nn.Module:
     """The metanetwork of a folder, of the Hub (`owner/name`) or of this package (`mnist-inr`), whatever its class.
 
     Raises what `Pretrained` raises.
+
+    Examples:
+        >>> import torch, neural_graphs as ng
+        >>> reader = ng.from_pretrained("mnist-inr")  # names the digit that a network 2 → 32 → 32 → 1 draws
+        >>> layout = ng.Layout.mlp((2, 32, 32, 1), "sine")
+        >>> reader(ng.Networks(torch.rand(5, layout.size), layout)).shape
+        torch.Size([5, 10])
     """
     made = Pretrained(place).make()
     return (made.metanetwork if isinstance(made, Task) else made).eval()
