@@ -17,7 +17,10 @@ PICTURE = "pretrained.png"
 
 @torch.no_grad()
 def answer(out: Path) -> tuple[int, int, float]:
-    """Name the digits that the networks draw, edit the networks, draw both; how many are right, of how many, seconds."""
+    """Name the digits that the networks draw, edit the networks, draw both.
+
+    Returns how many digits are right, of how many, and the seconds it took.
+    """
     start = time.perf_counter()
     reader, editor = Pretrained(READER), Pretrained(EDITOR)
     networks = Networks.cat([read_network(file, reader.layouts) for file in examples()])

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTION = """\
-Metanetworks that come with the package name and edit networks that draw digits, at once. Then it fits one small network to each of scikit-learn's digits, trains a graph metanetwork and a flat MLP to name the digit
-that a network draws, shuffles the neurons of the test networks, and shows that only the flat MLP is confused. Under
-five minutes on two cores; the pictures are in --out.
+Metanetworks that come with the package name and edit networks that draw digits, at once. Then one small network is
+fitted to each of scikit-learn's digits, a graph metanetwork and a flat MLP are trained to name the digit that a network
+draws, the neurons of the test networks are shuffled, and only the flat MLP is confused. Under five minutes on two
+cores; the pictures are in --out.
 """
 
 
