@@ -124,7 +124,9 @@ def test_it_is_compared_with_tuned_optimizers_in_every_setting(run: Run, capsys:
 
 
 def test_other_images_are_taken_where_asked(run: Run) -> None:
-    data = InnerTasks.of(run.config["data"], None)
+    config = run.config["data"]
+    data = InnerTasks.of(config, None)
+    assert config == run.config["data"]  # it is only read
     assert data.place == "digits" and data.count("test") == 2 and data.count("val") == 1
     assert isinstance(data.architectures[0], ConvNet) and data.unseen[0].name == "one layer more"
     assert InnerTasks.of(run.config["data"], "elsewhere").place == "elsewhere"

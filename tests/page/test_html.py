@@ -24,6 +24,7 @@ from neural_graphs.plots.page import (
     Picture,
     Section,
     Slider,
+    Table,
     bins,
 )
 from neural_graphs.plots.page.charts import plain
@@ -110,6 +111,18 @@ def test_a_slider_begins_below_every_network_and_ends_at_the_best(numbers: np.nd
     slider = Slider.over("n", "n", np.append(numbers, np.nan))
     assert slider.low <= numbers.min() and slider.step > 0
     assert abs(slider.high - numbers.max()) <= slider.step
+
+
+def test_long_names_may_be_broken_and_stay_text() -> None:
+    page = Page("a", "b", [Section("c", [Table(["d"], [["e.f_g<wbr>&amp;"]])])]).html()
+    assert "e.<wbr>f_<wbr>g&lt;wbr&gt;&amp;amp;" in page
+    assert "e.f_g<wbr>&amp;" in "".join(outline(page).text)
+
+
+def test_what_is_only_there_to_compare_with_is_grey() -> None:
+    loud, quiet = Curve("a", [1.0], [2.0]), Curve("b", [1.0], [2.0], quiet=True)
+    for curves, grey in (([loud], False), ([quiet, loud], True)):
+        assert Lines("a", "b", [Panel("c", curves, {})]).data["grey"] is grey
 
 
 def test_a_matrix_counts() -> None:

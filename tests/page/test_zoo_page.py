@@ -70,12 +70,14 @@ def test_of_many_networks_some_are_shown(strange: Zoo) -> None:
     assert sum(tag == "li" for tag, _ in found.elements) == 4
 
 
-def test_networks_that_are_no_pictures_show_their_kernels(tmp_path: Path) -> None:
+def test_networks_that_are_no_pictures_show_their_kernels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = outline(zoo_page(Zoo(write_zoo(tmp_path / "small", [SMALL], 10))).html())
     alts = {held["alt"] for tag, held in found.elements if tag == "img"}
     assert alts == {"the kernels of the first layer, blue positive, red negative"}
     assert "It was imported, or grown by a recipe of one's own." in found.text
     assert [held["data-least"] for tag, held in found.elements if tag == "input"] == ["test_accuracy"]
+    assert main(["zoo", "show", str(tmp_path / "small")]) == 2
+    assert f"neural-graphs zoo show {tmp_path / 'small'} --out small.html" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,9 @@ def sheet(arguments: Namespace) -> int:
         raise ZooError(f"{arguments.zoo} has no network for which {arguments.where or 'anything'} holds")
     if arguments.out is not None and arguments.out.suffix == ".html":
         return _page(zoo, arguments)
+    if zoo.canvas is None:
+        page = f"neural-graphs zoo show {arguments.zoo} --out {arguments.zoo.resolve().name}.html"
+        raise ZooError(f"{arguments.zoo} holds no implicit images to draw; a page shows what it holds: {page}")
     shown = zoo.spaced(arguments.count or PICTURED)
     if shown.has_images:
         images, renders = shown.sheet(slice(None))

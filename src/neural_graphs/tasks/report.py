@@ -8,6 +8,7 @@ from typing import Any
 
 from neural_graphs.errors import ConfigError, NeuralGraphsError
 from neural_graphs.io.atomic import write_whole
+from neural_graphs.io.documents import read_json
 from neural_graphs.layout import Layout
 from neural_graphs.plots import plot
 from neural_graphs.plots.charts import QUANTITIES, factor
@@ -33,7 +34,7 @@ from neural_graphs.tasks.base import BaseTask
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.history import read_csv
 from neural_graphs.tasks.logging import quiet
-from neural_graphs.tasks.runs import Run
+from neural_graphs.tasks.runs import RETEST, Run
 from neural_graphs.tasks.settings import settings
 from neural_graphs.tasks.task import CLASSIFICATION, find_task
 from neural_graphs.zoo.portraits import caption, portrait
@@ -112,9 +113,10 @@ class RunPage:
             known = f" Published: {published:g}." if known else ""
             yield Note(f"Not tested yet: neural-graphs test --run {self.run.folder}{known}")
             return
-        yield Table(["zoo", "test split", "networks"], [
-            [Path(place["zoo"]).name, "; ".join(self.kind.summary(place)), f"{place['networks']:,}"]
-            for place in self.places
+        several = [read_json(file, ConfigError, RETEST) for file in sorted(self.run.folder.glob("result-views*.json"))]
+        yield Table(["data", "test split", "networks"], [
+            [_called(place), "; ".join(self.kind.summary(place)), f"{place['networks']:,}"]
+            for result in (self.result, *several) for place in (result, *result.get("elsewhere", []))
         ])  # fmt: skip
         for absent in self.result.get("absent", []):
             yield Note(f"{absent} was not there: not measured.")
@@ -138,7 +140,7 @@ class RunPage:
     def _panel(self, quantity: str, epochs: list[float], columns: Mapping[str, Sequence[float]]) -> Panel:
         by = factor(quantity)
         curves = [
-            Curve(name, epochs, [by * value for value in columns[f"{split}_{quantity}"]])
+            Curve(name, epochs, [by * value for value in columns[f"{split}_{quantity}"]], quiet=split == "train")
             for split, name in (("train", "training"), ("val", "validation")) if f"{split}_{quantity}" in columns
         ]  # fmt: skip
         published = self.config.get("published") if quantity == self.kind.best[0] else None
@@ -204,6 +206,12 @@ class RunPage:
         return Table(
             ["", ""], [*rows, *([name, str(self.facts[name])] for name in ("device", "date") if name in self.facts)]
         )
+
+
+def _called(place: Mapping[str, Any]) -> str:
+    """The data of a result, and over how many views it is a mean."""
+    views = place.get("views", 1)
+    return Path(place["zoo"]).name + (f", mean of {views} views" if views > 1 else "")
 
 
 def _told(title: str, make: Callable[[], list[Section]]) -> list[Section]:

@@ -81,7 +81,7 @@ def _text(values: Mapping[str, Any], key: str) -> str:
     if key not in values:
         return ABSENT
     value = values[key]
-    if key.endswith("class_path") and (kind := _named(str(value))) is not None:
+    if (key == "task" or key.endswith("class_path")) and (kind := _named(str(value))) is not None:
         return f"{kind.__module__}.{kind.__qualname__}".removeprefix("neural_graphs.")  # however it was named
     number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
     return f"{number:g}" if number is not None and abs(number) < 1e6 else str(value)

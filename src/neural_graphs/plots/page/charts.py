@@ -50,12 +50,16 @@ class Chart(Block):
 
 @dataclass(frozen=True)
 class Curve:
-    """Values over places, both `(points,)`; `spread` is half the height of a band around them."""
+    """Values over places, both `(points,)`; `spread` is half the height of a band around them.
+
+    A `quiet` curve, the first of its panel, is only there to compare with.
+    """
 
     name: str
     x: Numbers
     y: Numbers
     spread: Numbers = ()
+    quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,9 @@ class Lines(Chart):
     def data(self) -> dict[str, Any]:
         """Plain values for the script."""
         panels = [{**vars(panel), "curves": [vars(curve) for curve in panel.curves]} for panel in self.panels]
-        return {"kind": self.kind, **plain({"x": self.x, "diagonal": self.diagonal, "panels": panels})}
+        quiet = any(curve.quiet for panel in self.panels for curve in panel.curves)
+        facts = {"x": self.x, "diagonal": self.diagonal, "panels": panels, "grey": quiet}
+        return {"kind": self.kind, **plain(facts)}
 
     @property
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -136,7 +142,8 @@ class Histograms(Chart):
     @property
     def data(self) -> dict[str, Any]:
         """Plain values for the script."""
-        return {"kind": self.kind, "panels": plain([vars(panel) for panel in self.panels])}
+        several = len({group for panel in self.panels for group in panel.counts}) > 1
+        return {"kind": self.kind, "panels": plain([vars(panel) for panel in self.panels]), "grey": several}
 
 
 def bins(

@@ -2,13 +2,14 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from neural_graphs.plots.page.blocks import Section
 
@@ -44,9 +45,15 @@ def _sha(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
+def _breakable(text: str) -> Markup:
+    """A long name, which may go on in the next line after a dot or a low line."""
+    return Markup(re.sub(r"([._])", r"\1<wbr>", str(escape(text))))  # of Markup, re.sub would escape the rest
+
+
 @cache
 def _environment() -> Environment:
     loader = FileSystemLoader(TEMPLATES)
     made = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    made.filters["breakable"] = _breakable
     made.policies["json.dumps_kwargs"] = {"allow_nan": False, "ensure_ascii": False, "separators": (",", ":")}
     return made

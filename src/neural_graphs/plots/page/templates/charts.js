@@ -38,8 +38,8 @@ function scale(low, high, start, end) {
   return at;
 }
 
-// The class that colours a series by its place in the legend; one alone is coloured as what matters.
-const coloured = (names, name) => `series-${names.length === 1 ? 1 : names.indexOf(name) % 6}`;
+// The class that colours a series by its place in the legend; the first may be grey.
+const coloured = (data, names, name) => `series-${(names.indexOf(name) + (data.grey ? 0 : 1)) % 6}`;
 
 // Adds a frame that is drawn anew whenever its width changes; returns what draws it now.
 function frame(figure, title, kind, draw) {
@@ -72,9 +72,9 @@ function axes(surface, width, height, x, y, xs, ys, title) {
 }
 
 // Buttons that hide and show series; `hidden` is filled with the names that are not to be drawn.
-function legend(figure, names, hidden, redraw) {
+function legend(figure, data, names, hidden, redraw) {
   names.forEach((name) => {
-    const button = html("button", { type: "button", "aria-pressed": "true" }, html("i", { class: coloured(names, name) }), name);
+    const button = html("button", { type: "button", "aria-pressed": "true" }, html("i", { class: coloured(data, names, name) }), name);
     button.addEventListener("click", () => {
       if (!hidden.delete(name)) hidden.add(name);
       button.setAttribute("aria-pressed", String(!hidden.has(name)));
@@ -106,7 +106,7 @@ function lines(figure, data) {
       linesPanel(surface, width, data, panel, names, panel.curves.filter((curve) => !hidden.has(curve.name)));
     }),
   );
-  if (names.length > 1) legend(figure, names, hidden, () => redraws.forEach((redraw) => redraw()));
+  if (names.length > 1) legend(figure, data, names, hidden, () => redraws.forEach((redraw) => redraw()));
 }
 
 function linesPanel(surface, width, data, panel, names, curves) {
@@ -130,12 +130,12 @@ function linesPanel(surface, width, data, panel, names, curves) {
   if (data.diagonal) {
     surface.append(svg("line", { class: "diagonal", x1: x(places[0]), x2: x(places.at(-1)), y1: y(places[0]), y2: y(places.at(-1)) }));
   }
-  for (const curve of curves) curveOf(surface, x, y, curve, coloured(names, curve.name), spreads);
+  for (const curve of curves) curveOf(surface, x, y, curve, coloured(data, names, curve.name), spreads);
   for (const [name, value] of Object.entries(panel.marks)) {
     surface.append(svg("line", { class: "level", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(value), y2: y(value) }));
     surface.append(svg("text", { class: "mark", x: width - MARGIN.right, y: y(value) - 5, "text-anchor": "end" }, `${name} ${told(value)}`));
   }
-  following(surface, x, y, places, curves, names, data.x, height);
+  following(surface, x, y, places, curves, names, data, height);
 }
 
 function curveOf(surface, x, y, curve, colour, spreads) {
@@ -156,18 +156,18 @@ function curveOf(surface, x, y, curve, colour, spreads) {
   surface.append(group);
 }
 
-function following(surface, x, y, places, curves, names, title, height) {
+function following(surface, x, y, places, curves, names, data, height) {
   const cursor = svg("g", {});
   surface.append(cursor);
   const nearest = (at) => places.reduce((best, value, place) => (Math.abs(x(value) - at) < Math.abs(x(places[best]) - at) ? place : best), 0);
   choosing(surface, nearest, places.length, (place) => {
     const value = places[place];
     cursor.replaceChildren(svg("line", { class: "cursor", x1: x(value), x2: x(value), y1: MARGIN.top, y2: height - MARGIN.bottom }));
-    const said = [`${title} ${told(value)}`];
+    const said = [`${data.x} ${told(value)}`];
     for (const curve of curves) {
       const reached = curve.y[curve.x.indexOf(value)];
       if (reached === undefined || reached === null) continue;
-      cursor.append(svg("circle", { class: `dot ${coloured(names, curve.name)}`, r: 4, cx: x(value), cy: y(reached) }));
+      cursor.append(svg("circle", { class: `dot ${coloured(data, names, curve.name)}`, r: 4, cx: x(value), cy: y(reached) }));
       said.push(`${curve.name}: ${told(reached)}`);
     }
     tellBeside(surface, x(value), MARGIN.top, said.join("\n"));
@@ -213,12 +213,12 @@ function histograms(figure, data) {
   const names = [...new Set(data.panels.flatMap((panel) => Object.keys(panel.counts)))];
   const hidden = new Set();
   const redraws = data.panels.map((panel) => frame(figure, panel.title, "small", (surface, width) => {
-    histogramPanel(surface, width, panel, names, hidden);
+    histogramPanel(surface, width, data, panel, names, hidden);
   }));
-  if (names.length > 1) legend(figure, names, hidden, () => redraws.forEach((redraw) => redraw()));
+  if (names.length > 1) legend(figure, data, names, hidden, () => redraws.forEach((redraw) => redraw()));
 }
 
-function histogramPanel(surface, width, panel, names, hidden) {
+function histogramPanel(surface, width, data, panel, names, hidden) {
   const height = 144;
   sized(surface, width, height);
   const shown = names.filter((name) => name in panel.counts && !hidden.has(name));
@@ -235,7 +235,7 @@ function histogramPanel(surface, width, panel, names, hidden) {
       const count = panel.counts[name][place];
       if (!count) continue;
       const top = y(below + count);
-      const bar = { class: `bar ${coloured(names, name)}`, x: MARGIN.left + place * step, width: Math.max(1, step - 1), y: top, height: y(below) - top };
+      const bar = { class: `bar ${coloured(data, names, name)}`, x: MARGIN.left + place * step, width: Math.max(1, step - 1), y: top, height: y(below) - top };
       surface.append(svg("rect", { ...bar, "data-tip": `${panel.title}: ${bin}\n${name}: ${count} of ${totals[place]}` }));
       below += count;
     }
