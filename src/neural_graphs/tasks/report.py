@@ -68,7 +68,8 @@ class RunPage:
         self.kind: type[BaseTask] = find_task(self.config.get("task", CLASSIFICATION))
         self.facts: dict[str, Any] = run.facts if run.facts_file.is_file() else {}
         self.result: dict[str, Any] = run.result if run.result_file.is_file() else {}
-        self.arguments: list[str] = self.facts.get("arguments", [])
+        self.members: list[str] = self.facts.get("members", [])  # of an ensemble
+        self.arguments: list[str] = [] if self.members else self.facts.get("arguments", [])
         self.against = against or self._experiment()
 
     def page(self) -> Page:
@@ -123,6 +124,9 @@ class RunPage:
 
     def _training(self) -> Iterator[Block]:
         """Every quantity over epochs."""
+        if self.members:
+            yield Note(f"Nothing was trained: it answers by the mean of {', '.join(self.members)}.")
+            return
         if not self.run.metrics_file.is_file() or not (columns := read_csv(self.run.metrics_file))["epoch"]:
             yield Note(f"No epoch is over yet; go on with: neural-graphs fit --run {self.run.folder} --resume")
             return
@@ -192,11 +196,10 @@ class RunPage:
         zoo = self.config["data"].get("zoo")
         if zoo is not None and is_zoo(zoo):
             yield growing(ZooData.of(self.config["data"], None).zoo) or f"# {zoo} was imported, or grown from Python"
-        words = self.arguments or ["--config", str(self.run.config_file)]
-        again = f"{self.run.folder}-again"
-        yield f"neural-graphs fit {shlex.join(words)} --run {shlex.quote(again)}"
-        yield f"neural-graphs test --run {shlex.quote(again)}"
-        yield f"neural-graphs report {shlex.quote(again)}"
+        words, again = self.arguments or ["--config", str(self.run.config_file)], f"{self.run.folder}-again"
+        make = ["ensemble", *self.members, "--out", again] if self.members else ["fit", *words, "--run", again]
+        for command in (make, ["test", "--run", again], ["report", again]):
+            yield shlex.join(["neural-graphs", *command])
 
     def _made(self) -> Block:
         if not self.facts:
