@@ -125,7 +125,15 @@ def test_methods_hand_over_by_the_one_mechanism_to_the_functions_listed_here() -
 
 
 # Files that import what a user names (a class of a configuration, a module), or look whether an extra is there.
-IMPORTS_BY_NAME = {"commands.explain", "commands.info", "io.graphs", "io.modules", "tasks.task", "zoo.photos"}
+IMPORTS_BY_NAME = {
+    "commands.explain",
+    "commands.info",
+    "io.graphs",
+    "io.modules",
+    "tasks.settings",
+    "tasks.task",
+    "zoo.photos",
+}
 
 
 @pytest.mark.parametrize(

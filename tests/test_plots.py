@@ -1,24 +1,16 @@
 """Pictures show what they are given, and a report is one file that needs no other."""
 
-import re
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-import yaml
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.image import imread
 
 from neural_graphs import plots
-from neural_graphs.errors import ConfigError, LayoutError
+from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.plots.network import DRAWN
-from neural_graphs.tasks import fit
-from neural_graphs.tasks import test as evaluate
-from neural_graphs.tasks.report import report
-from neural_graphs.zoo import grow_inrs, preset
 
 
 def network(layout: Layout) -> Networks:
@@ -129,24 +121,3 @@ def test_epochs_are_whole_numbers() -> None:
         (axes,) = plots.training_curve({"epoch": list(map(float, range(epochs))), **columns}).axes
         ticks = axes.get_xticks()
         assert (ticks == ticks.round()).all() and len(ticks) > 1
-
-
-def test_a_report_is_one_file_with_all_its_pictures(tmp_path) -> None:
-    grow_inrs(tmp_path / "zoo", "digits", replace(preset("fast"), steps=3), count=60, hidden=(4,), shares=(4, 1, 1))
-    mlp = {"class_path": "neural_graphs.nn.baselines.FlatMLP", "init_args": {"classes": 10, "hidden": [8]}}
-    content = {"model": {"metanetwork": mlp}, "data": {"zoo": str(tmp_path / "zoo")}, "published": 91.4}
-    content["trainer"] = {"max_epochs": 1, "enable_progress_bar": False, "accelerator": "cpu"}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
-    run = fit(["--config", str(tmp_path / "config.yaml")], tmp_path / "run <b>")
-    untested = report(run.folder).read_text(encoding="utf-8")
-    assert "<th>test, " not in untested and untested.count("<img") == 3
-    result = evaluate(run.folder)
-    page = report(run.folder, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert page.count('src="data:image/png;base64,') == page.count("<img") == 4
-    assert not re.search(r'(src|href)="(?!data:)', page)
-    assert f"<th>test, zoo</th><td>accuracy {result['accuracy']:.2%}, loss " in page and "published: 91.40%" in page
-    assert "run &lt;b&gt;" in page
-    run.write(run.result_file, {name: value for name, value in result.items() if name not in ("task", "views")})
-    assert f"accuracy {result['accuracy']:.2%}" in report(run.folder).read_text(encoding="utf-8")  # of an older version
-    with pytest.raises(ConfigError, match="is not a run"):
-        report(tmp_path / "empty")

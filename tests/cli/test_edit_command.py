@@ -99,12 +99,14 @@ def test_testing_with_views(editor: Path, capsys: Capture) -> None:
     assert "expected at least 1, got 0" in capsys.readouterr().err
 
 
-def test_a_report_shows_the_gallery(editor: Path, capsys: Capture) -> None:
+def test_a_report_shows_the_edits(editor: Path, capsys: Capture) -> None:
     assert main(["test", "--run", str(editor)]) == 0
     assert "nowhere is not there: not measured" in capsys.readouterr().out
+    assert main(["test", "--run", str(editor), "--views", "2"]) == 0
     assert main(["report", "--run", str(editor)]) == 0
     page = (editor / "report.html").read_text(encoding="utf-8")
-    assert "Before and after the edit: digits" in page and "mean squared error" not in page and "NGGNNEditor" in page
+    assert "Before and after the edit" in page and "nowhere was not there: not measured" in page
+    assert "NGGNNEditor" in page and "digits, mean of 2 views" in page
 
 
 # -- the task of a configuration ---------------------------------------------------------------------------------------

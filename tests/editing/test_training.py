@@ -17,6 +17,7 @@ from neural_graphs.tasks.history import read_csv
 from neural_graphs.tasks.report import report
 from neural_graphs.zoo import Zoo, grow_inrs, preset
 from neural_graphs.zoo.styles import Dilate
+from tests.page.checking import outline
 
 BARE = ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
 
@@ -90,8 +91,24 @@ def test_figures_of_a_test_are_those_by_hand(run: Run, zoo: Zoo) -> None:
     assert json.loads(run.result_file.read_text()) == result
     gallery = imread(run.folder / "gallery-digits.png")
     assert gallery.shape[1] > 2 * gallery.shape[0] and gallery[..., :3].std() > 0.1
-    page = report(run.folder, run.folder / "page.html").read_text(encoding="utf-8")
-    assert "Before and after the edit: digits" in page and f"MSE {100 * result['mse']:.3f} · 10⁻²" in page
+
+
+def test_a_page_shows_edits_under_a_slider(run: Run, zoo: Zoo) -> None:
+    result = evaluate(run.folder)
+    found = outline(report(run.folder, run.folder / "page.html").read_text(encoding="utf-8"))
+    told = "".join(found.text)
+    assert "Before and after the edit" in told and f"MSE {100 * result['mse']:.3f} · 10⁻²" in told
+    shown = zoo.split("test").spaced(12)
+    task = run.task()
+    task.canvas = zoo.canvas
+    pictures = task.drawn(shown)
+    before, after = (
+        100 * np.square(pictures[name] - pictures["target"]).mean((1, 2)) for name in ("network", "edited")
+    )
+    for pair in zip(before, after, strict=True):
+        assert "{:.1f} → {:.1f} · 10⁻²".format(*pair) in told
+    assert [held["type"] for tag, held in found.elements if tag == "input"] == ["range"]
+    assert sum(held.get("alt") == "what the edited network draws" for _, held in found.elements) == len(shown)
 
 
 def test_several_views_have_a_result_of_their_own(run: Run, zoo: Zoo) -> None:

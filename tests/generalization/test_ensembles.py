@@ -17,8 +17,10 @@ from neural_graphs.nn.baselines import StatNN
 from neural_graphs.nn.spec import InputSpec
 from neural_graphs.tasks import Run, fit
 from neural_graphs.tasks.generalization.task import Generalization
+from neural_graphs.tasks.report import report
 from neural_graphs.testing import assert_invariant
 from tests.generalization.conftest import NGGNN, STATNN
+from tests.page.checking import outline
 
 LAYOUTS = [Layout.mlp([2, 5, 4, 3], "relu"), Layout.mlp([2, 6, 3], "relu")]
 FAMILY = InputSpec.of(LAYOUTS)
@@ -92,6 +94,9 @@ def test_a_run_of_several_predicts_their_mean_and_is_tested_shared_and_ranks(
     np.testing.assert_allclose(task.predict(zoo), expected, rtol=1e-5)
     assert joined.facts["parameters"] == sum(member.facts["parameters"] for member in members)
     assert tasks.test(joined.folder)["tau"] > 0
+    told = "".join(outline(report(joined.folder).read_text(encoding="utf-8")).text)
+    assert f"it answers by the mean of {', '.join(words)}." in told
+    assert f"neural-graphs ensemble {' '.join(words)} --out {joined.folder}-again\n" in told
     shared = tasks.share(joined.folder, tmp_path / "shared")
     again = shared.task()
     assert isinstance(again, Generalization)

@@ -6,6 +6,8 @@ import pytest
 from neural_graphs.plots import scatter, training_curve
 from neural_graphs.tasks import test as evaluate
 from neural_graphs.tasks.report import report
+from neural_graphs.zoo import Zoo
+from tests.page.checking import outline
 
 
 def test_points_lie_at_true_and_predicted_per_cent() -> None:
@@ -39,7 +41,21 @@ def test_curves_name_their_quantities() -> None:
     )
 
 
-def test_a_report_shows_what_was_predicted(run) -> None:
-    evaluate(run.folder)
-    page = report(run.folder).read_text(encoding="utf-8")
-    assert "Predicted and true accuracy: small" in page and "Kendall&#x27;s τ" in page
+def test_a_report_shows_what_was_predicted(run, small) -> None:
+    result = evaluate(run.folder)
+    found = outline(report(run.folder).read_text(encoding="utf-8"))
+    told = "".join(found.text)
+    assert f"Kendall's τ, small{result['tau']:.4g}published: 0.9" in told.replace("\n", "")
+    training, points, calibration = found.charts
+    assert training["panels"][1]["marks"] == {"published": 0.9}
+    zoo = Zoo(small).split("test")
+    accuracy = 100 * zoo.column("test_accuracy")
+    assert points["x"] == pytest.approx(accuracy, rel=1e-4)
+    assert points["margin"] == pytest.approx(100 * result["margin"], rel=1e-4)
+    errors = np.abs(np.array(points["x"]) - points["y"])
+    assert errors.mean() == pytest.approx(100 * result["mae"], rel=1e-3)
+    assert points["names"][0] == f"network {zoo.column('network')[0]}, epoch {zoo.column('epoch')[0]}"
+    (held,) = calibration["panels"][0]["curves"]
+    promised = dict(zip(held["x"], held["y"], strict=True))
+    assert promised[90] == pytest.approx(100 * result["coverage"], rel=1e-4)
+    assert held["y"] == sorted(held["y"])  # wider intervals hold more

@@ -17,6 +17,7 @@ from neural_graphs.tasks import InnerTasks, Run, fit, load_run, validate
 from neural_graphs.tasks import test as evaluate
 from neural_graphs.tasks.learning_to_optimize import compare
 from neural_graphs.tasks.report import report
+from tests.page.checking import outline
 
 ESTIMATORS = {
     "Stepwise": {"steps": 4, "networks": 2},
@@ -112,11 +113,20 @@ def test_it_is_compared_with_tuned_optimizers_in_every_setting(run: Run, capsys:
     assert "2 networks of the test split of digits" in said.out and "one layer more: NGGNN " in said.out
     assert "published: 85.9 %" in said.out
     assert [file.stat().st_mtime_ns for file in kept] == before  # found, not made again
-    assert "Training by each optimizer" in report(run.folder).read_text(encoding="utf-8")
+    found = outline(report(run.folder).read_text(encoding="utf-8"))
+    assert "Training by each optimizer: one layer more" in found.text
+    _, as_in_training, _ = found.charts
+    _, accuracy = as_in_training["panels"]
+    assert [curve["name"] for curve in accuracy["curves"]] == ["NGGNN", "Adam", "AdamW", "SGD"]
+    told = result["settings"]["as in training"]["Adam"]["curves"]["accuracy"]
+    assert accuracy["curves"][1]["x"] == told["step"]
+    assert accuracy["curves"][1]["y"] == pytest.approx([100 * value for value in told["mean"]], rel=1e-4)
 
 
 def test_other_images_are_taken_where_asked(run: Run) -> None:
-    data = InnerTasks.of(run.config["data"], None)
+    config = run.config["data"]
+    data = InnerTasks.of(config, None)
+    assert config == run.config["data"]  # it is only read
     assert data.place == "digits" and data.count("test") == 2 and data.count("val") == 1
     assert isinstance(data.architectures[0], ConvNet) and data.unseen[0].name == "one layer more"
     assert InnerTasks.of(run.config["data"], "elsewhere").place == "elsewhere"

@@ -3,12 +3,15 @@
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from neural_graphs.commands import show
 from neural_graphs.commands.parser import Parser, positive
 from neural_graphs.commands.zoo_import import add_import
 from neural_graphs.errors import ConfigError, ZooError
+
+if TYPE_CHECKING:  # heavy
+    from neural_graphs.zoo import Zoo
 
 GROW = """\
 Fits one small implicit network to each image. Interrupted, the same command goes on where it stopped and ends with the
@@ -31,7 +34,15 @@ Recipes: small-cnn (one architecture, hyper-parameters at random), wild-park (an
 as published and made for large machines; small-cnn-mini, wild-park-mini (the same on fewer and smaller images, for
 fewer epochs). Images: mnist, fashion-mnist, cifar10, svhn, or a folder of IDX files or CIFAR binaries.
 """
+SHOW = """\
+Draws networks, evenly spaced in the zoo, beside the images they were fitted to; or, into a file that ends in .html, a
+page that opens anywhere: networks to filter by split, label and quality, and histograms of all that the table holds.
+
+  neural-graphs zoo show zoos/digits --where 'label == 3'
+  neural-graphs zoo show zoos/park --out park.html
+"""
 RECIPE = ("kind", "preset", "recipe", "images", "seed", "copies", "shares")  # of the manifest, shown by `zoo info`
+PICTURED = 40  # networks in a picture
 MANY_LABELS = 12
 MANY_LAYOUTS = 6
 MANY_SKIPPED = 10
@@ -99,9 +110,14 @@ def _add_info(parser: Parser) -> None:
 
 
 def _add_show(parser: Parser) -> None:
+    parser.description = SHOW
     parser.add_argument("zoo", type=Path, metavar="DIR")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="picture to write; default: DIR-sheet.png beside DIR")
-    parser.add_argument("--count", type=positive, default=40, metavar="N", help="networks drawn; default: 40")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="picture, or .html, to write; default: DIR-sheet.png beside DIR"
+    )
+    parser.add_argument(
+        "--count", type=positive, metavar="N", help="networks drawn; default: 40 in a picture, 240 on a page"
+    )
     parser.add_argument(
         "--where", metavar="QUERY", help="only these, for example 'label == 3 and (psnr > 20 or split == val)'"
     )
@@ -225,7 +241,12 @@ def sheet(arguments: Namespace) -> int:
     zoo = whole.subset(arguments.where) if arguments.where else whole
     if not len(zoo):
         raise ZooError(f"{arguments.zoo} has no network for which {arguments.where or 'anything'} holds")
-    shown = zoo.spaced(arguments.count)
+    if arguments.out is not None and arguments.out.suffix == ".html":
+        return _page(zoo, arguments)
+    if zoo.canvas is None:
+        page = f"neural-graphs zoo show {arguments.zoo} --out {arguments.zoo.resolve().name}.html"
+        raise ZooError(f"{arguments.zoo} holds no implicit images to draw; a page shows what it holds: {page}")
+    shown = zoo.spaced(arguments.count or PICTURED)
     if shown.has_images:
         images, renders = shown.sheet(slice(None))
         title = "images, and what their networks draw"
@@ -237,6 +258,17 @@ def sheet(arguments: Namespace) -> int:
     captions = [_caption(metadata) for metadata in shown.table.to_pylist()]
     figure = contact_sheet(images, renders, captions, title=f"{arguments.zoo.resolve().name}: {title}")
     print(f"{save(figure, out)}: {len(shown)} of {len(zoo):,} networks")
+    return 0
+
+
+def _page(zoo: "Zoo", arguments: Namespace) -> int:
+    """Writes the page of a zoo, and says where it is."""
+    from neural_graphs.io.atomic import write_whole
+    from neural_graphs.zoo.page import SHOWN, zoo_page
+
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(arguments.out, zoo_page(zoo, arguments.count or SHOWN).html().encode())
+    print(arguments.out)
     return 0
 
 

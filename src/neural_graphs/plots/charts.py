@@ -32,26 +32,27 @@ def training_curve(
     figure = Figure(figsize=(4.5 * len(quantities), 3.4), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, len(quantities), squeeze=False)[0], quantities, strict=True):
         _curve(axes, columns, quantity)
-    factor = _factor(quantities[-1])
-    digits = 3 if factor == 1 else 1
+    unit = factor(quantities[-1])
+    digits = 3 if unit == 1 else 1
     for name, value in (marks or {}).items():
-        axes.axhline(factor * value, color=RED, linewidth=1, linestyle=(0, (4, 3)))
-        told = f"{name} {factor * value:.{digits}f}"
-        axes.text(1, factor * value, told, color=RED, fontsize=8, ha="right", va="bottom",
+        axes.axhline(unit * value, color=RED, linewidth=1, linestyle=(0, (4, 3)))
+        told = f"{name} {unit * value:.{digits}f}"
+        axes.text(1, unit * value, told, color=RED, fontsize=8, ha="right", va="bottom",
                   transform=axes.get_yaxis_transform())  # fmt: skip
     if title:
         figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=11)
     return figure
 
 
-def _factor(quantity: str) -> int:
+def factor(quantity: str) -> int:
+    """From a quantity as it is measured to the unit of its title."""
     return 1 if quantity in ("loss", "tau") else 100
 
 
 def _curve(axes: Axes, columns: Mapping[str, Sequence[float]], quantity: str) -> None:
     epochs = np.asarray(columns["epoch"]) + 1
     for split, colour, name in (("train", GREY, "training"), ("val", BLUE, "validation")):
-        values = _factor(quantity) * np.asarray(columns[f"{split}_{quantity}"])
+        values = factor(quantity) * np.asarray(columns[f"{split}_{quantity}"])
         axes.plot(epochs, values, color=colour, linewidth=2, label=name, solid_capstyle="round")
     plain(axes)
     axes.set(xlabel="epoch", xlim=(1, max(2, epochs[-1])))

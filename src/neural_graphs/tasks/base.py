@@ -15,6 +15,7 @@ from torchmetrics import Metric
 from neural_graphs.graph.memory import give_back
 from neural_graphs.layout.recorded import Recorded
 from neural_graphs.nn.spec import InputSpec
+from neural_graphs.plots.page import Section
 from neural_graphs.tasks.optimizers import AdamW, Training
 
 
@@ -86,6 +87,15 @@ class BaseTask(Recorded, LightningModule, ABC):
     @abstractmethod
     def summary(cls, result: Mapping[str, Any]) -> list[str]:
         """A result in words, for the terminal."""
+
+    @classmethod
+    def charts(cls, result: Mapping[str, Any]) -> list[Section]:
+        """What the figures of a test show on the page of their run, beside what `summary` says; nothing by default."""
+        return []
+
+    def examples(self, data: Any) -> list[Section]:
+        """Networks of the test split that are worth a look on the page of a run; none by default."""
+        return []
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the precision of a checkpoint: Lightning loads before it converts, and its numbers would be rounded."""

@@ -3,14 +3,21 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from neural_graphs.networks import Networks
+from neural_graphs.plots.page import Matrix, Note, Section, Tile, Tiles
+from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.task import Task
 from neural_graphs.zoo import Zoo
+from neural_graphs.zoo.portraits import portrait
+
+ASKED = 2000  # networks, evenly spaced, for a page
+WORST = 24  # shown there
 
 
 class Classification(Task):
@@ -64,6 +71,27 @@ class Classification(Task):
         """Accuracy and loss; of the test split the confusion matrix too (rows: true classes)."""
         figures: dict[str, Any] = {name: round(found[f"{split}_{name}"], 6) for name in ("accuracy", "loss")}
         return figures | ({"confusion": self.confusion.compute().tolist()} if split == "test" else {})
+
+    @classmethod
+    def charts(cls, result: Mapping[str, Any]) -> list[Section]:
+        """The confusion matrix."""
+        counts = np.array(result.get("confusion", []), dtype=np.int64)
+        return [Section("Which classes are confused", [Matrix(counts)])] if len(counts) else []
+
+    def examples(self, data: ZooData) -> list[Section]:
+        """The networks that it got most wrong: those whose true class it held for least likely."""
+        zoo = data.zoo.split("test").spaced(ASKED)
+        likely, labels = self.answers(zoo, data.batch_size).cpu().double().softmax(1), zoo.labels
+        sure, said = likely.max(1)
+        of_truth = likely.gather(1, labels[:, None])[:, 0]
+        wrong = (said != labels).nonzero()[:, 0]
+        worst = wrong[of_truth[wrong].argsort(stable=True)[:WORST]].tolist()
+        tiles = [
+            Tile(portrait(zoo, place), [f"said {said[place]} ({sure[place]:.0%})", f"is {labels[place]}"], {}, bad=True)
+            for place in worst
+        ]
+        lead = f"Of {len(zoo):,} networks of the test split asked, {len(wrong):,} were told wrong; the surest first."
+        return [Section("Which networks it got most wrong", [Tiles(tiles)] if tiles else [Note("None.")], lead)]
 
     @classmethod
     def summary(cls, result: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
 from neural_graphs.nn.run.microbatch import Reader, widest_group
 from neural_graphs.plots import gallery, save
+from neural_graphs.plots.page import Comparison, Comparisons, Picture, Section
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.pixels import rendered
 from neural_graphs.tasks.task import Task
@@ -143,10 +144,16 @@ class Editing(Task):
         """Write `gallery-ZOO.png`: some networks of the test split before and after the edit, and what was wanted."""
         save(self.gallery(data.zoo.split("test")), folder / f"gallery-{data.zoo.path.resolve().name}.png")
 
-    @torch.no_grad()
     def gallery(self, zoo: Zoo) -> Figure:
         """Some networks of a zoo, evenly spaced in it, before and after the edit, and what was wanted of them."""
-        zoo = zoo.spaced(SHOWN)
+        name = type(self.metanetwork).__name__
+        return gallery(
+            self.drawn(zoo.spaced(SHOWN)), title=f"{type(self.style).__name__} by {name}, {zoo.path.resolve().name}"
+        )
+
+    @torch.no_grad()
+    def drawn(self, zoo: Zoo) -> dict[str, Float[np.ndarray, "..."]]:
+        """What networks draw before their edit, what was wanted, and what they draw after it: pictures by name."""
         training, networks = self.training, zoo.networks().to(self.device)
         canvas = self.required_canvas
         self.eval()
@@ -156,9 +163,26 @@ class Editing(Task):
             "edited": self.mean_answer(networks),
         }
         self.train(training)
-        name = type(self.metanetwork).__name__
-        pictures = {name: canvas.picture(pixels) for name, pixels in shown.items()}
-        return gallery(pictures, title=f"{type(self.style).__name__} by {name}, {zoo.path.resolve().name}")
+        return {name: canvas.picture(pixels) for name, pixels in shown.items()}
+
+    def examples(self, data: ZooData) -> list[Section]:
+        """Some networks of the test split, before and after the edit under a slider, beside what was wanted."""
+        self.canvas = data.zoo.canvas
+        pictures = self.drawn(data.zoo.split("test").spaced(SHOWN))
+        edits = []
+        for before, target, after in zip(*pictures.values(), strict=True):
+            errors = [100 * float(np.square(each - target).mean()) for each in (before, after)]
+            edits.append(Comparison(
+                Picture.of(before, "what the network draws"),
+                Picture.of(after, "what the edited network draws"),
+                Picture.of(target, "what was wanted"),
+                [f"{errors[0]:.1f} → {errors[1]:.1f} · 10⁻²"],
+            ))  # fmt: skip
+        lead = (
+            "Left a network before and after its edit, from one to the other by the slider; right what was wanted;"
+            " below the squared error before and after."
+        )
+        return [Section("Before and after the edit", [Comparisons(edits)], lead)]
 
     @classmethod
     def summary(cls, result: Mapping[str, Any]) -> list[str]:

@@ -86,6 +86,9 @@ def fit(arguments: Sequence[str], folder: str | Path, *, resume: bool = False) -
     holds a trained run already (without `resume`) or no run (with it).
     """
     run = Run(folder)
+    asked = list(map(str, arguments))
+    if resume and run.facts_file.is_file():
+        asked = [*run.facts.get("arguments", []), *asked]
     begun = run.last.is_file()  # a run stopped before its first epoch ended starts again from its beginning
     if resume and run.config:  # which is read first, so that what is wrong with it is said
         arguments = ["--config", str(run.config_file), *arguments]
@@ -94,7 +97,7 @@ def fit(arguments: Sequence[str], folder: str | Path, *, resume: bool = False) -
     with quiet():
         cli = FitCLI(current(arguments), run, find_task(asked_task(arguments)))
         if cli.trainer.is_global_zero:
-            _begin(run, cli)
+            _begin(run, cli, asked)
         start: dict[str, Any] = {"ckpt_path": resumable(run, cli.model), "weights_only": True} if begun else {}
         cli.trainer.fit(cli.model, cli.datamodule, **start)
     if not run.best.is_file():
@@ -152,14 +155,15 @@ def _plain(file: Path) -> dict[str, Any]:
     return content
 
 
-def _begin(run: Run, cli: FitCLI) -> None:
-    """Write down what is about to happen."""
+def _begin(run: Run, cli: FitCLI, asked: Sequence[str]) -> None:
+    """Write down what is about to happen, and the words that asked for it."""
     data: TaskData = cli.datamodule
     run.folder.mkdir(parents=True, exist_ok=True)
     write_whole(run.config_file, cli.resolved().encode())
     facts: dict[str, Any] = {
         **made_with(),
         "device": device_name(cli.trainer.strategy.root_device),
+        "arguments": list(asked),
         "date": time.strftime("%Y-%m-%d"),
         "family": data.family.to_json(),
         **data.facts,

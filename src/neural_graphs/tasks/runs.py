@@ -25,6 +25,7 @@ from neural_graphs.zoo.canvas import Canvas
 from neural_graphs.zoo.remote import is_zoo
 
 MetanetworkOf = Callable[[InputSpec], nn.Module]  # in a configuration: a class whose first argument is the family
+RETEST = "test the run again: neural-graphs test"
 RETRAIN = "copy the whole run again, or train it again"
 FACTS = ("versions", "commit", "layouts", "family", "classes", "canvas", "parameters")  # of run.json
 PREFIX = "metanetwork."  # of the metanetwork's tensors in the checkpoint of its task
@@ -158,7 +159,7 @@ class Run(Trained):
     @property
     def result(self) -> dict[str, Any]:
         """What `test` found last."""
-        return read_json(self.result_file, ConfigError, "test the run again: neural-graphs test")
+        return read_json(self.result_file, ConfigError, RETEST)
 
     def results(self, views: int = 1) -> Path:
         """Where the figures of a test are kept that averaged over so many views."""

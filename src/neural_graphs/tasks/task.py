@@ -123,6 +123,16 @@ class Task(BaseTask):
             answers = answers + self._answers(FlipSigns(missing_ok=True)(networks, generator))
         return answers / self.views
 
+    @torch.no_grad()
+    def answers(self, zoo: Zoo, batch_size: int) -> Tensor:
+        """The mean answers for all networks of a zoo, in its order and in evaluation mode, `(networks, …)`."""
+        training = self.training
+        self.eval()
+        batches = enumerate(zoo.batches(batch_size))
+        found = torch.cat([self.mean_answer(batch.to(self.device), index) for index, batch in batches])
+        self.train(training)
+        return found
+
     def figures(self, data: ZooData, split: str, folder: Path) -> dict[str, Any]:
         """Measure a split of a zoo. Raises ConfigError for views of networks that have none."""
         if self.views > 1 and not any(map(SignFlip.movable, data.zoo.layouts)):

@@ -1,6 +1,5 @@
 """Networks on disk: random access, splits and subsets, batches by one gather from mapped files."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -263,7 +262,8 @@ class Zoo:
         return self._rows[indices if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)]
 
     def _view(self, positions: NDArray[np.integer[Any]]) -> "Zoo":
-        view = copy.copy(self)
+        view = object.__new__(type(self))  # copy.copy would open the files again, as `__reduce__` says
+        view.__dict__ |= self.__dict__
         view._rows = self._rows[positions]
         view.table = self.table.take(pa.array(positions))
         return view

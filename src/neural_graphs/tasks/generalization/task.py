@@ -14,13 +14,17 @@ from torchmetrics.utilities import dim_zero_cat
 from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
 from neural_graphs.plots import save
+from neural_graphs.plots.page import Curve, Lines, Panel, Points, Section
 from neural_graphs.plots.scatter import scatter
 from neural_graphs.tasks.data import ZooData
 from neural_graphs.tasks.generalization.conformal import Margin
-from neural_graphs.tasks.generalization.measures import agreement, kendall
+from neural_graphs.tasks.generalization.measures import Numbers, Runs, agreement, kendall
 from neural_graphs.tasks.losses import SquaredError
 from neural_graphs.tasks.task import Task
 from neural_graphs.zoo import Zoo
+
+POINTS = 2000  # networks in the scatter of a page
+LEVELS = tuple(level / 100 for level in range(5, 100, 5))  # of the intervals that its calibration tries
 
 
 class Pairs(Metric):
@@ -137,20 +141,19 @@ class Generalization(Task):
 
     def calibrate(self, data: ZooData) -> Margin | None:
         """The margin of predictions, from the networks of the val split; None where there is no such split."""
+        known = self.held_out(data)
+        return None if known is None else Margin.of(*known)
+
+    def held_out(self, data: ZooData) -> tuple[Numbers, Numbers, Runs] | None:
+        """Predictions, truth and runs of the val split; None where there is no such split."""
         if "val" not in set(data.zoo.column("split")):
             return None
         zoo = data.zoo.split("val")
-        return Margin.of(self.predict(zoo, data.batch_size), self.truth(zoo), runs_of(zoo))
+        return self.predict(zoo, data.batch_size), self.truth(zoo), runs_of(zoo)
 
-    @torch.no_grad()
     def predict(self, zoo: Zoo, batch_size: int = 128) -> Float[np.ndarray, " networks"]:
         """The predicted accuracies of all networks of a zoo, in its order."""
-        training = self.training
-        self.eval()
-        batches = enumerate(zoo.batches(batch_size))
-        found = torch.cat([self.mean_answer(batch.to(self.device), index) for index, batch in batches])
-        self.train(training)
-        return found[:, 0].sigmoid().cpu().double().numpy()
+        return self.answers(zoo, batch_size)[:, 0].sigmoid().cpu().double().numpy()
 
     def truth(self, zoo: Zoo) -> Float[np.ndarray, " networks"]:
         """The accuracies of all networks of a zoo, never shuffled."""
@@ -163,6 +166,22 @@ class Generalization(Task):
         title = f"{type(self.metanetwork).__name__}, {name}: τ = {kendall(predicted, true):.3f}"
         width = None if self.margin is None else self.margin.width
         save(scatter(predicted, true, margin=width, title=title), folder / f"scatter-{name}.png")
+
+    def examples(self, data: ZooData) -> list[Section]:
+        """Predicted against true accuracy of the test split, and how often intervals of other levels hold there."""
+        zoo, known = data.zoo.split("test"), self.held_out(data)
+        predicted, true = self.predict(zoo, data.batch_size), self.truth(zoo)
+        margin = None if known is None else Margin.of(*known)
+        shown = np.linspace(0, len(zoo) - 1, min(len(zoo), POINTS)).astype(np.int64)
+        points = Points(
+            "predicted against true accuracy, a point for each network",
+            "true accuracy, %", "predicted accuracy, %", 100 * true[shown], 100 * predicted[shown],
+            _named(zoo.at(shown)), None if margin is None else 100 * margin.width,
+        )  # fmt: skip
+        band = "" if margin is None else f" The band is to hold {margin.level:.0%} of them, by the val split."
+        lead = f"{len(shown):,} of {len(zoo):,} networks of the test split.{band}"
+        found = [Section("Predicted and true accuracy", [points], lead)]
+        return found if known is None else [*found, _calibration(known, (predicted, true, runs_of(zoo)))]
 
     @classmethod
     def summary(cls, result: Mapping[str, Any]) -> list[str]:
@@ -183,6 +202,25 @@ class Generalization(Task):
                 f" give or take {spread:.1f} by chance of the runs"
             )
         return told if result["published"] is None else [*told, f"published: τ {result['published']:.3f}"]
+
+
+def _calibration(known: tuple[Numbers, Numbers, Runs], tested: tuple[Numbers, Numbers, Runs]) -> Section:
+    """The share of tested networks within intervals of all levels, learned from known ones, over what they promise."""
+    margins = [Margin.of(*known, level=level) for level in LEVELS]
+    figures = [margin.figures(*tested) for margin in margins]
+    promised, held, spread = ([100 * value for value in values] for values in (
+        LEVELS, [each["coverage"] for each in figures], [each["coverage_spread"] for each in figures],
+    ))  # fmt: skip
+    panel = Panel("truths within the interval, %", [Curve("held", promised, held, spread)], {}, [0, 100])
+    lead = "Intervals learned on the val split, tried on the test split; the band is what chance of the runs may do."
+    told = "the share of true accuracies that lie within intervals, over the share promised"
+    return Section("Calibration", [Lines(told, "promised, %", [panel], diagonal=True)], lead)
+
+
+def _named(zoo: Zoo) -> list[str]:
+    """Networks by run and epoch where the table tells them, else by their index."""
+    named = [name for name in ("network", "epoch") if name in zoo.table.column_names] or ["index"]
+    return [", ".join(f"{name} {row[name]}" for name in named) for row in zoo.table.select(named).to_pylist()]
 
 
 def runs_of(zoo: Zoo) -> np.ndarray:

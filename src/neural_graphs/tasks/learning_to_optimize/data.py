@@ -1,6 +1,7 @@
 """What update rules are trained on and compared on: images of a source, and the architectures that learn them."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -80,7 +81,8 @@ class InnerTasks(LightningDataModule):
 
         parser = ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(cls, "data")
-        asked = dict(config) if place is None else {**config, "images": str(place)}
+        asked = deepcopy(dict(config))  # the parser writes into what it is given
+        asked |= {} if place is None else {"images": str(place)}
         found: InnerTasks = parser.instantiate(parser.parse_object({"data": asked})).data
         return found
 

@@ -16,6 +16,8 @@ from neural_graphs.optim.inner import ImageSet, InnerTask
 from neural_graphs.optim.meta_gradients import MetaGradient, Stepwise
 from neural_graphs.plots import save
 from neural_graphs.plots.bands import curves_with_bands
+from neural_graphs.plots.charts import factor
+from neural_graphs.plots.page import Curve, Lines, Panel, Section
 from neural_graphs.tasks.base import BaseTask
 from neural_graphs.tasks.learning_to_optimize.compare import Setting, compare
 from neural_graphs.tasks.learning_to_optimize.data import InnerTasks, Splits
@@ -142,6 +144,17 @@ class LearningToOptimize(BaseTask):
         return found
 
     @classmethod
+    def charts(cls, result: Mapping[str, Any]) -> list[Section]:
+        """Training loss and test accuracy over steps by each optimizer, mean ± deviation over seeds, per setting."""
+        return [
+            Section(f"Training by each optimizer: {setting}", [Lines(
+                f"loss and accuracy over steps, {setting}", "step",
+                [_panel(found, "loss", "training loss"), _panel(found, "accuracy", "test accuracy, %")],
+            )], "Mean over seeds; bands are a deviation high and low.")
+            for setting, found in result.get("settings", {}).items()
+        ]  # fmt: skip
+
+    @classmethod
     def summary(cls, result: Mapping[str, Any]) -> list[str]:
         """Accuracies of all optimizers, a line per setting, mean ± deviation over seeds in %."""
         if result["split"] != "test":
@@ -151,6 +164,16 @@ class LearningToOptimize(BaseTask):
             for setting, found in result["settings"].items()
         ]
         return told if result["published"] is None else [*told, f"published: {result['published']:g} %"]
+
+
+def _panel(found: Mapping[str, Any], quantity: str, title: str) -> Panel:
+    """The curves of one quantity by every optimizer."""
+    by = factor(quantity)
+    curves = []
+    for name, each in found.items():
+        step, mean, spread = (each["curves"][quantity][key] for key in ("step", "mean", "std"))
+        curves.append(Curve(name, step, [by * value for value in mean], [by * value for value in spread]))
+    return Panel(title, curves, {})
 
 
 def _say(text: str) -> None:
