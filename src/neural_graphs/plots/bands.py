@@ -28,5 +28,6 @@ def curves_with_bands(settings: Mapping[str, Mapping[str, Any]]) -> Figure:
             plain(axes)
             axes.set(xlabel="step")
             axes.set_title(f"{setting}: {QUANTITIES[quantity]}", loc="left", color=INK, fontsize=10)
-        row[0].legend(*(each[::-1] for each in row[0].get_legend_handles_labels()), frameon=False, fontsize=9)
+    handles, names = (each[::-1] for each in row[0].get_legend_handles_labels())
+    figure.legend(handles, names, loc="outside upper left", ncols=len(names), frameon=False, fontsize=9)
     return figure
