@@ -263,6 +263,29 @@ def test_learned_queries() -> None:
     same(traced("learned queries").layout, expected)
 
 
+def test_two_streams_that_read_one_packed_matrix() -> None:
+    """Its first rows read the queries, the others the memory: they have columns of their own, and tie nothing."""
+    own, cross = "layer.self_attn", "layer.multihead_attn"
+    expected = [
+        free(6, f"memory {cross}.in_proj_weight"),
+        free(6, f"queries head {own}.in_proj_weight {own}.out_proj {cross}.in_proj_weight {cross}.out_proj"
+                " layer.norm1 layer.norm2 layer.norm3 layer.linear1 layer.linear2"),
+        free(5, "linear1 linear2", under="layer."),
+    ]  # fmt: skip
+    for attention in (own, cross):
+        weight, bias, out = (f"{attention}.{name}" for name in ("in_proj_weight", "in_proj_bias", "out_proj"))
+        expected += [free(2, f"{weight} {bias} {out}"), free(3, f"{weight} {bias}", within=(2,))]
+        expected.append(free(3, f"{weight} {bias} {out}", within=(2,)))
+    same(traced("nn.TransformerDecoderLayer").layout, expected)
+
+
+def test_rows_of_one_matrix() -> None:
+    """Cut off one after another, and each read by a stream of its own."""
+    expected = [free(4, f"enter.{place} packed") for place in range(3)]
+    expected += [free(3, "packed head"), free(4, "packed"), free(5, "packed")]
+    same(traced("rows of one matrix").layout, expected)
+
+
 @pytest.mark.parametrize("name", ["transformers Llama", "transformers GPT-2", "transformers BERT"])
 def test_the_same_in_other_peoples_code(name: str) -> None:
     """Sizes and nesting as the configuration has them: streams, heads, dimensions within heads, hidden neurons."""

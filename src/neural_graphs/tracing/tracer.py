@@ -142,7 +142,9 @@ class Tracer:
             kind = "" if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")
             self.parameters[name] = Parameter(name, tuple(tensor.shape), name in buffers, (), kind)
         self.builder, self.nodes = LayoutBuilder(), dict[str, TracedTensor]()  # nodes: of the whole graph, by name
-        self.values = {name: TracedTensor(fresh(p.shape)) for name, p in self.parameters.items() if not p.dtype}
+        self.values = {
+            name: TracedTensor(fresh(p.shape), stored=True) for name, p in self.parameters.items() if not p.dtype
+        }
 
     def enter(self) -> dict[str, Any]:
         """The values of everything the exported graph starts from, by the name of its placeholder."""

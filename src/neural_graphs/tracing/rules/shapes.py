@@ -93,7 +93,7 @@ def repeat_interleave(call: OpCall, x: TracedTensor, times: int, dim: int = 0, *
 
 @rule("aten.split", "aten.chunk", "aten.split_with_sizes", "aten.tensor_split")
 def split(call: OpCall, x: TracedTensor, _: Any, dim: int = 0) -> list[TracedTensor]:
-    return call.tape.parts(x, dim, list(accumulate(shape[dim] for shape in call.shapes)))
+    return call.tape.unpack(x, dim, list(accumulate(shape[dim] for shape in call.shapes)))
 
 
 @rule("aten.slice", "aten.narrow")
