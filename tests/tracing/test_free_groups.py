@@ -1,6 +1,6 @@
 """Which neurons may be permuted, written down by hand from what the networks compute, and found exactly."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import NeuronPermutation
 from neural_graphs.testing import assert_same_function
-from tests.tracing.broken import freed
+from tests.tracing.broken import changed, freed
 from tests.tracing.models.everything import EXAMPLES
 from tests.tracing.traced import traced
 
@@ -245,6 +245,48 @@ def test_experts() -> None:
     """Experts change places as wholes, with their row of the gate; the hidden neurons of each are its own."""
     expected = [free(5, "enter gate w1"), free(3, "gate w1 b1 w2"), free(7, "w1 b1 w2", within=(3,))]
     same(traced("mixture of experts").layout, expected)
+
+
+def test_experts_that_are_chosen() -> None:
+    """What is chosen among may change places, with all that hangs on it; which one was chosen is no number then."""
+    expected = [
+        free(5, "enter router leave w1 w2"),
+        free(3, "router w1 b1 w2"),
+        free(6, "w1 b1 w2", within=(3,)),
+    ]
+    same(traced("experts for every point").layout, expected)
+    expected = [
+        free(5, "enter router leave w1 w2"),
+        free(3, "router bias w1 b1 w2"),
+        free(2, "router bias w1 b1 w2", within=(3,)),
+        free(6, "w1 b1 w2", within=(3, 2)),
+    ]
+    same(traced("experts in groups").layout, expected)
+
+
+def test_experts_in_a_list() -> None:
+    """Their hidden neurons are free; the experts themselves stay, for each has tensors of its own."""
+    stream = " ".join(f"experts.{place}.0 experts.{place}.2" for place in range(3))
+    expected = [free(5, f"enter router leave {stream}")]
+    expected += [free(4, "0 2", under=f"experts.{place}.") for place in range(3)]
+    same(traced("experts in a list").layout, expected)
+
+
+def test_a_code_book() -> None:
+    """Its entries may change places: the nearest one stays what it was."""
+    same(traced("code book").layout, [free(6, "enter book leave"), free(7, "book")])
+    same(traced("ranked").layout, [free(6, "enter pool"), free(4, "pool")])
+
+
+def test_experts_do_not_change_places_without_their_scores() -> None:
+    """The tester tested: the rows of the router stay, what they choose among moves."""
+    one = traced("experts for every point")
+    (experts,) = (atom for atom in one.layout.free_atoms if atom.size == 3)
+    scores = tuple(group.name for group in one.layout.groups if group.name == "router")
+    assert scores
+    with pytest.raises((AssertionError, LayoutError), match=r"changes the function|contradict|reorders"):
+        alone = changed(one.layout, {experts: replace(experts, name="scores")}, scores)
+        assert_same_function(one.module, alone, one.inputs, draws=9)
 
 
 def test_learned_queries() -> None:

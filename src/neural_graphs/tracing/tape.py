@@ -69,7 +69,7 @@ class Tape:
     def view(self, x: TracedTensor, dims: Sequence[Dim], move: Callable[[Views], Views]) -> TracedTensor:
         """Record a view."""
         found = self.put(ViewOp, (x,), dims, move)
-        found.sole = x.sole
+        found.sole, found.choice = x.sole, x.choice
         return found
 
     # -- views -------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ class TracedTensor:
 
     `raw`: made of inputs and constants only, no parameter has touched it; `given`: made of inputs. `sole`: at most one
     operator reads it, so what that one does can be said of the neurons themselves. `stored`: one of the state dict.
+    `choice`: its numbers are places.
     """
 
     dims: tuple[Dim, ...]
@@ -20,6 +21,7 @@ class TracedTensor:
     given: bool = False
     sole: bool = False
     stored: bool = False
+    choice: "Choice | None" = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -29,6 +31,19 @@ class TracedTensor:
     def place(self, dim: int) -> int:
         """The number of a dimension that may be counted from the end."""
         return dim % max(1, len(self.dims))
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What numbers mean that name places: those of one dimension of what was chosen among."""
+
+    among: TracedTensor
+    dim: int
+
+    @property
+    def places(self) -> Dim:
+        """The dimension whose places are named."""
+        return self.among.dims[self.dim]
 
 
 @dataclass

@@ -1,6 +1,16 @@
 """All networks that tests trace."""
 
-from tests.tracing.models import attending, convolutional, further, huggingface, recurrent, resnets, small, unusual
+from tests.tracing.models import (
+    attending,
+    choosing,
+    convolutional,
+    further,
+    huggingface,
+    recurrent,
+    resnets,
+    small,
+    unusual,
+)
 
 OURS = [
     *small.EXAMPLES,
@@ -10,5 +20,6 @@ OURS = [
     *recurrent.EXAMPLES,
     *further.EXAMPLES,
     *unusual.EXAMPLES,
+    *choosing.EXAMPLES,
 ]
 EXAMPLES = {example.name: example for example in [*OURS, *huggingface.EXAMPLES]}

@@ -179,9 +179,14 @@ def counts(view: StridedView, axis: ViewAxis) -> bool:
 
 
 def places_only(every: Sequence[Views], rank: int) -> list[int]:
-    """The dimensions along which no neurons lie in any of several values."""
+    """The dimensions along which no neurons lie in any of several values, nor one neuron after another."""
     held = {axis.dim for views in every for view in views for axis in view.axes if counts(view, axis)}
-    return [dim for dim in range(rank) if dim not in held]
+    return [dim for dim in range(rank) if dim not in held and not any(_in_turn(views, dim) for views in every)]
+
+
+def _in_turn(views: Views, dim: int) -> bool:
+    """Whether other neurons follow at later places of a dimension."""
+    return len({view.source for view in views if isinstance(view.source, GroupBuilder) and dim in view.cut}) > 1
 
 
 # -- verbs of rules ----------------------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ from typing import Any
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Conv
 from neural_graphs.tracing.dims import Dim, freeze
-from neural_graphs.tracing.ops.combine import activate, combine
+from neural_graphs.tracing.ops.combine import activate, combine, suffer
 from neural_graphs.tracing.ops.contract import Labels, contract
 from neural_graphs.tracing.ops.lookup import lookup
 from neural_graphs.tracing.registry import OpCall, rule
+from neural_graphs.tracing.sources import Unknown
 from neural_graphs.tracing.tape import Tape
 from neural_graphs.tracing.values import TracedTensor, fresh
 
@@ -55,6 +56,13 @@ def matmul(call: OpCall, x: TracedTensor, w: TracedTensor) -> TracedTensor:
     w_labels = [*lead[len(lead) - max(len(w.dims) - 2, 0) :], "sum", "column"][: len(w.dims)]
     out = [*lead, *(["row"] if "row" in x_labels else []), *(["column"] if "column" in w_labels else [])]
     return _times(tape, x, w, x_labels, w_labels, out, "linear")
+
+
+@rule("aten.cdist")
+def distances(call: OpCall, x: TracedTensor, w: TracedTensor, *_: Any) -> TracedTensor:
+    x, lead = suffer(call.tape, x, Unknown()), ascii_letters[: len(x.dims) - 2]
+    equation = ((*lead, "row", "sum"), (*lead, "column", "sum")[-len(w.dims) :], (*lead, "row", "column"))
+    return activate(call.tape, "cdist", _times(call.tape, x, w, *equation, "distance"))
 
 
 def _times(
@@ -185,11 +193,6 @@ def _grouped(
 
 
 # -- look-ups ----------------------------------------------------------------------------------------------------------
-
-
-@rule("aten.embedding")
-def embedding(call: OpCall, table: TracedTensor, index: TracedTensor, *_: Any) -> TracedTensor:
-    return lookup(call.tape, table, index)
 
 
 @rule("aten.embedding_bag", "aten.embedding_bag.padding_idx")
