@@ -289,6 +289,40 @@ def test_experts_do_not_change_places_without_their_scores() -> None:
         assert_same_function(one.module, alone, one.inputs, draws=9)
 
 
+def test_a_layer_scale_and_channels_that_come_last() -> None:
+    """The stream is one axis through both arrangements; only the inside of the two linear layers is free beside it."""
+    expected = [free(6, "stem norm filter inner up down scale head"), free(10, "up down")]
+    same(traced("ConvNeXt block").layout, expected)
+
+
+def test_shifted_windows() -> None:
+    """Windows, shifts and merged corners move places alone; heads have their columns of the table of positions."""
+    stream = "embed norms.0 norms.1 qkv.0 qkv.1 proj.0 proj.1 merge_norm merge"
+    expected = [free(8, stream), free(10, "merge head")]
+    for place in range(2):
+        heads = f"qkv.{place} proj.{place}"
+        expected += [free(2, f"{heads} table.{place}"), free(4, f"qkv.{place}", (2,)), free(4, heads, (2,))]
+    same(traced("shifted windows").layout, expected)
+
+
+def test_splines_on_edges() -> None:
+    """Bumps may stand in another order if both layers read them so."""
+    same(traced("splines on edges").layout, [free(5, "first last"), free(4, "grid first last")])
+
+
+def test_sums_and_windows() -> None:
+    """Whatever is added up along places by constants, the neurons stay what they were."""
+    same(traced("graph convolution").layout, [free(6, "first second"), free(5, "second last")])
+    expected = [
+        free(4, "filter patches"),
+        free(5, "patches one"),
+        free(4, "one two"),
+        free(6, "two memory mix"),
+        free(7, "mix head"),
+    ]
+    same(traced("windows and sums").layout, expected)
+
+
 def test_learned_queries() -> None:
     """The mean over the queries does not know their order; values of the input are a group of their own."""
     q, k, v, bias = (

@@ -6,6 +6,7 @@ from tests.tracing.models import (
     convolutional,
     further,
     huggingface,
+    modern,
     recurrent,
     resnets,
     small,
@@ -21,5 +22,6 @@ OURS = [
     *further.EXAMPLES,
     *unusual.EXAMPLES,
     *choosing.EXAMPLES,
+    *modern.EXAMPLES,
 ]
 EXAMPLES = {example.name: example for example in [*OURS, *huggingface.EXAMPLES]}

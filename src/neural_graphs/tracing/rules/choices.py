@@ -41,7 +41,7 @@ def stable_argsort(call: OpCall, x: TracedTensor, *, dim: int = -1, **_: Any) ->
     return choose(call.tape, x, dim, call.shape)[1]
 
 
-@rule("aten.max.dim", "aten.min.dim")
+@rule("aten.max.dim", "aten.min.dim", "aten.median.dim", "aten.nanmedian.dim")
 def extreme(call: OpCall, x: TracedTensor, dim: int, keep: bool = False) -> list[TracedTensor]:
     one = (*x.shape[: x.place(dim)], 1, *x.shape[x.place(dim) + 1 :])
     return [value if keep else call.tape.drop(value, x.place(dim)) for value in choose(call.tape, x, dim, one)]
@@ -70,8 +70,10 @@ def one_hot(call: OpCall, which: TracedTensor, *_: int) -> TracedTensor:
 def scatter(
     call: OpCall, base: TracedTensor, dim: int, which: TracedTensor, values: Any = None, *_: Any, **__: Any
 ) -> TracedTensor:  # fmt: skip
-    """Values are put where a choice says, on top of what is there."""
+    """Values are put where constants or a choice say, on top of what is there."""
     tape, dim = call.tape, base.place(dim)
+    if which.raw and isinstance(values, TracedTensor):
+        return _onto(tape, base, dim, values)
     chosen = member(tape, which)
     if isinstance(values, TracedTensor):
         if values.shape != which.shape:
@@ -81,6 +83,25 @@ def scatter(
     last = len(base.dims) - 1
     put = tape.permute(put, [*range(dim), last, *range(dim, last)])
     return combine(tape, "scatter", [base, put])
+
+
+@rule(*named("index_add index_copy"))
+def index_add(
+    call: OpCall, base: TracedTensor, dim: int, which: TracedTensor, values: TracedTensor, **_: Any
+) -> TracedTensor:  # fmt: skip
+    if not which.raw:
+        raise LayoutError("values are put where parameters decide, which has no rule; use scatter")
+    return _onto(call.tape, base, base.place(dim), values)
+
+
+def _onto(tape: Tape, base: TracedTensor, dim: int, values: TracedTensor) -> TracedTensor:
+    """Values at places of one dimension that constants say, such as the ends of a graph's edges."""
+    for place, (one, other) in enumerate(zip(base.dims, values.dims, strict=True)):
+        if place != dim and size(one) == size(other):
+            unify(one, other)
+        else:
+            freeze((*one, *other))
+    return combine(tape, "add", [base, pick(tape, values, base.dims, dim)])
 
 
 @rule("aten.gather", places=True)
