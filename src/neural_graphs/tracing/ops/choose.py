@@ -63,6 +63,8 @@ def choose(tape: Tape, x: TracedTensor, dim: int, shape: Sequence[int]) -> tuple
 def member(tape: Tape, which: TracedTensor) -> TracedTensor:
     """1 at the places that numbers name, 0 elsewhere, along a new last dimension."""
     if which.choice is None:
-        raise LayoutError("numbers that parameters decide are read as places of something else, which has no rule")
+        raise LayoutError(
+            "numbers that parameters decide are read as places, which has no rule; choose them by topk, sort or argmax"
+        )
     choice = which.choice
     return tape.put(MemberOp, (which, choice.among), (*which.dims, choice.places), choice.dim)
