@@ -160,7 +160,11 @@ def test_what_is_missing_is_asked_for(state: dict[str, Tensor], tmp_path: Path) 
     (tmp_path / "net.npz").write_bytes(b"")
     for path, more, said in (
         ("gone.onnx", (), "gone.onnx does not exist"),
-        ("net.npz", (), r"net.npz is of no known format: .onnx file; Hugging Face folder"),
+        (
+            "net.npz",
+            (),
+            r"net.npz is of no known format: .onnx file; .pt2 file .torch.export.save.; Hugging Face folder",
+        ),
         ("net.safetensors", (), "holds tensors and no network: give its module too"),
         ("net.safetensors", (net,), "does not say what Sequential reads: give an example input"),
     ):

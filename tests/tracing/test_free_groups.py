@@ -1,6 +1,6 @@
 """Which neurons may be permuted, written down by hand from what the networks compute, and found exactly."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import NeuronPermutation
 from neural_graphs.testing import assert_same_function
-from tests.tracing.broken import freed
+from tests.tracing.broken import changed, freed
 from tests.tracing.models.everything import EXAMPLES
 from tests.tracing.traced import traced
 
@@ -247,6 +247,82 @@ def test_experts() -> None:
     same(traced("mixture of experts").layout, expected)
 
 
+def test_experts_that_are_chosen() -> None:
+    """What is chosen among may change places, with all that hangs on it; which one was chosen is no number then."""
+    expected = [
+        free(5, "enter router leave w1 w2"),
+        free(3, "router w1 b1 w2"),
+        free(6, "w1 b1 w2", within=(3,)),
+    ]
+    same(traced("experts for every point").layout, expected)
+    expected = [
+        free(5, "enter router leave w1 w2"),
+        free(3, "router bias w1 b1 w2"),
+        free(2, "router bias w1 b1 w2", within=(3,)),
+        free(6, "w1 b1 w2", within=(3, 2)),
+    ]
+    same(traced("experts in groups").layout, expected)
+
+
+def test_experts_in_a_list() -> None:
+    """Their hidden neurons are free; the experts themselves stay, for each has tensors of its own."""
+    stream = " ".join(f"experts.{place}.0 experts.{place}.2" for place in range(3))
+    expected = [free(5, f"enter router leave {stream}")]
+    expected += [free(4, "0 2", under=f"experts.{place}.") for place in range(3)]
+    same(traced("experts in a list").layout, expected)
+
+
+def test_a_code_book() -> None:
+    """Its entries may change places: the nearest one stays what it was."""
+    same(traced("code book").layout, [free(6, "enter book leave"), free(7, "book")])
+    same(traced("ranked").layout, [free(6, "enter pool"), free(4, "pool")])
+
+
+def test_experts_do_not_change_places_without_their_scores() -> None:
+    """The tester tested: the rows of the router stay, what they choose among moves."""
+    one = traced("experts for every point")
+    (experts,) = (atom for atom in one.layout.free_atoms if atom.size == 3)
+    scores = tuple(group.name for group in one.layout.groups if group.name == "router")
+    assert scores
+    with pytest.raises((AssertionError, LayoutError), match=r"changes the function|contradict|reorders"):
+        alone = changed(one.layout, {experts: replace(experts, name="scores")}, scores)
+        assert_same_function(one.module, alone, one.inputs, draws=9)
+
+
+def test_a_layer_scale_and_channels_that_come_last() -> None:
+    """The stream is one axis through both arrangements; only the inside of the two linear layers is free beside it."""
+    expected = [free(6, "stem norm filter inner up down scale head"), free(10, "up down")]
+    same(traced("ConvNeXt block").layout, expected)
+
+
+def test_shifted_windows() -> None:
+    """Windows, shifts and merged corners move places alone; heads have their columns of the table of positions."""
+    stream = "embed norms.0 norms.1 qkv.0 qkv.1 proj.0 proj.1 merge_norm merge"
+    expected = [free(8, stream), free(10, "merge head")]
+    for place in range(2):
+        heads = f"qkv.{place} proj.{place}"
+        expected += [free(2, f"{heads} table.{place}"), free(4, f"qkv.{place}", (2,)), free(4, heads, (2,))]
+    same(traced("shifted windows").layout, expected)
+
+
+def test_splines_on_edges() -> None:
+    """Bumps may stand in another order if both layers read them so."""
+    same(traced("splines on edges").layout, [free(5, "first last"), free(4, "grid first last")])
+
+
+def test_sums_and_windows() -> None:
+    """Whatever is added up along places by constants, the neurons stay what they were."""
+    same(traced("graph convolution").layout, [free(6, "first second"), free(5, "second last")])
+    expected = [
+        free(4, "filter patches"),
+        free(5, "patches one"),
+        free(4, "one two"),
+        free(6, "two memory mix"),
+        free(7, "mix head"),
+    ]
+    same(traced("windows and sums").layout, expected)
+
+
 def test_learned_queries() -> None:
     """The mean over the queries does not know their order; values of the input are a group of their own."""
     q, k, v, bias = (
@@ -261,6 +337,29 @@ def test_learned_queries() -> None:
         free(4, f"{v} {bias} attention.out_proj", within=(3,)),
     ]
     same(traced("learned queries").layout, expected)
+
+
+def test_two_streams_that_read_one_packed_matrix() -> None:
+    """Its first rows read the queries, the others the memory: they have columns of their own, and tie nothing."""
+    own, cross = "layer.self_attn", "layer.multihead_attn"
+    expected = [
+        free(6, f"memory {cross}.in_proj_weight"),
+        free(6, f"queries head {own}.in_proj_weight {own}.out_proj {cross}.in_proj_weight {cross}.out_proj"
+                " layer.norm1 layer.norm2 layer.norm3 layer.linear1 layer.linear2"),
+        free(5, "linear1 linear2", under="layer."),
+    ]  # fmt: skip
+    for attention in (own, cross):
+        weight, bias, out = (f"{attention}.{name}" for name in ("in_proj_weight", "in_proj_bias", "out_proj"))
+        expected += [free(2, f"{weight} {bias} {out}"), free(3, f"{weight} {bias}", within=(2,))]
+        expected.append(free(3, f"{weight} {bias} {out}", within=(2,)))
+    same(traced("nn.TransformerDecoderLayer").layout, expected)
+
+
+def test_rows_of_one_matrix() -> None:
+    """Cut off one after another, and each read by a stream of its own."""
+    expected = [free(4, f"enter.{place} packed") for place in range(3)]
+    expected += [free(3, "packed head"), free(4, "packed"), free(5, "packed")]
+    same(traced("rows of one matrix").layout, expected)
 
 
 @pytest.mark.parametrize("name", ["transformers Llama", "transformers GPT-2", "transformers BERT"])

@@ -48,6 +48,36 @@ class Branching(Between):
         return x if x.sum() > 0 else -x
 
 
+class Routed(Between):
+    """Every expert sees the points that chose it, and only those."""
+
+    def something(self, x: Tensor) -> Tensor:
+        found = torch.zeros_like(x)
+        for place in range(2):
+            (points,) = torch.where(x[:, :2].argmax(-1) == place)
+            found.index_add_(0, points, x[points].tanh() * place)
+        return found
+
+
+def test_numbers_that_values_count_are_refused_with_a_way_out() -> None:
+    with pytest.raises(LayoutError, match=r"aten\.\w+\.default \(\w+\): how many .* zeros\.scatter"):
+        ng.trace(Routed(), X)
+
+
+def test_a_choice_that_is_read_as_a_number_stays() -> None:
+    """The answer has the number of the place in it; what is added up beside it has no order."""
+
+    class Choosing(Between):
+        def forward(self, x: Tensor) -> Tensor:
+            scores = self.first(x)
+            return self.last(scores).relu().sum(-1) + scores.argmax(-1)
+
+    module = Choosing()
+    layout = ng.trace(module, X)
+    assert [atom.size for atom in layout.free_atoms] == [2]
+    assert_same_function(module, layout, X)
+
+
 def test_control_flow_that_depends_on_values_is_refused() -> None:
     with pytest.raises(LayoutError, match=r"Branching cannot be traced.*depend on the values"):
         ng.trace(Branching(), X)
@@ -195,6 +225,53 @@ class Picked(Between):
         return x + self.table(x.argmax(-1))
 
 
+class Counted(Between):
+    """Which of the neurons is the largest is read as a number."""
+
+    def something(self, x: Tensor) -> Tensor:
+        return x * x.argmax(-1, keepdim=True)
+
+
+class Placed(Between):
+    """The rank of every neuron: of places that are sorted again."""
+
+    def something(self, x: Tensor) -> Tensor:
+        return x * x.argsort(-1).argsort(-1)
+
+
+class Named(Between):
+    """The first neuron counts more, wherever it ranks."""
+
+    def something(self, x: Tensor) -> Tensor:
+        return x * (x.sort(-1).indices == 0)
+
+
+class Largest1d(Between):
+    """Counted through the whole batch."""
+
+    def something(self, x: Tensor) -> Tensor:
+        return x * x.argmax()
+
+
+class Moved(Between):
+    """Neurons are put into places that their own values say, not where they were."""
+
+    def something(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x).scatter(-1, x.argsort(-1), x)
+
+
+class Fetched(Between):
+    """Other neurons at the places that these say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = nn.Linear(3, 6, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = self.first(x).topk(2, -1).indices
+        return self.last(self.first(x) * self.other(x).gather(-1, places).sum(-1, keepdim=True))
+
+
 class WeightNormed(Between):
     """Weights that are computed from parameters."""
 
@@ -235,7 +312,8 @@ class Similar(Between):
 
 ODD = [
     Sorted, Summed, Shifted, Strided, Largest, Padded, Gathered, Normalised, Scanned, Pooled, Stretched, Mapped, Outer,
-    Diagonal, Compared, Folded, Flipped, Picked, WeightNormed, Adapted, Powered, Similar,
+    Diagonal, Compared, Folded, Flipped, Picked, Counted, Placed, Named,
+    Largest1d, Moved, Fetched, WeightNormed, Adapted, Powered, Similar,
 ]  # fmt: skip
 
 

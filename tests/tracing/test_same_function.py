@@ -11,8 +11,16 @@ from tests.tracing.models.everything import EXAMPLES
 from tests.tracing.models.resnets import resnet18
 from tests.tracing.traced import traced
 
-# Numbers that no function of the network depends on: they vanish in a norm or in a softmax.
-IDLE = (".k_proj.bias", ".key.bias", " key.bias", ".k_norm.bias", ".mlp_tokens.2.bias", "InstanceNorm conv1.bias")
+# Numbers that no function of the network depends on: they vanish in a norm or in a softmax; or that only choose.
+IDLE = (
+    "experts in groups bias",
+    ".k_proj.bias",
+    ".key.bias",
+    " key.bias",
+    ".k_norm.bias",
+    ".mlp_tokens.2.bias",
+    "InstanceNorm conv1.bias",
+)
 FAST = [
     "VGG with flatten",
     "ResNet-18",

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.tracing.dims import DimVar, chained, flat, freeze, new, plain, size, split, unify
-from neural_graphs.tracing.values import TracedTensor, broadcast, reshaped
+from neural_graphs.tracing.sources import ParamRef
+from neural_graphs.tracing.tape import Tape
+from neural_graphs.tracing.values import TracedTensor, broadcast, fresh, reshaped
+from neural_graphs.tracing.views import views_of
 
 FACTORS = st.lists(st.integers(2, 3), min_size=1, max_size=4)
 
@@ -62,6 +65,30 @@ def test_broadcasting_joins_from_the_end() -> None:
     one, other = TracedTensor((new(4), new(3))), TracedTensor((new(3),))
     assert broadcast([one, other]) == tuple(map(flat, one.dims))
     assert flat(other.dims[0]) == flat(one.dims[1])
+
+
+def test_columns_are_others_in_every_part_of_the_rows() -> None:
+    """Cut at 2, then at 5 as well: what was told of the first part stays, the rest is told apart further."""
+    tape, stream = Tape(), new(4)
+    packed = TracedTensor(fresh((8, 4)), stored=True)
+    tape.record.see(*packed.dims)
+    first, _ = tape.unpack(packed, 0, [2, 8])
+    tape.record.see(*first.dims, stream)
+    unify(first.dims[1], stream)
+    head, *others = tape.unpack(packed, 0, [2, 5, 8])
+    assert flat(head.dims[1]) == flat(stream)
+    assert len({flat(part.dims[1]) for part in (head, *others)}) == 3
+    unify(head.dims[1], others[0].dims[1])
+    assert [size(part.dims[0]) for part in (head, *others)] == [2, 3, 3]
+    assert [view.offset for view in views_of(ParamRef("packed", (8, 4), buffer=False), packed.dims)] == [0, 8, 20]
+
+
+def test_columns_that_occur_without_the_rows_stay_as_they_are() -> None:
+    tape, packed = Tape(), TracedTensor(fresh((8, 4)), stored=True)
+    tape.record.see(*packed.dims)
+    tape.record.see(packed.dims[1])
+    first, second = tape.unpack(packed, 0, [2, 8])
+    assert flat(first.dims[1]) == flat(second.dims[1])
 
 
 def test_equal_parts_of_a_chain_become_places_of_a_factor() -> None:

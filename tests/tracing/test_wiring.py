@@ -44,6 +44,13 @@ def test_edges_from_the_middle_of_a_group() -> None:
     same(layout)
 
 
+def test_inputs_that_are_scaled_first_are_neurons() -> None:
+    """Each is joined to what is made of it, and that to the filters: the numbers are no places of a window."""
+    layout = traced("centred images").layout
+    assert layout.groups[0].role == "input" and layout.groups[0].size == 3
+    assert [len(block.ends[0]) for block in Forward().edge_blocks(layout)] == [3, 3, 18, 12]
+
+
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if not name.startswith("transformers")])
 def test_edges_join_what_the_layout_joins(name: str) -> None:
     same(traced(name).layout)

@@ -17,6 +17,7 @@ Reads a network, and prints it as a graph: groups of neurons, blocks of weights,
 many of its parameters that covers.
 
   neural-graphs graph model.onnx                              an ONNX file
+  neural-graphs graph net.pt2                                 a program of torch.export.save
   neural-graphs graph gpt2/                                   a Hugging Face folder: config.json, model.safetensors
   neural-graphs graph net.pt --module models:make_net --input 1x3x224x224
   neural-graphs graph inr.safetensors                         an MLP or a plain CNN, by the shapes of its tensors

@@ -50,6 +50,27 @@ class Onnx(Format):
         return Checkpoint(OnnxModule(graph).eval(), example(graph) if inputs is None else inputs)
 
 
+class Exported(Format):
+    """A `.pt2` file of `torch.export.save`: weights and operators, read as data and run as they stand."""
+
+    name = ".pt2 file (torch.export.save)"
+
+    def recognises(self, path: Path) -> bool:
+        return path.suffix == ".pt2"
+
+    def read(self, path: Path, module: Source | None, inputs: Inputs | None) -> Checkpoint:
+        from neural_graphs.io.exported import ExportedModule, read_program
+
+        _refuse(module, path, "the operators")
+        program = read_program(path)
+        found = program.example if inputs is None else inputs
+        if found is None or len(found) != len(program.given):
+            raise CheckpointError(
+                f"{path} does not say what it reads: give an example input, {len(program.given)} tensors"
+            )
+        return Checkpoint(ExportedModule(program).eval(), found)
+
+
 class HuggingFace(Format):
     """A folder with `config.json` and `model.safetensors` (or an index of shards)."""
 
@@ -87,18 +108,18 @@ class Tensors(Format):
         return Checkpoint(filled, inputs)
 
 
-FORMATS: tuple[Format, ...] = (Onnx(), HuggingFace(), Tensors())
+FORMATS: tuple[Format, ...] = (Onnx(), Exported(), HuggingFace(), Tensors())
 
 
 def read_checkpoint(path: str | Path, module: Source | None = None, example_input: Inputs | None = None) -> Checkpoint:
     """Read a network that somebody else has stored; no code that comes with it is run.
 
     Args:
-        path: an `.onnx` file, a Hugging Face folder, or a state dict in a `.safetensors` file or one
+        path: an `.onnx` or `.pt2` file, a Hugging Face folder, or a state dict in a `.safetensors` file or one
             of torch's (`.pt`, `.pth`, `.ckpt`, `.bin`, `.pth.tar`).
         module: for a state dict: the module, a function that makes one, or `package.module:function`.
         example_input: what the network reads: a tensor, a tuple of arguments, or a dict of keyword arguments; by
-            default from the file's declared shapes (ONNX) or the config (Hugging Face).
+            default what a `.pt2` file was exported with, or from declared shapes (ONNX) or the config (Hugging Face).
 
     Returns:
         The module in evaluation mode and the inputs; `ng.trace(*read_checkpoint(path))` is its layout.

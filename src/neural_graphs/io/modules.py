@@ -84,6 +84,30 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> nn.Mod
     return module.eval()
 
 
+def register(module: nn.Module, name: str, values: Tensor, *, persistent: bool = True) -> str:
+    """Hang a parameter, or another tensor as a buffer, into a module under its dotted name; returns its name.
+
+    It has underscores where torch cannot have that name (two that differ by a dot at the end of a shared prefix, say).
+    """
+    *path, last = name.split(".")
+    at = module
+    for part in path:
+        child = at._modules.get(part)
+        if child is None and (not part or hasattr(at, part)):
+            return register(module, name.replace(".", "_"), values, persistent=persistent)
+        if child is None:
+            child = nn.Module()
+            at.register_module(part, child)
+        at = child
+    if not last or hasattr(at, last):
+        return register(module, f"{name}_".replace(".", "_"), values, persistent=persistent)
+    if isinstance(values, nn.Parameter):
+        at.register_parameter(last, values)
+    else:
+        at.register_buffer(last, values, persistent=persistent)
+    return name
+
+
 def _some(names: list[str]) -> str:
     """Up to four names."""
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "") if names else "nothing"

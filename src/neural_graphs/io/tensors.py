@@ -100,6 +100,8 @@ def load(path: Path) -> Any:
 
     Raises CheckpointError naming the file for a damaged one (its parts have checksums), or one that would run code.
     """
+    if (script := _script(path)) is not None:
+        return script
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
@@ -107,6 +109,24 @@ def load(path: Path) -> Any:
     if changed := _changed(path):
         raise CheckpointError(f"{path} is damaged: its part {changed} does not have the checksum that was written")
     return content
+
+
+def _script(path: Path) -> StateDict | None:
+    """The tensors of a TorchScript archive; None for any other file."""
+    from neural_graphs.io.torchscript import is_torchscript, read_torchscript
+
+    if not is_zipfile(path) or not is_torchscript(path):
+        return None
+    try:
+        found = read_torchscript(path)
+    except Exception as error:  # a damaged pickle can raise anything
+        raise CheckpointError(f"{path} cannot be read as a TorchScript archive ({reason(error)})") from error
+    if not found:
+        raise CheckpointError(
+            f"{path} is a TorchScript archive whose numbers are in its code, as torch.jit.freeze writes them, and code "
+            "is not read: save the module before it is frozen, or by torch.export.save"
+        )
+    return found
 
 
 def _refusal(error: Exception) -> str:

@@ -25,7 +25,7 @@ Example:
     True
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from itertools import accumulate, pairwise
 from math import prod
 from typing import TypeAlias
@@ -38,7 +38,8 @@ Dim: TypeAlias = "tuple[DimVar, ...]"
 class DimVar:
     """One dimension or one factor of one: plain, or refined into a product, a chain of dims, or one per index.
 
-    `fixed`: its places must not be relabelled. `owner` and `by`: it is another variable at every index of its owner.
+    `fixed`: its places must not be relabelled. `owner` and `by`: it is another variable at every index of its owner, or
+    in every part of an owner that is a chain.
     """
 
     def __init__(self, size: int, *, fixed: bool = False):
@@ -82,12 +83,18 @@ def plain(term: Iterable[DimVar]) -> Dim:
     """All plain variables a dimension is made of, owners included, each once."""
     found: dict[DimVar, None] = {}
     for var in flat(term):
-        parts = [*(var.chain or ()), *(var.by or ())]
+        parts = [*(var.chain or ()), *dict.fromkeys(var.by or ())]
         for part in parts:
             found |= dict.fromkeys(plain(part))
         if not parts:
             found[var] = None
     return tuple(found)
+
+
+def stretches(owner: DimVar) -> list[range]:
+    """The places of an owner at which others may be different: those of each part of a chain, else every single one."""
+    sizes = [size(part) for part in owner.chain] if owner.chain is not None else [1] * owner.size
+    return [range(end - count, end) for count, end in zip(sizes, accumulate(sizes), strict=True)]
 
 
 def owners_in(term: Iterable[DimVar]) -> set[DimVar]:
@@ -96,7 +103,7 @@ def owners_in(term: Iterable[DimVar]) -> set[DimVar]:
     for var in flat(term):
         if var.by is not None and var.owner is not None:
             found |= {*flat((var.owner,))}
-        for part in (*(var.chain or ()), *(var.by or ())):
+        for part in (*(var.chain or ()), *dict.fromkeys(var.by or ())):
             found |= owners_in(part)
     return found
 
@@ -105,7 +112,7 @@ def freeze(term: Iterable[DimVar]) -> None:
     """Forbid relabelling any place of a dimension."""
     for var in flat(term):
         var.fixed = True
-        for part in (*(var.chain or ()), *(var.by or ())):
+        for part in (*(var.chain or ()), *dict.fromkeys(var.by or ())):
             freeze(part)
 
 
@@ -200,7 +207,8 @@ def _chain(var: DimVar, ends: Sequence[int]) -> None:
             parts += split(part, [*inside, end - start]) if inside else [part]
         var.chain = tuple(parts)
     elif var.by is not None:
-        rows = [split(part, ends) for part in var.by]
+        found = {part: split(part, ends) for part in var.by}
+        rows = [found[part] for part in var.by]
         parts = []
         for place, (a, b) in enumerate(pairwise((0, *ends))):
             view = DimVar(b - a)
@@ -228,6 +236,15 @@ def chained(parts: Sequence[Dim]) -> Dim:
     return (var,)
 
 
-def apart(var: DimVar, owner: DimVar) -> None:
-    """A plain variable becomes another one at every index of `owner`."""
-    var.owner, var.by = owner, tuple(new(var.size, fixed=var.fixed) for _ in range(owner.size))
+def apart(var: DimVar, owner: DimVar, loose: Container[DimVar]) -> None:
+    """A loose variable becomes another one at every index of `owner`, or in every part of it where it is a chain.
+
+    One that is different ones there already becomes others where these are loose.
+    """
+    before = var.by or ((var,),) * owner.size
+    found: list[Dim] = []
+    for stretch in stretches(owner):
+        known = flat(before[stretch.start]) if var.by else (var,)
+        free = all(each in loose for each in known)
+        found += [new(var.size) if free else known] * len(stretch)
+    var.owner, var.by = owner, tuple(found)

@@ -33,18 +33,20 @@ def short(operator: str) -> str:
 
 Rule: TypeAlias = Callable[..., Any]
 RULES: dict[str, Rule] = {}
+PLACES: set[str] = set()  # operators whose rules know what numbers mean that name places
 
 
-def rule(*operators: str) -> Callable[[Rule], Rule]:
+def rule(*operators: str, places: bool = False) -> Callable[[Rule], Rule]:
     """Register a rule for operators, named as in `str(node.target)`: `@rule("aten.relu.default")`.
 
     It is called with an `OpCall` and the operator's own arguments, tensors as `TracedTensor`s, and returns a
     `TracedTensor`, or a list of them where the operator has several outputs. A name without an overload stands for all
-    of them.
+    of them. Numbers that say which neurons were chosen fix these, unless the rule knows what to do with `places`.
     """
 
     def register(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(operators, function))
+        PLACES.update(operators if places else ())
         return function
 
     return register
@@ -53,3 +55,8 @@ def rule(*operators: str) -> Callable[[Rule], Rule]:
 def find(operator: str) -> Rule | None:
     """The rule for an operator: under its full name, or without the overload."""
     return RULES.get(operator) or RULES.get(operator.rpartition(".")[0])
+
+
+def knows_places(operator: str) -> bool:
+    """Whether the rule for an operator knows what numbers mean that name places."""
+    return operator in PLACES or operator.rpartition(".")[0] in PLACES

@@ -5,7 +5,7 @@ on the tape make groups and blocks, in the same order.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from neural_graphs.tracing import views as moves
@@ -69,7 +69,7 @@ class Tape:
     def view(self, x: TracedTensor, dims: Sequence[Dim], move: Callable[[Views], Views]) -> TracedTensor:
         """Record a view."""
         found = self.put(ViewOp, (x,), dims, move)
-        found.sole = x.sole
+        found.sole, found.choice = x.sole, x.choice
         return found
 
     # -- views -------------------------------------------------------------------------------------------------------
@@ -101,8 +101,24 @@ class Tape:
         terms = split(x.dims[dim], ends)
         return [self._part(x, dim, *each) for each in zip(terms, starts, ends, strict=True)]
 
+    def unpack(self, x: TracedTensor, dim: int, ends: Sequence[int]) -> list[TracedTensor]:
+        """Consecutive parts of a dimension. Where a tensor packs several, its others may be different in each part."""
+        owner = flat(x.dims[x.place(dim)])
+        split(owner, ends)
+        if x.stored and len(owner) == 1 and owner[0].chain is not None:
+            for var in {var for each in x.dims for var in flat(each)} - {*owner}:
+                parts = var.by if var.by and var.owner and flat((var.owner,)) == owner else ((var,),)
+                apart(var, owner[0], self._loose(parts, owner[0]))
+        return self.parts(x, dim, ends)
+
+    def _loose(self, dims: Iterable[Dim], owner: DimVar) -> set[DimVar]:
+        """Variables of these dims that never occur without their owner."""
+        found = {var for dim in dims for var in flat(dim)}
+        return {v for v in found if v.plain and not v.fixed and self.record.varies(v, owner)}
+
     def _part(self, x: TracedTensor, dim: int, term: Dim, start: int, stop: int) -> TracedTensor:
-        dims = (*x.dims[:dim], term, *x.dims[dim + 1 :])
+        rest = [self._at(x.dims[dim], each, start) for each in (*x.dims[:dim], *x.dims[dim + 1 :])]
+        dims = (*rest[:dim], term, *rest[dim:])
         return self.view(x, dims, lambda p: moves.sliced(p, dim, start, stop))
 
     def slice(self, x: TracedTensor, dim: int, start: int, stop: int) -> TracedTensor:
@@ -111,7 +127,7 @@ class Tape:
         if start == 0 and stop == x.shape[dim]:
             return x
         ends = sorted({end for end in (start, stop, x.shape[dim]) if end > 0})
-        return self.parts(x, dim, ends)[0 if start == 0 else 1]
+        return self.unpack(x, dim, ends)[0 if start == 0 else 1]
 
     def stride(self, x: TracedTensor, dim: int, start: int, step: int, count: int) -> TracedTensor:
         """Every `step`-th place of a dimension, which is fixed by that."""
@@ -129,25 +145,27 @@ class Tape:
         dim = x.place(dim)
         place %= x.shape[dim]
         rest = (*x.dims[:dim], *x.dims[dim + 1 :])
-        return self.view(
-            x, self._unpack(x.dims[dim], rest, place), lambda p: moves.selected(p, dim, place)
-        )  # fmt: skip
+        return self.view(x, self._chosen(x.dims[dim], rest, place), lambda p: moves.selected(p, dim, place))
 
-    def _unpack(self, packed: Dim, rest: Sequence[Dim], place: int) -> list[Dim]:
+    def _chosen(self, packed: Dim, rest: Sequence[Dim], place: int) -> list[Dim]:
         term = flat(packed)
         if len(term) != 1 or term[0].chain is not None or term[0].by is not None:
             freeze(term)
             return list(rest)
         (owner,) = term
-        loose = {v for dim in rest for v in flat(dim) if v.plain and not v.fixed and self.record.varies(v, owner)}
+        loose = self._loose(rest, owner)
         for var in loose:
-            apart(var, owner)
+            apart(var, owner, loose)
         owner.fixed = True
+        return [self._at((owner,), dim, place) for dim in rest]
 
-        def at_place(var: DimVar) -> Dim:
-            return flat(var.by[place]) if var.by and var.owner and flat((var.owner,)) == (owner,) else (var,)
-
-        return [tuple(w for var in flat(dim) for w in at_place(var)) for dim in rest]
+    def _at(self, owner: Dim, dim: Dim, place: int) -> Dim:
+        """What a dimension is at one place of what it depends on."""
+        own = flat(owner)
+        return tuple(
+            w for var in flat(dim)
+            for w in (flat(var.by[place]) if var.by and var.owner and flat((var.owner,)) == own else (var,))
+        )  # fmt: skip
 
     def expand(self, x: TracedTensor, shape: Sequence[int]) -> TracedTensor:
         """Repeated along dimensions of one place, and along new ones in front."""

@@ -7,7 +7,7 @@ LayoutBuilder ── build ─────────▶  Layout         groups
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import StringIO
@@ -29,7 +29,7 @@ from neural_graphs.tracing.cache import recall, remember
 from neural_graphs.tracing.canonical import proven
 from neural_graphs.tracing.dims import freeze
 from neural_graphs.tracing.group_values import GroupValues
-from neural_graphs.tracing.registry import OpCall, find, short
+from neural_graphs.tracing.registry import OpCall, find, knows_places, short
 from neural_graphs.tracing.sources import ParamRef
 from neural_graphs.tracing.tape import Tape
 from neural_graphs.tracing.values import TracedTensor, fresh
@@ -142,7 +142,9 @@ class Tracer:
             kind = "" if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")
             self.parameters[name] = Parameter(name, tuple(tensor.shape), name in buffers, (), kind)
         self.builder, self.nodes = LayoutBuilder(), dict[str, TracedTensor]()  # nodes: of the whole graph, by name
-        self.values = {name: TracedTensor(fresh(p.shape)) for name, p in self.parameters.items() if not p.dtype}
+        self.values = {
+            name: TracedTensor(fresh(p.shape), stored=True) for name, p in self.parameters.items() if not p.dtype
+        }
 
     def enter(self) -> dict[str, Any]:
         """The values of everything the exported graph starts from, by the name of its placeholder."""
@@ -219,6 +221,7 @@ class Tracer:
                 f"the operator {operator} ({self.tape.name}) has no rule, and none is guessed; add one with "
                 f'@neural_graphs.tracing.rule("{operator}"), see neural_graphs.tracing.registry.rule'
             )
+        _settle(tensors if not knows_places(operator) else [])
         try:
             return function(OpCall(self.tape, operator, shapes), *args, **kwargs)
         except LayoutError as error:
@@ -256,6 +259,7 @@ class Tracer:
     def build(self, outputs: list[TracedTensor], program: Program) -> tuple[Layout, Layout | None]:
         """Put together what the rules said."""
         answers = [value for value in outputs if isinstance(value, TracedTensor)]
+        _settle(answers)
         for value in answers:
             for term in value.dims:
                 freeze(term)
@@ -278,10 +282,22 @@ def _name(node: fx.Node) -> str:
     return name if "." in name and "built-in" not in name else getattr(node.target, "__name__", name)
 
 
+def _settle(values: Iterable[TracedTensor]) -> None:
+    """Numbers that name places are read as numbers: the places are fixed by that."""
+    for value in values:
+        freeze(value.choice.places if value.choice else ())
+
+
 def _shapes(node: fx.Node) -> tuple[tuple[int, ...], ...]:
     found = node.meta.get("val")
     every = found if isinstance(found, list | tuple) else [found]
-    return tuple(tuple(int(n) for n in each.shape) for each in every if isinstance(each, Tensor))
+    found = [each.shape for each in every if isinstance(each, Tensor)]
+    if any(not isinstance(count, int) for shape in found for count in shape):
+        raise LayoutError(
+            f"{_name(node)} ({_place(node)}): how many numbers it makes depends on the values it is given; let every "
+            "part see all points, and multiply by 0 what was not chosen (experts: zeros.scatter(-1, chosen, weights))"
+        )
+    return tuple(map(tuple, found))
 
 
 def _place(node: fx.Node) -> str:

@@ -12,13 +12,16 @@ class TracedTensor:
     """A tensor of the traced program: its shape is one `Dim` per dimension.
 
     `raw`: made of inputs and constants only, no parameter has touched it; `given`: made of inputs. `sole`: at most one
-    operator reads it, so what that one does can be said of the neurons themselves.
+    operator reads it, so what that one does can be said of the neurons themselves. `stored`: one of the state dict.
+    `choice`: its numbers are places.
     """
 
     dims: tuple[Dim, ...]
     raw: bool = False
     given: bool = False
     sole: bool = False
+    stored: bool = False
+    choice: "Choice | None" = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -28,6 +31,19 @@ class TracedTensor:
     def place(self, dim: int) -> int:
         """The number of a dimension that may be counted from the end."""
         return dim % max(1, len(self.dims))
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What numbers mean that name places: those of one dimension of what was chosen among."""
+
+    among: TracedTensor
+    dim: int
+
+    @property
+    def places(self) -> Dim:
+        """The dimension whose places are named."""
+        return self.among.dims[self.dim]
 
 
 @dataclass
@@ -41,10 +57,11 @@ class DimLog:
         self.tensors.append(tuple(tuple(dim) for dim in dims))
 
     def varies(self, var: DimVar, owner: DimVar) -> bool:
-        """Whether every tensor that has `var` has `owner` too, so far."""
+        """Whether every tensor that has `var` has `owner`, all of it, so far."""
+        whole = {*plain((owner,))}
         for dims in self.tensors:
             present = {each for dim in dims for each in plain(dim)}
-            if var in present and owner not in present:
+            if var in present and not whole <= present:
                 return False
         return True
 

@@ -26,7 +26,7 @@ from typing import TypeAlias
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout.strides import row_major
-from neural_graphs.tracing.dims import Dim, DimVar, flat, owners_in, size
+from neural_graphs.tracing.dims import Dim, DimVar, flat, owners_in, size, stretches
 from neural_graphs.tracing.sources import Source
 
 Spot: TypeAlias = tuple[int, int]  # dimension and step
@@ -98,7 +98,7 @@ def views_of(source: Source, dims: Sequence[Dim]) -> Views:
     """All of a tensor: its axes are all variables of its dimensions, its strides row-major."""
     strides = row_major([size(dim) for dim in dims])
     owners = {owner for dim in dims for owner in owners_in(dim)}
-    pins: dict[DimVar, int] = {}  # the places of owners
+    pins: Pins = {}
     found = [(StridedView(source, (0,) * len(dims), ()), pins)]
     for dim, term in enumerate(dims):
         found = [
@@ -115,10 +115,11 @@ def _further(view: StridedView, dim: int, start: int, inner: Sequence[tuple[DimV
     return StridedView(view.source, starts, axes, view.offset + start * stride)
 
 
-Box = tuple[int, tuple[tuple[DimVar, int], ...], dict[DimVar, int]]  # start, variables with steps, pinned owners
+Pins = dict[DimVar, range]  # the places of owners
+Box = tuple[int, tuple[tuple[DimVar, int], ...], Pins]  # start, variables with steps, pinned owners
 
 
-def _boxes(term: Dim, pins: dict[DimVar, int], owners: set[DimVar]) -> list[Box]:
+def _boxes(term: Dim, pins: Pins, owners: set[DimVar]) -> list[Box]:
     """The parts of a dimension that concatenations and choices cut it into."""
     found: list[Box] = [(0, (), pins)]
     step = size(term)
@@ -132,21 +133,28 @@ def _boxes(term: Dim, pins: dict[DimVar, int], owners: set[DimVar]) -> list[Box]
     return found
 
 
-def _parts(var: DimVar, pins: dict[DimVar, int], owners: set[DimVar]) -> list[Box]:
-    if var.chain is not None:
-        starts = [sum(size(part) for part in var.chain[:i]) for i in range(len(var.chain))]
-        return [
-            (start + first, axes, after)
-            for start, part in zip(starts, var.chain, strict=True)
-            for first, axes, after in _boxes(part, pins, owners)
-        ]
+def _parts(var: DimVar, pins: Pins, owners: set[DimVar]) -> list[Box]:
     if var.by is not None and var.owner is not None:
-        (owner,) = flat((var.owner,))
-        chosen = [pins[owner]] if owner in pins else range(owner.size)
-        return [box for place in chosen for box in _boxes(var.by[place], {**pins, owner: place}, owners)]
+        return [box for dim, after in _choices(var.by, flat((var.owner,)), pins) for box in _boxes(dim, after, owners)]
+    places = [pins[var]] if var in pins else stretches(var)
+    if var.chain is not None:
+        parts = dict(zip(stretches(var), var.chain, strict=True))
+        return [
+            (place.start + first, axes, after)
+            for place in places
+            for first, axes, after in _boxes(parts[place], {**pins, var: place}, owners)
+        ]
     if var in owners:
-        return [(place, (), {**pins, var: place}) for place in ([pins[var]] if var in pins else range(var.size))]
+        return [(place.start, (), {**pins, var: place}) for place in places]
     return [(0, ((var, 1),), pins)]
+
+
+def _choices(by: Sequence[Dim], owner: Dim, pins: Pins) -> list[tuple[Dim, Pins]]:
+    """What a variable is at the places of its owner, which are pinned by that."""
+    places = [pins[owner[0]]] if owner[0] in pins else stretches(owner[0])
+    if len(owner) > 1 or any(len(set(by[place.start : place.stop])) > 1 for place in places):
+        raise LayoutError(f"{size(owner)} places of a tensor are used in two ways: one by one, and joined")
+    return [(by[place.start], {**pins, owner[0]: place}) for place in places]
 
 
 # -- views ------------------------------------------------------------------------------------------------------------

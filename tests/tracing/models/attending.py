@@ -123,6 +123,33 @@ class CrossAttention(nn.Module):
         return self.head(found), weights
 
 
+class Packed(nn.Module):
+    """PyTorch's decoder layer between two streams: its cross-attention packs the weights of both into one matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries, self.memory = nn.Linear(3, 6), nn.Linear(4, 6)
+        self.layer, self.head = nn.TransformerDecoderLayer(6, 2, 5, batch_first=True), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.head(self.layer(self.queries(x), torch.tanh(self.memory(y))))
+
+
+class Sliced(nn.Module):
+    """Three streams of equal width read their rows of one matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.ModuleList(nn.Linear(2, 4) for _ in range(3))
+        self.packed, self.head = nn.Parameter(torch.zeros(12, 4)), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        streams = [torch.tanh(enter(x)) for enter in self.enter]
+        rows = [self.packed[:3], self.packed[3:7], self.packed[7:]]
+        found = [F.linear(stream, part) for stream, part in zip(streams, rows, strict=True)]
+        return self.head(found[0] * found[1].square().sum(-1, keepdim=True) + found[2].exp().sum(-1, keepdim=True))
+
+
 class Decoder(nn.Module):
     """One layer of a decoder: grouped queries, rotary positions, RMS norms, a gated multilayer perceptron."""
 
@@ -180,5 +207,7 @@ EXAMPLES = [
     Example("nn.TransformerEncoder", lambda: Encoder(norm_first=False), tokens(17, 2, 6)),
     Example("nn.TransformerEncoder, norm first", lambda: Encoder(norm_first=True), tokens(17, 2, 6)),
     Example("nn.MultiheadAttention", CrossAttention, lambda: (floats(2, 5, 3)(), floats(2, 6, 4)())),
+    Example("nn.TransformerDecoderLayer", Packed, lambda: (floats(2, 5, 3)(), floats(2, 6, 4)())),
+    Example("rows of one matrix", Sliced, floats(4, 2)),
     Example("GPT", GPT, tokens(11, 2, 5)),
 ]

@@ -1,6 +1,17 @@
 """All networks that tests trace."""
 
-from tests.tracing.models import attending, convolutional, further, huggingface, recurrent, resnets, small, unusual
+from tests.tracing.models import (
+    attending,
+    choosing,
+    convolutional,
+    further,
+    huggingface,
+    modern,
+    recurrent,
+    resnets,
+    small,
+    unusual,
+)
 
 OURS = [
     *small.EXAMPLES,
@@ -10,5 +21,7 @@ OURS = [
     *recurrent.EXAMPLES,
     *further.EXAMPLES,
     *unusual.EXAMPLES,
+    *choosing.EXAMPLES,
+    *modern.EXAMPLES,
 ]
 EXAMPLES = {example.name: example for example in [*OURS, *huggingface.EXAMPLES]}

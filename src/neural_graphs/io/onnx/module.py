@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neural_graphs.errors import CheckpointError
+from neural_graphs.io.modules import register
 from neural_graphs.io.onnx import operators as operators
 from neural_graphs.io.onnx.graph import Graph, needed
 from neural_graphs.io.onnx.nodes import Node
@@ -38,7 +39,10 @@ class OnnxModule(nn.Module):
         read = {name for node in self.nodes for name in node.inputs} | set(graph.outputs)
         self.constants = {name: value for name, value in self.constants.items() if name in read}
         kept = {name: tensor for name, tensor in weights.items() if name in read}
-        self.names = {name: _register(self, name, tensor, name in graph.buffers) for name, tensor in kept.items()}
+        self.names = {
+            name: register(self, name, tensor if name in graph.buffers else _parameter(tensor))
+            for name, tensor in kept.items()
+        }
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The outputs of the file's graph, in its order, for inputs in its order."""
@@ -124,25 +128,8 @@ def _options(node: Node, graph: Graph) -> dict[str, Any]:
     return node.attributes | {name: value for name, value in told.items() if name in known}
 
 
-def _register(module: nn.Module, name: str, values: Tensor, buffer: bool) -> str:
-    """Hang a tensor into a module under its dotted name, or with underscores where it cannot be; returns its name."""
-    *path, last = name.split(".")
-    at = module
-    for part in path:
-        child = at._modules.get(part)
-        if child is None and (not part or hasattr(at, part)):
-            return _register(module, name.replace(".", "_"), values, buffer)
-        if child is None:
-            child = nn.Module()
-            at.register_module(part, child)
-        at = child
-    if not last or hasattr(at, last):
-        return _register(module, f"{name}_".replace(".", "_"), values, buffer)
-    if buffer:
-        at.register_buffer(last, values)
-    else:
-        at.register_parameter(last, nn.Parameter(values, requires_grad=values.is_floating_point()))
-    return name
+def _parameter(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=values.is_floating_point())
 
 
 def _as_tensor(value: Value) -> Tensor:

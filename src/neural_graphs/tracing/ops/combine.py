@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from neural_graphs.tracing.builder import LayoutBuilder
 from neural_graphs.tracing.dims import Dim, chained, size, unify
-from neural_graphs.tracing.lower import all_params, complete, covers, grown, lies_on, read, settle, tie, unite
+from neural_graphs.tracing.lower import all_params, complete, covers, enter, grown, lies_on, read, settle, tie, unite
 from neural_graphs.tracing.sources import Effect, GroupBuilder, ParamRef, Raw, Unknown
 from neural_graphs.tracing.tape import Op, Tape
 from neural_graphs.tracing.values import TracedTensor, broadcast
@@ -50,14 +50,20 @@ class CombineOp(Op):
         return [self._one(builder, list(zip(combo, values, strict=True))) for combo in joined(every)]
 
     def _one(self, builder: LayoutBuilder, combo: list[tuple[StridedView, TracedTensor]]) -> StridedView:
-        neurons = [(p, v) for p, v in combo if isinstance(p.source, GroupBuilder)]
         stored = [p for p, _ in combo if isinstance(p.source, ParamRef)]
+        if not any(isinstance(p.source, GroupBuilder) for p, _ in combo):
+            combo = [(entered(builder, p, stored), v) for p, v in combo]
+        neurons = [(p, v) for p, v in combo if isinstance(p.source, GroupBuilder)]
         axes = [axis for p, _ in neurons for axis in p.axes]
+        spots = {axis.spot for axis in axes}
         every = [p for p, _ in combo if isinstance(p.source, Raw)]
         raw = [p for p in every if any(lies_on(axis, p) for axis in axes)]
         if self.kind != "mul" and (len(raw) < len(every) or len(combo) < len(self.inputs)):  # and without a trace
             for view, _ in neurons:
                 view.source.suffer(Unknown(), alone=False)  # type: ignore[union-attr]
+        wide = any(not axis.var.fixed and axis.spot not in spots for p in stored for axis in p.axes)
+        if neurons and wide:  # every neuron with every one of these numbers
+            return unite(builder, [p for p, _ in neurons] + stored + raw, self.kind)
         if self.kind == "add" and len(neurons) == 1 and not raw and alone(*neurons[0]):
             for view in stored:
                 settle(builder, view, neurons[0][0], "bias")
@@ -92,6 +98,13 @@ class CombineOp(Op):
         for view in stored:
             settle(builder, view, target, "bias")
         return target
+
+
+def entered(builder: LayoutBuilder, view: StridedView, stored: Sequence[StridedView]) -> StridedView:
+    """An input as neurons, where numbers of tensors lie along one of its dimensions."""
+    axes = {axis.spot: axis for each in stored for axis in each.axes if lies_on(axis, view)}
+    given = isinstance(view.source, Raw) and view.source.given
+    return enter(builder, view, list(axes.values())) if given and len({dim for dim, _ in axes}) == 1 else view
 
 
 def scaled(builder: LayoutBuilder, view: StridedView, stored: StridedView, kind: str) -> StridedView:
@@ -179,9 +192,14 @@ def counts(view: StridedView, axis: ViewAxis) -> bool:
 
 
 def places_only(every: Sequence[Views], rank: int) -> list[int]:
-    """The dimensions along which no neurons lie in any of several values."""
+    """The dimensions along which no neurons lie in any of several values, nor one neuron after another."""
     held = {axis.dim for views in every for view in views for axis in view.axes if counts(view, axis)}
-    return [dim for dim in range(rank) if dim not in held]
+    return [dim for dim in range(rank) if dim not in held and not any(_in_turn(views, dim) for views in every)]
+
+
+def _in_turn(views: Views, dim: int) -> bool:
+    """Whether other neurons follow at later places of a dimension."""
+    return len({view.source for view in views if isinstance(view.source, GroupBuilder) and dim in view.cut}) > 1
 
 
 # -- verbs of rules ----------------------------------------------------------------------------------------------------

@@ -68,7 +68,9 @@ class ContractOp(Op):
 
     def _read(self, builder: LayoutBuilder, x: Views, w: Views) -> Views:
         """Blocks for all parts of `x` and `w` that meet, into a group for every part of the output."""
-        rest = [dim for dim, label in enumerate(self.x_labels) if label not in self.w_labels]  # what `w` does not mix
+        varied = {self.w_labels[axis.dim] for view in w for axis in view.axes}
+        varied |= {self.w_labels[dim] for view in w for dim in view.cut}
+        rest = [dim for dim, label in enumerate(self.x_labels) if label not in varied]  # what `w` does not mix
         if any(not isinstance(view.source, Raw) and axis.dim in rest for view in x for axis in view.axes):
             return self._read_shared(builder, x, w, rest)
         x = flattened(x, self.inputs[0].shape, rest) if all(isinstance(p.source, Raw) for p in x) else x

@@ -7,10 +7,11 @@ from typing import Any
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Conv
 from neural_graphs.tracing.dims import Dim, freeze
-from neural_graphs.tracing.ops.combine import activate, combine
+from neural_graphs.tracing.ops.combine import activate, combine, suffer
 from neural_graphs.tracing.ops.contract import Labels, contract
 from neural_graphs.tracing.ops.lookup import lookup
 from neural_graphs.tracing.registry import OpCall, rule
+from neural_graphs.tracing.sources import Unknown
 from neural_graphs.tracing.tape import Tape
 from neural_graphs.tracing.values import TracedTensor, fresh
 
@@ -29,7 +30,7 @@ def bilinear(
     """One of the inputs makes a matrix of the weight, as in a hypernetwork, and that multiplies the other."""
     lead = ascii_letters[: len(first.dims) - 1]
     matrix = contract(call.tape, second, weight, ((*lead, "in"), ("out", "i", "in"), (*lead, "out", "i")), "linear")
-    found = _times(call.tape, matrix, first, (*lead, "out", "i"), (*lead, "i"), (*lead, "out"), "product")
+    found = times(call.tape, matrix, first, (*lead, "out", "i"), (*lead, "i"), (*lead, "out"), "product")
     return plus(call.tape, found, bias)
 
 
@@ -54,10 +55,26 @@ def matmul(call: OpCall, x: TracedTensor, w: TracedTensor) -> TracedTensor:
     x_labels = [*lead[len(lead) - max(len(x.dims) - 2, 0) :], "row", "sum"][-len(x.dims) :]
     w_labels = [*lead[len(lead) - max(len(w.dims) - 2, 0) :], "sum", "column"][: len(w.dims)]
     out = [*lead, *(["row"] if "row" in x_labels else []), *(["column"] if "column" in w_labels else [])]
-    return _times(tape, x, w, x_labels, w_labels, out, "linear")
+    return times(tape, x, w, x_labels, w_labels, out, "linear")
 
 
-def _times(
+@rule("aten.cdist")
+def distances(call: OpCall, x: TracedTensor, w: TracedTensor, *_: Any) -> TracedTensor:
+    x, lead = suffer(call.tape, x, Unknown()), ascii_letters[: len(x.dims) - 2]
+    equation = ((*lead, "row", "sum"), (*lead, "column", "sum")[-len(w.dims) :], (*lead, "row", "column"))
+    return activate(call.tape, "cdist", times(call.tape, x, w, *equation, "distance"))
+
+
+@rule("aten.tensordot")
+def tensordot(call: OpCall, x: TracedTensor, w: TracedTensor, ours: list[int], theirs: list[int]) -> TracedTensor:
+    x_labels, w_labels = ([f"{name}{dim}" for dim in range(len(value.dims))] for name, value in (("x", x), ("w", w)))
+    for one, other in zip(ours, theirs, strict=True):
+        w_labels[w.place(other)] = x_labels[x.place(one)]
+    out = [label for label in (*x_labels, *w_labels) if (label in x_labels) != (label in w_labels)]
+    return times(call.tape, x, w, x_labels, w_labels, out, "linear")
+
+
+def times(
     tape: Tape, x: TracedTensor, w: TracedTensor, x_labels: Labels, w_labels: Labels, out: Labels, kind: str
 ) -> TracedTensor:
     """A contraction in which dimensions of one place are repeated as often as the other tensor needs."""
@@ -76,18 +93,6 @@ def _without_ones(
         if x.shape[dim] == 1 and labels[dim] in wide:
             x, labels = tape.drop(x, dim), labels[:dim] + labels[dim + 1 :]
     return x, labels
-
-
-@rule("aten.einsum")
-def einsum(call: OpCall, equation: str, tensors: list[TracedTensor], **_: Any) -> TracedTensor:
-    inputs, out = equation.replace(" ", "").split("->")
-    labels = inputs.split(",")
-    if len(tensors) != 2 or "." in equation or any(len(set(each)) < len(each) for each in labels):
-        raise LayoutError(f"einsum {equation!r} has no rule: two tensors without repeated labels or dots have one")
-    left = [label for label in labels[0] if label not in labels[1] and label not in out]
-    if left:
-        raise LayoutError(f"einsum {equation!r} sums {left} of one tensor alone, which has no rule")
-    return contract(call.tape, tensors[0], tensors[1], (labels[0], labels[1], out), "linear")
 
 
 # -- convolutions ------------------------------------------------------------------------------------------------------
@@ -160,13 +165,13 @@ def attention(
     if enable_gqa and query.shape[-3] != key.shape[-3]:
         query, key, value = _grouped(tape, query, key, value)
     lead = list(ascii_letters[: len(query.dims) - 2])
-    scores = _times(tape, query, key, (*lead, "q", "d"), (*lead, "k", "d"), (*lead, "q", "k"), "product")
+    scores = times(tape, query, key, (*lead, "q", "d"), (*lead, "k", "d"), (*lead, "q", "k"), "product")
     if causal or is_causal:
         freeze((*scores.dims[-2], *scores.dims[-1]))
     if mask is not None:
         scores = combine(tape, "where", [scores, mask]) if mask.raw else combine(tape, "add", [scores, mask])
     share = activate(tape, "softmax", scores)
-    found = _times(tape, share, value, (*lead, "q", "k"), (*lead, "k", "e"), (*lead, "q", "e"), "attention")
+    found = times(tape, share, value, (*lead, "q", "k"), (*lead, "k", "e"), (*lead, "q", "e"), "attention")
     return found if found.shape == call.shape else tape.reshape(found, call.shape)
 
 
@@ -185,11 +190,6 @@ def _grouped(
 
 
 # -- look-ups ----------------------------------------------------------------------------------------------------------
-
-
-@rule("aten.embedding")
-def embedding(call: OpCall, table: TracedTensor, index: TracedTensor, *_: Any) -> TracedTensor:
-    return lookup(call.tape, table, index)
 
 
 @rule("aten.embedding_bag", "aten.embedding_bag.padding_idx")

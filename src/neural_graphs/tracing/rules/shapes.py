@@ -4,15 +4,12 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from neural_graphs.errors import LayoutError
 from neural_graphs.layout import GlobalMean
-from neural_graphs.tracing.dims import freeze, size, unify
 from neural_graphs.tracing.ops.combine import suffer
-from neural_graphs.tracing.ops.lookup import lookup
-from neural_graphs.tracing.ops.reduce import pick, reduce
+from neural_graphs.tracing.ops.reduce import reduce
 from neural_graphs.tracing.registry import OpCall, rule
 from neural_graphs.tracing.sources import Unknown
-from neural_graphs.tracing.values import TracedTensor, fresh
+from neural_graphs.tracing.values import TracedTensor
 
 
 @rule(
@@ -23,22 +20,23 @@ from neural_graphs.tracing.values import TracedTensor, fresh
     "aten.unflatten",
     "aten.view_as",
     "aten.reshape_as",
+    places=True,
 )
 def reshape(call: OpCall, x: TracedTensor, *_: Any) -> TracedTensor:
     return call.tape.reshape(x, call.shape)
 
 
-@rule("aten.permute")
+@rule("aten.permute", places=True)
 def permute(call: OpCall, x: TracedTensor, order: Sequence[int]) -> TracedTensor:
     return call.tape.permute(x, order)
 
 
-@rule("aten.transpose", "aten.swapaxes")
+@rule("aten.transpose", "aten.swapaxes", places=True)
 def transpose(call: OpCall, x: TracedTensor, one: int, other: int) -> TracedTensor:
     return call.tape.transpose(x, one, other)
 
 
-@rule("aten.movedim")
+@rule("aten.movedim", places=True)
 def movedim(call: OpCall, x: TracedTensor, source: Any, target: Any) -> TracedTensor:
     sources, targets = ([d] if isinstance(d, int) else list(d) for d in (source, target))
     places = {x.place(t): x.place(s) for s, t in zip(sources, targets, strict=True)}
@@ -46,17 +44,17 @@ def movedim(call: OpCall, x: TracedTensor, source: Any, target: Any) -> TracedTe
     return call.tape.permute(x, [places[dim] if dim in places else next(rest) for dim in range(len(x.dims))])
 
 
-@rule("aten.t", "aten.numpy_T", "aten.mT", "aten.adjoint")
+@rule("aten.t", "aten.numpy_T", "aten.mT", "aten.adjoint", places=True)
 def turn(call: OpCall, x: TracedTensor) -> TracedTensor:
     return x if len(x.dims) < 2 else call.tape.transpose(x, len(x.dims) - 2, len(x.dims) - 1)
 
 
-@rule("aten.unsqueeze")
+@rule("aten.unsqueeze", places=True)
 def unsqueeze(call: OpCall, x: TracedTensor, dim: int) -> TracedTensor:
     return call.tape.insert(x, dim)
 
 
-@rule("aten.squeeze")
+@rule("aten.squeeze", places=True)
 def squeeze(call: OpCall, x: TracedTensor, dims: Any = None) -> TracedTensor:
     chosen = range(len(x.dims)) if dims is None else [dims] if isinstance(dims, int) else dims
     for dim in sorted({x.place(dim) for dim in chosen if x.shape[dim] == 1}, reverse=True):
@@ -64,12 +62,12 @@ def squeeze(call: OpCall, x: TracedTensor, dims: Any = None) -> TracedTensor:
     return x
 
 
-@rule("aten.expand", "aten.expand_as", "aten.broadcast_to")
+@rule("aten.expand", "aten.expand_as", "aten.broadcast_to", places=True)
 def expand(call: OpCall, x: TracedTensor, *_: Any, **__: Any) -> TracedTensor:
     return call.tape.expand(x, call.shape)
 
 
-@rule("aten.repeat", "aten.tile")
+@rule("aten.repeat", "aten.tile", places=True)
 def repeat(call: OpCall, x: TracedTensor, times: Sequence[int]) -> TracedTensor:
     """Copies one after another along every dimension: which copy it is, is a place."""
     while len(x.dims) < len(times):
@@ -86,17 +84,17 @@ def _copies(call: OpCall, x: TracedTensor, dim: int, times: int, at: int) -> Tra
     return call.tape.reshape(wide, (*x.shape[:dim], times * x.shape[dim], *x.shape[dim + 1 :]))
 
 
-@rule("aten.repeat_interleave.self_int")
+@rule("aten.repeat_interleave.self_int", places=True)
 def repeat_interleave(call: OpCall, x: TracedTensor, times: int, dim: int = 0, **_: Any) -> TracedTensor:
     return _copies(call, x, x.place(dim), times, at=x.place(dim) + 1)
 
 
-@rule("aten.split", "aten.chunk", "aten.split_with_sizes", "aten.tensor_split")
+@rule("aten.split", "aten.chunk", "aten.split_with_sizes", "aten.tensor_split", places=True)
 def split(call: OpCall, x: TracedTensor, _: Any, dim: int = 0) -> list[TracedTensor]:
-    return call.tape.parts(x, dim, list(accumulate(shape[dim] for shape in call.shapes)))
+    return call.tape.unpack(x, dim, list(accumulate(shape[dim] for shape in call.shapes)))
 
 
-@rule("aten.slice", "aten.narrow")
+@rule("aten.slice", "aten.narrow", places=True)
 def cut(
     call: OpCall, x: TracedTensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> TracedTensor:  # fmt: skip
@@ -109,17 +107,17 @@ def cut(
     return call.tape.slice(x, dim, start, start + call.shape[x.place(dim)])
 
 
-@rule("aten.select")
+@rule("aten.select", places=True)
 def select(call: OpCall, x: TracedTensor, dim: int, place: int) -> TracedTensor:
     return call.tape.select(x, dim, place)
 
 
-@rule("aten.unbind")
+@rule("aten.unbind", places=True)
 def unbind(call: OpCall, x: TracedTensor, dim: int = 0) -> list[TracedTensor]:
     return [call.tape.select(x, dim, place) for place in range(x.shape[dim])]
 
 
-@rule("aten.channel_shuffle")
+@rule("aten.channel_shuffle", places=True)
 def channel_shuffle(call: OpCall, x: TracedTensor, groups: int) -> TracedTensor:
     apart = call.tape.reshape(x, (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:]))
     return call.tape.reshape(call.tape.transpose(apart, 1, 2), call.shape)
@@ -142,59 +140,3 @@ def reduction(call: OpCall, x: TracedTensor, *args: Any, **_: Any) -> TracedTens
 @rule("aten.var_mean", "aten.std_mean")
 def two_moments(call: OpCall, x: TracedTensor, *args: Any, **_: Any) -> list[TracedTensor]:
     return [reduction(call, x, *args), reduction(call, x, *args)]
-
-
-@rule("aten.max.dim", "aten.min.dim")
-def extreme(call: OpCall, x: TracedTensor, dim: int, keep: bool = False) -> list[TracedTensor]:
-    x = suffer(call.tape, x, Unknown())
-    return [reduce(call.tape, x, [dim], keep), call.tape.constant(call.shapes[1])]
-
-
-@rule("aten.argmax", "aten.argmin", "aten.topk", "aten.sort", "aten.argsort", "aten.nonzero")
-def choice(call: OpCall, x: TracedTensor, *_: Any, **__: Any) -> Any:
-    raise LayoutError(f"{call.operator} of neurons chooses between them by their values: that has no rule")
-
-
-@rule("aten.index.Tensor", "aten.index_select")
-def index(call: OpCall, x: TracedTensor, *args: Any) -> TracedTensor:
-    chosen = args[-1] if call.short != "index" else args[0]
-    dim = args[0] if call.short != "index" else next(i for i, v in enumerate(chosen) if v is not None)
-    several = chosen if isinstance(chosen, list | tuple) else [chosen]
-    only = [v for v in several if v is not None]
-    if len(only) > 1 and any(value is None for value in several[: len(only)]):
-        raise LayoutError(f"{call.operator} of dimensions that are not the first ones has no rule")
-    if len(only) != 1:
-        return _pick_places(call, x, only)
-    order = [dim, *(d for d in range(len(x.dims)) if d != dim)]
-    lead = len(only[0].dims)
-    found = lookup(call.tape, call.tape.permute(x, order) if dim else x, only[0])
-    back = [*range(lead, lead + dim), *range(lead), *range(lead + dim, len(found.dims))]
-    return call.tape.permute(found, back) if dim else found
-
-
-@rule("aten.gather")
-def gather(call: OpCall, x: TracedTensor, dim: int, chosen: TracedTensor, **_: Any) -> TracedTensor:
-    """Places of one dimension, chosen by constants: the same for all neurons that the choice does not tell apart."""
-    if not chosen.raw:
-        raise LayoutError(f"{call.operator} at places that parameters decide has no rule")
-    dim = x.place(dim)
-    for place, (one, other) in enumerate(zip(x.dims, chosen.dims, strict=True)):
-        if place == dim or size(one) != size(other):
-            freeze((*one, *other))
-        else:
-            unify(one, other)
-    return pick(call.tape, x, chosen.dims, dim)
-
-
-def _pick_places(call: OpCall, x: TracedTensor, chosen: Sequence[TracedTensor]) -> TracedTensor:
-    """Several dimensions indexed at once: only where all of them are places, and nothing else is left."""
-    if len(chosen) > len(x.dims) or not all(value.raw for value in chosen):
-        raise LayoutError(f"{call.operator} with {len(chosen)} indices of neurons has no rule")
-    for term in x.dims[: len(chosen)]:
-        freeze(term)
-    lead = fresh(call.shape[: len(call.shape) - (len(x.dims) - len(chosen))], fixed=True)
-    for _ in chosen:
-        x = call.tape.select(x, 0, 0)
-    for _ in lead:
-        x = call.tape.insert(x, 0)
-    return call.tape.same(x, (*lead, *x.dims[len(lead) :]))

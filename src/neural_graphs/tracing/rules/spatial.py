@@ -5,12 +5,12 @@ from typing import Any
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import GlobalMean, MaxPool
-from neural_graphs.tracing.dims import plain
+from neural_graphs.tracing.dims import freeze, plain
 from neural_graphs.tracing.ops.combine import concat, suffer
-from neural_graphs.tracing.ops.reduce import resize
+from neural_graphs.tracing.ops.reduce import pick, resize
 from neural_graphs.tracing.registry import OpCall, rule
 from neural_graphs.tracing.sources import Effect, Scale, Unknown
-from neural_graphs.tracing.values import TracedTensor
+from neural_graphs.tracing.values import TracedTensor, fresh
 
 POOLS = " ".join(
     f"{before}{kind}_pool{rank}d" for rank in (1, 2, 3) for kind in ("max", "avg") for before in ("", "adaptive_")
@@ -83,8 +83,19 @@ def pad(call: OpCall, x: TracedTensor, amounts: Sequence[int], *_: Any, **__: An
     return x
 
 
-@rule("aten.unfold", "aten.im2col")
-def unfold(call: OpCall, x: TracedTensor, *_: Any) -> TracedTensor:
-    if call.short == "unfold" or not x.raw:
-        raise LayoutError(f"{call.operator} of neurons has no rule")
-    return call.tape.constant(call.shape, given=x.given)
+@rule("aten.im2col")
+def im2col(call: OpCall, x: TracedTensor, *_: Any) -> TracedTensor:
+    """Every channel at every place of a window, for every place of the window itself."""
+    lead, channels = x.shape[:-3], x.shape[-3]
+    windows = (*lead, channels, call.shape[-2] // channels, call.shape[-1])
+    return call.tape.reshape(resize(call.tape, x, windows, len(lead) + 1), call.shape)
+
+
+@rule("aten.unfold")
+def unfold(call: OpCall, x: TracedTensor, dim: int, *_: int) -> TracedTensor:
+    """Windows of one dimension, whose places have an order, along a new last one."""
+    dim = x.place(dim)
+    freeze(x.dims[dim])
+    count, window = fresh((call.shape[dim], call.shape[-1]), fixed=True)
+    dims = (*x.dims[:dim], count, *x.dims[dim + 1 :], window)
+    return pick(call.tape, call.tape.insert(x, len(x.dims)), dims, dim)
