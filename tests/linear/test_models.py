@@ -113,7 +113,7 @@ def test_specifications_tell_a_layout_and_earlier_ones_do_not() -> None:
 
 def test_vocabularies_are_too_many_features() -> None:
     words = Layout.mlp((3000, 8, 3000))
-    with pytest.raises(LayoutError, match=r"more than 1,000,000,000; permute fixed places, too"):
+    with pytest.raises(LayoutError, match=r"more than 300,000,000; permute fixed places, too"):
         DWSNet(InputSpec.of([words]), 2, width=8)
     assert parameters(NFN(InputSpec.of([words]), 2, width=8, hidden=())) < 100_000
 

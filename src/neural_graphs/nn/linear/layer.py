@@ -12,7 +12,7 @@ from neural_graphs.errors import LayoutError
 from neural_graphs.layout.equivariant_maps import All, Classes, Maps, Summary, Term, constants, terms
 from neural_graphs.layout.grids import Grid
 
-LARGEST = 1_000_000_000  # parameters of a layer; beyond, fixed places are too many for full matrices
+LARGEST = 300_000_000  # parameters of a layer; beyond, fixed places are too many for full matrices
 
 Values = list[Float[Tensor, "networks ..."]]  # of every grid, `(networks, *sizes, features · channels)`
 
