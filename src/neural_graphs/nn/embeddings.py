@@ -90,20 +90,38 @@ class PositionTable(OpenPosition):
         return found
 
 
-class PositionWaves(OpenPosition):
-    """Projected sinusoids, for any number of places (ours)."""
+class ProjectedWaves(nn.Module, ABC):
+    """Sines and cosines of the place of every neuron, `waves` of each, through a Linear layer.
+
+    Of `place / 10000^(i / waves)`, Vaswani et al. 2017, section 3.5.
+    """
 
     rates: Tensor
 
-    def __init__(self, width: int, waves: int = 16):
+    def __init__(self, width: int, waves: int):
         super().__init__()
         self.register_buffer("rates", wave_rates(waves), persistent=False)
         self.project = nn.Linear(2 * waves, width, bias=False)
+
+    @abstractmethod
+    def rows(self, layout: Layout) -> np.ndarray:
+        """The place of every neuron, `(neurons,)`."""
 
     def forward(self, topology: Topology) -> Tensor:
         """`(neurons, width)`."""
         found = sinusoids(topology.neuron_index(self.rows), self.rates)
         return self.project(found.to(self.project.weight.dtype))
+
+
+class PositionWaves(OpenPosition, ProjectedWaves):
+    """Projected sinusoids, for any number of places (ours)."""
+
+    def __init__(self, width: int, waves: int = 16):
+        super().__init__(width, waves)
+
+    def forward(self, topology: Topology) -> Tensor:
+        """`(neurons, width)`."""
+        return ProjectedWaves.forward(self, topology)
 
 
 class Kinds(nn.Module):
@@ -177,25 +195,15 @@ class WeightKinds(Kinds):
         return np.array(rows)[layout.weight_block]
 
 
-class PositionEmbedding(nn.Module):
+class PositionEmbedding(ProjectedWaves):
     """Where a hidden neuron stands among the fixed places of its group, as projected sinusoids (ours).
 
     Positions and vocabularies are hidden groups whose neurons have an order: exchanging two of them changes the
-    function, so their features must differ. `sin` and `cos` of `place / 10000^(i / waves)` (Vaswani et al. 2017,
-    section 3.5) through a Linear layer; place 0 for all neurons of a group without fixed places.
+    function, so their features must differ. Place 0 for all neurons of a group without fixed places.
     """
 
-    rates: Tensor
-
     def __init__(self, width: int, waves: int = 32):
-        super().__init__()
-        self.register_buffer("rates", wave_rates(waves), persistent=False)
-        self.project = nn.Linear(2 * waves, width, bias=False)
-
-    def forward(self, topology: Topology) -> Tensor:
-        """`(neurons, width)`."""
-        found = sinusoids(topology.neuron_index(self.rows), self.rates)
-        return self.project(found.to(self.project.weight.dtype))
+        super().__init__(width, waves)
 
     def rows(self, layout: Layout) -> np.ndarray:
         """The place of every neuron, `(neurons,)`."""
