@@ -1,5 +1,6 @@
 """Ensembles: the mean of their members, as one metanetwork and as one run."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 
 from neural_graphs import tasks
 from neural_graphs.commands.cli import main
-from neural_graphs.errors import ConfigError
+from neural_graphs.errors import CheckpointError, ConfigError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import Ensemble, ProbeGen, Propagator, PropagatorEditor
@@ -114,6 +115,12 @@ def test_runs_that_do_not_go_together_are_refused_and_nothing_is_written(
         tasks.ensemble([members[0].folder, other.folder], out)
     with pytest.raises(ConfigError, match=r"no config\.yaml"):
         tasks.ensemble([members[0].folder, tmp_path / "nothing"], out)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(members[1].folder, damaged)
+    content = (damaged / "config.yaml").read_text(encoding="utf-8")
+    (damaged / "config.yaml").write_text(content.replace("- 32", "- 16"), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"damaged/checkpoints/best\.ckpt does not fit"):
+        tasks.ensemble([members[0].folder, damaged], out)
     assert not out.exists()
     with pytest.raises(ConfigError, match="holds a run already"):
         tasks.ensemble([members[0].folder, run.folder], members[1].folder)

@@ -13,7 +13,7 @@ from neural_graphs.errors import ConfigError
 from neural_graphs.io.atomic import write_whole
 from neural_graphs.tasks.editing import Editing
 from neural_graphs.tasks.learning_to_optimize import LearningToOptimize
-from neural_graphs.tasks.runs import PREFIX, Run, build
+from neural_graphs.tasks.runs import PREFIX, Run, load_run
 from neural_graphs.tasks.task import CLASSIFICATION, find_task
 
 ENSEMBLE = "neural_graphs.nn.Ensemble"
@@ -23,8 +23,9 @@ ALIKE = ("family", "classes", "layouts", "canvas")  # of run.json: members were 
 def ensemble(runs: Sequence[str | Path], folder: str | Path) -> Run:
     """Write a run whose metanetwork is the `Ensemble` of the best checkpoints of others; nothing is trained.
 
-    All that trained runs do, it does: test, rank, predict, share. Configuration and zoo are those of the first. Raises
-    ConfigError for fewer than two runs, runs of other tasks or networks than the first, or a folder that holds a run.
+    All that trained runs do, it does: test, rank, predict, share. Configuration and zoo are those of the first. Nothing
+    is written where it raises: ConfigError for fewer than two runs, runs of other tasks or networks than the first, or
+    a folder that holds a run, CheckpointError for a damaged checkpoint.
     """
     members, made = [Run(run).known() for run in runs], Run(folder)
     if len(members) < 2:
@@ -36,7 +37,6 @@ def ensemble(runs: Sequence[str | Path], folder: str | Path) -> Run:
     config = members[0].config
     described = [member.config["model"]["metanetwork"] for member in members]
     config["model"]["metanetwork"] = {"class_path": ENSEMBLE, "init_args": {"members": described}}
-    build(config["model"]["metanetwork"], members[0].family)  # says what is wrong before anything is written
     state = {name: tensor for place, member in enumerate(members) for name, tensor in _numbers(member, place).items()}
     parameters = sum(member.facts["parameters"] for member in members)
     made.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -66,13 +66,9 @@ def _require_alike(first: Run, other: Run) -> None:
 
 
 def _numbers(run: Run, place: int) -> dict[str, Tensor]:
-    """The tensors of the metanetwork of a run, named as those of a member."""
-    state = run.checkpoint()["state_dict"]
-    return {
-        f"{PREFIX}members.{place}.{name.removeprefix(PREFIX)}": tensor
-        for name, tensor in state.items()
-        if name.startswith(PREFIX)
-    }
+    """The tensors of the metanetwork of a run, named as those of a member; raises what `load_run` raises."""
+    metanetwork, _ = load_run(run.folder)
+    return {f"{PREFIX}members.{place}.{name}": tensor for name, tensor in metanetwork.state_dict().items()}
 
 
 def _write_checkpoint(run: Run, state: dict[str, Any]) -> None:
