@@ -260,6 +260,26 @@ class Moved(Between):
         return torch.zeros_like(x).scatter(-1, x.argsort(-1), x)
 
 
+class PutApart(Between):
+    """Every neuron is put at other points, which constants say."""
+
+    def something(self, x: Tensor) -> Tensor:
+        places = torch.stack([torch.arange(len(x)).roll(shift) for shift in range(x.shape[1])], 1)
+        return torch.zeros_like(x).scatter_add(0, places, x).cumsum(0)
+
+
+class PutInPart(Between):
+    """One list of choices for many neurons: only the first of them is written to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router = nn.Linear(6, 5, dtype=torch.float64)
+
+    def something(self, x: Tensor) -> Tensor:
+        which = self.router(x).mean(0).topk(2).indices
+        return x * x.mean(0)[:, None].repeat(1, 5).scatter(1, which[None], 0).sum(1)
+
+
 class Fetched(Between):
     """Other neurons at the places that these say."""
 
@@ -313,7 +333,7 @@ class Similar(Between):
 ODD = [
     Sorted, Summed, Shifted, Strided, Largest, Padded, Gathered, Normalised, Scanned, Pooled, Stretched, Mapped, Outer,
     Diagonal, Compared, Folded, Flipped, Picked, Counted, Placed, Named,
-    Largest1d, Moved, Fetched, WeightNormed, Adapted, Powered, Similar,
+    Largest1d, Moved, PutApart, PutInPart, Fetched, WeightNormed, Adapted, Powered, Similar,
 ]  # fmt: skip
 
 

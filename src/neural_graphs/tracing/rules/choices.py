@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.tracing.dims import freeze, size, unify
+from neural_graphs.tracing.dims import Dim, freeze, size, unify
 from neural_graphs.tracing.ops.choose import choose, member
 from neural_graphs.tracing.ops.combine import combine
 from neural_graphs.tracing.ops.contract import contract
@@ -73,7 +73,10 @@ def scatter(
     """Values are put where constants or a choice say, on top of what is there."""
     tape, dim = call.tape, base.place(dim)
     if which.raw and isinstance(values, TracedTensor):
+        _like(values, which, dim)  # other places for every neuron tell these apart
         return _onto(tape, base, dim, values)
+    if any(size(one) != size(other) for one, other in _beside(base, which, dim)):
+        raise LayoutError(f"{which.shape} choices for a part of {base.shape} have no rule; choose for all of it")
     chosen = member(tape, which)
     if isinstance(values, TracedTensor):
         if values.shape != which.shape:
@@ -96,12 +99,24 @@ def index_add(
 
 def _onto(tape: Tape, base: TracedTensor, dim: int, values: TracedTensor) -> TracedTensor:
     """Values at places of one dimension that constants say, such as the ends of a graph's edges."""
-    for place, (one, other) in enumerate(zip(base.dims, values.dims, strict=True)):
-        if place != dim and size(one) == size(other):
-            unify(one, other)
-        else:
-            freeze((*one, *other))
+    _like(base, values, dim)
+    freeze((*base.dims[dim], *values.dims[dim]))
     return combine(tape, "add", [base, pick(tape, values, base.dims, dim)])
+
+
+def _like(x: TracedTensor, other: TracedTensor, dim: int) -> None:
+    """Beside one dimension, the neurons of two tensors are the same ones; where only a part of them is met, fixed."""
+    for one, another in _beside(x, other, dim):
+        if size(one) == size(another):
+            unify(one, another)
+        else:
+            freeze((*one, *another))
+
+
+def _beside(x: TracedTensor, other: TracedTensor, dim: int) -> list[tuple[Dim, Dim]]:
+    """The other dimensions of two tensors, in pairs."""
+    every = enumerate(zip(x.dims, other.dims, strict=True))
+    return [pair for place, pair in every if place != dim]
 
 
 @rule("aten.gather", places=True)
@@ -109,12 +124,9 @@ def gather(call: OpCall, x: TracedTensor, dim: int, which: TracedTensor, **_: An
     """Places of one dimension, chosen by constants: the same for all neurons that the choice does not tell apart; or by
     parameters: then the places are those that were chosen among."""
     dim = x.place(dim)
-    for place, (one, other) in enumerate(zip(x.dims, which.dims, strict=True)):
-        if place != dim and size(one) == size(other):
-            unify(one, other)
-        elif place != dim or which.raw:
-            freeze((*one, *other))
+    _like(x, which, dim)
     if which.raw:
+        freeze((*x.dims[dim], *which.dims[dim]))
         return pick(call.tape, x, which.dims, dim)
     order = [*(d for d in range(len(x.dims)) if d != dim), dim]
     places = call.tape.insert(call.tape.permute(x, order), dim)
