@@ -62,9 +62,12 @@ def test_what_no_ensemble_can_be_of() -> None:
         Ensemble(FAMILY, [])
     with pytest.raises(ConfigError, match="Linear cannot be a member"):
         Ensemble(FAMILY, [torch.nn.Linear(2, 2)])
-    editors = Ensemble(FAMILY, [lambda f: PropagatorEditor(f, 8, 2, 2)]).double()
-    with pytest.raises(ConfigError, match="editors"):
-        editors(some(LAYOUTS[0]))
+    editor, reader = (lambda f: PropagatorEditor(f, 8, 2, 2)), (lambda f: Propagator(f, 3, 8, 2, 2))
+    for members in ([editor], [reader, editor]):
+        with pytest.raises(ConfigError, match="editors"):
+            Ensemble(FAMILY, members).double()(some(LAYOUTS[0]))
+    with pytest.raises(ConfigError, match=r"answers of \(\d, 3\) and \(\d, 4\); .* same classes"):
+        Ensemble(FAMILY, [reader, lambda f: Propagator(f, 4, 8, 2, 2)]).double()(some(LAYOUTS[0]))
 
 
 @pytest.fixture(scope="module")

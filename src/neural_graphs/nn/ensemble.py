@@ -36,10 +36,18 @@ class Ensemble(Shareable, Reader):
         self.remember(family, made)  # what was made, not what made it: that can be written down
 
     def read(self, networks: Networks) -> Float[Tensor, "networks classes"]:
-        """The mean answer, in one go. Raises ConfigError for editors: edits of two editors have nothing in common."""
+        """The mean answer, in one go.
+
+        Raises ConfigError for editors (edits of two editors have nothing in common), and for answers of other shapes.
+        """
         answers = [member(networks) for member in self.members]
-        if isinstance(answers[0], Networks):
+        if any(isinstance(answer, Networks) for answer in answers):
             raise ConfigError("an ensemble of editors edits nothing; take one of them")
+        if len(shapes := dict.fromkeys(tuple(answer.shape) for answer in answers)) > 1:
+            raise ConfigError(
+                f"members of an ensemble answer alike, got answers of {' and '.join(map(str, shapes))}; give all of them "
+                "the same classes"
+            )
         return torch.stack(answers).mean(0)
 
     def embed(self, networks: Networks) -> Float[Tensor, "networks features"]:
