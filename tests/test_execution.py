@@ -1,5 +1,7 @@
 """Running networks: every operator against torch's own modules, regular and mixed, values and gradients."""
 
+import copy
+import pickle
 from itertools import pairwise
 
 import pytest
@@ -231,6 +233,19 @@ def test_single_groups_of_traced_networks_have_values_that_move_with_them(name: 
     torch.testing.assert_close(output, answers, rtol=1e-9, atol=1e-11)
     known = sum(float(value.abs().max()) > 0 for value in values)
     assert known == len(values) or name in ("recurrent", "transformer"), known  # a kernel of torch hides what is inside
+
+
+def test_pickled_traced_networks_run_elsewhere_but_for_single_groups() -> None:
+    """As workers and `torch.save` need it. A copy in the same process still has all."""
+    module, x = nn.Sequential(nn.Linear(2, 5), nn.LayerNorm(5), nn.Tanh(), nn.Linear(5, 3)).double().eval(), points(4, 2)
+    networks = Networks.from_modules([module], trace(module, x))
+    each = x[None]
+    sent, copied = pickle.loads(pickle.dumps(networks)), copy.deepcopy(networks)
+    assert torch.equal(sent.run(x), networks.run(x))
+    for one, other in zip(run_groups(copied, each), run_groups(networks, each), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(LayoutError, match="was traced in this process"):
+        run_groups(sent, each)
 
 
 @pytest.mark.parametrize("name", ["residual", "transformer"])

@@ -28,6 +28,14 @@ class Program:
         self.batches = True  # as long as torch.vmap can run it
         self.groups: Any = None  # what reads the values of single groups, where tracing left it
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Program":
+        """Itself: nobody changes it."""
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process gets: an exported graph stays in the one that traced it."""
+        return {**self.__dict__, "groups": None}
+
     def outputs(self, state: Mapping[str, Tensor], inputs: Inputs) -> list[Tensor]:
         """Every tensor of the answer of the network with these tensors."""
         arguments, keywords = as_arguments(inputs)
