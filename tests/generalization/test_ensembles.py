@@ -70,6 +70,12 @@ def test_what_no_ensemble_can_be_of() -> None:
         Ensemble(FAMILY, [reader, lambda f: Propagator(f, 4, 8, 2, 2)]).double()(some(LAYOUTS[0]))
 
 
+@pytest.mark.parametrize("grad", [True, False])
+def test_no_networks_have_no_answer(grad: bool) -> None:
+    with torch.set_grad_enabled(grad), pytest.raises(ConfigError, match="got no networks"):
+        three()(some(LAYOUTS[0])[:0])
+
+
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory, configure: Callable[..., list[str]], small: Path) -> list[Run]:
     folder = tmp_path_factory.mktemp("members")

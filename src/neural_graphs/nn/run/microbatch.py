@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from neural_graphs.errors import ConfigError
 from neural_graphs.graph.constants import PerMethod
 from neural_graphs.graph.memory import keep_memory
 from neural_graphs.networks import Networks
@@ -34,7 +35,9 @@ class Reader(nn.Module, ABC):
     """
 
     def forward(self, networks: Networks) -> Any:
-        """The answers for a batch of any size."""
+        """The answers for a batch of any size. Raises ConfigError for none."""
+        if not len(networks):
+            raise ConfigError("got no networks to read; a batch has at least one")
         return self.read(networks) if torch.is_grad_enabled() else read(self, networks)
 
     @abstractmethod
