@@ -237,7 +237,10 @@ def test_single_groups_of_traced_networks_have_values_that_move_with_them(name: 
 
 def test_pickled_traced_networks_run_elsewhere_but_for_single_groups() -> None:
     """As workers and `torch.save` need it. A copy in the same process still has all."""
-    module, x = nn.Sequential(nn.Linear(2, 5), nn.LayerNorm(5), nn.Tanh(), nn.Linear(5, 3)).double().eval(), points(4, 2)
+    module, x = (
+        nn.Sequential(nn.Linear(2, 5), nn.LayerNorm(5), nn.Tanh(), nn.Linear(5, 3)).double().eval(),
+        points(4, 2),
+    )
     networks = Networks.from_modules([module], trace(module, x))
     each = x[None]
     sent, copied = pickle.loads(pickle.dumps(networks)), copy.deepcopy(networks)

@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from neural_graphs import InputSpec, Layout, Networks, assert_equivariant, assert_invariant
 from neural_graphs.errors import ConfigError, LayoutError
 from neural_graphs.layout.equivariant_maps import EquivariantMap
 from neural_graphs.layout.grids import Grid, grids
-from neural_graphs.nn import NFN, UNF, DWSNet, DWSNetEditor, EquivariantLinear, Standardise
+from neural_graphs.nn import NFN, NFT, UNF, DWSNet, DWSNetEditor, EquivariantLinear, NFTEditor, Standardise
 from neural_graphs.nn.linear import Maps, Neighbours
 from neural_graphs.nn.linear.layer import diagonal, filled
 from neural_graphs.nn.run.microbatch import BUDGET, mean_loss, pieces
@@ -82,6 +84,27 @@ def test_wide_layers_are_run_on_few_pieces() -> None:
     networks = Networks(torch.zeros(128, INR.size), INR)
     assert len(pieces(NFN(InputSpec.of([INR]), 10), networks)) <= 4
     assert len(pieces(DWSNet(InputSpec.of([INR]), 10), networks)) >= 4
+
+
+@pytest.mark.parametrize("name", ["reader", "editor"])
+def test_second_derivatives_of_attention(name: str) -> None:
+    family, networks = InputSpec.of([LAYOUT]), draw(count=1)
+    module = NFT(family, 3, 4, 1, 2) if name == "reader" else NFTEditor(family, 4, 1, 2)
+
+    def loss(values: Tensor) -> Tensor:
+        found = module.double()(networks.with_values(values))
+        return (found.values if isinstance(found, Networks) else found).square().sum()
+
+    def slope(at: Tensor) -> Tensor:
+        return torch.autograd.grad(loss(at), at, create_graph=True)[0]
+
+    values, way = networks.values.clone().requires_grad_(), torch.randn_like(networks.values)
+    with sdpa_kernel(SDPBackend.MATH):
+        (found,) = torch.autograd.grad(slope(values), values, way)
+        ends = [slope((values + step * way).detach().requires_grad_()).detach() for step in (1e-5, -1e-5)]
+    largest = float(found.abs().max())
+    assert largest > 0
+    torch.testing.assert_close(found, (ends[0] - ends[1]) / 2e-5, rtol=1e-4, atol=1e-5 * largest)
 
 
 def test_a_network_has_an_embedding_and_an_edit_has_none() -> None:

@@ -45,8 +45,8 @@ class Ensemble(Shareable, Reader):
             raise ConfigError("an ensemble of editors edits nothing; take one of them")
         if len(shapes := dict.fromkeys(tuple(answer.shape) for answer in answers)) > 1:
             raise ConfigError(
-                f"members of an ensemble answer alike, got answers of {' and '.join(map(str, shapes))}; give all of them "
-                "the same classes"
+                f"members of an ensemble answer alike, got answers of {' and '.join(map(str, shapes))};"
+                " give all of them the same classes"
             )
         return torch.stack(answers).mean(0)
 

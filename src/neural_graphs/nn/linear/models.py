@@ -148,7 +148,8 @@ class NFT(AttentionMetanetwork):
     """Neural functional transformer (Zhou et al. 2023, Neural Functional Transformers): attention along every index.
 
     Inputs and outputs are permuted as well, and told apart by encodings of their places, as in NP; with `ends=False`
-    hidden neurons only. `width` channels are split into `heads`; the rest as for `NFN`.
+    hidden neurons only. `width` channels are split into `heads`; the rest as for `NFN`. Torch's fused attention has no
+    second derivatives: take them within `torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`.
 
     Examples:
         >>> import torch, neural_graphs as ng
