@@ -115,7 +115,7 @@ def _script(path: Path) -> StateDict | None:
     """The tensors of a TorchScript archive; None for any other file."""
     from neural_graphs.io.torchscript import is_torchscript, read_torchscript
 
-    if not is_zipfile(path) or not is_torchscript(path):
+    if not is_torchscript(path):
         return None
     try:
         found = read_torchscript(path)

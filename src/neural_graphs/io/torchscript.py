@@ -5,12 +5,13 @@ it is given, and the functions that put tensors together are our own; a pickle t
 """
 
 import pickle
+import struct
 from collections import OrderedDict
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
 from torch import Tensor
@@ -37,9 +38,14 @@ class Kept:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a zip file is an archive of TorchScript."""
-    with ZipFile(path) as archive:
-        return {"data.pkl", "constants.pkl"} <= {name.partition("/")[2] for name in archive.namelist()}
+    """Whether a file is an archive of TorchScript; a damaged one is of no kind, and torch says so."""
+    if not is_zipfile(path):
+        return False
+    try:
+        with ZipFile(path) as archive:
+            return {"data.pkl", "constants.pkl"} <= {name.partition("/")[2] for name in archive.namelist()}
+    except (BadZipFile, EOFError, NotImplementedError, OSError, ValueError, struct.error):
+        return False
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
