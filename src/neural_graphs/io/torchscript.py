@@ -44,7 +44,7 @@ def is_torchscript(path: Path) -> bool:
     try:
         with ZipFile(path) as archive:
             return {"data.pkl", "constants.pkl"} <= {name.partition("/")[2] for name in archive.namelist()}
-    except (BadZipFile, EOFError, NotImplementedError, OSError, ValueError, struct.error):
+    except (BadZipFile, EOFError, OSError, RuntimeError, ValueError, struct.error):
         return False
 
 
