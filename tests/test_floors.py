@@ -130,7 +130,6 @@ IMPORTS_BY_NAME = {
     "commands.info",
     "io.graphs",
     "io.modules",
-    "tasks.settings",
     "tasks.task",
     "zoo.photos",
 }

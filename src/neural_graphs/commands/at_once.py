@@ -22,8 +22,8 @@ def answer(out: Path) -> tuple[int, int, float]:
     Returns how many digits are right, of how many, and the seconds it took.
     """
     start = time.perf_counter()
-    reader, editor = Pretrained(READER), Pretrained(EDITOR)
-    networks = Networks.cat([read_network(file, reader.layouts) for file in examples()])
+    reader, editor, files = Pretrained(READER), Pretrained(EDITOR), examples()
+    networks = Networks.cat([read_network(file, reader.layouts) for file in files])
     naming, editing = reader.task(), editor.task()
     assert isinstance(naming, Classification) and isinstance(editing, Editing)
     said = classify(naming.metanetwork, networks).argmax(1).tolist()
@@ -31,5 +31,5 @@ def answer(out: Path) -> tuple[int, int, float]:
     rows = {"network": canvas.render(networks), "edited": canvas.render(after)}
     title = f"{READER} says {', '.join(map(str, said))}; {EDITOR} thickens the strokes"
     plots.save(plots.gallery(rows, title=title, difference=False), out / PICTURE)
-    right = sum(file.stem == f"digit-{digit}" for file, digit in zip(examples(), said, strict=True))
+    right = sum(file.stem == f"digit-{digit}" for file, digit in zip(files, said, strict=True))
     return right, len(networks), time.perf_counter() - start

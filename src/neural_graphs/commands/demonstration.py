@@ -19,7 +19,8 @@ from neural_graphs.tasks.history import read_csv
 from neural_graphs.zoo import Zoo, grow_inrs, preset
 
 SHOWN = 40  # networks in the contact sheet
-PICTURES = (at_once.PICTURE, "contact_sheet.png", "training_curve.png", "confusion_matrix.png", "network.png")
+TRAINED = ("contact_sheet.png", "training_curve.png", "confusion_matrix.png", "network.png")
+PICTURES = (at_once.PICTURE, *TRAINED)
 
 
 def run(out: str | Path = "out/demo", *, quick: bool = False) -> dict[str, Any]:
@@ -30,7 +31,6 @@ def run(out: str | Path = "out/demo", *, quick: bool = False) -> dict[str, Any]:
     for an epoch. A zoo that is in `out` already is used again, models are trained afresh.
     """
     out, start = Path(out), time.perf_counter()
-    out.mkdir(parents=True, exist_ok=True)
     _say("0/4  before anything is trained: metanetworks that come along read and edit networks that draw MNIST digits")
     right, count, took = at_once.answer(out)
     _say(f"     {right} of {count} digits named, {took:.1f} s; {out / at_once.PICTURE} shows the edits")
@@ -121,7 +121,7 @@ def _train(folder: Path, config: dict[str, Any]) -> Run:
 
 
 def _draw(out: Path, zoo: Zoo, runs: dict[str, Run]) -> None:
-    """Save the `PICTURES` of what was trained."""
+    """Save the pictures `TRAINED`."""
     tested, graph = zoo.split("test"), runs["NG-GNN"]
     shown = range(min(SHOWN, len(tested)))
     captions = [f"{psnr:.0f} dB" for psnr in tested.column("psnr")[: len(shown)]]
@@ -132,7 +132,7 @@ def _draw(out: Path, zoo: Zoo, runs: dict[str, Run]) -> None:
         plots.confusion_matrix(np.array(graph.result["confusion"]), title="NG-GNN"),
         plots.network_graph(zoo.networks([0]), title=f"A network that draws a {int(zoo.labels[0])}"),
     )
-    for name, figure in zip(PICTURES[1:], figures, strict=True):
+    for name, figure in zip(TRAINED, figures, strict=True):
         plots.save(figure, out / name)
 
 

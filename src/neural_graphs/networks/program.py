@@ -29,7 +29,7 @@ class Program:
         self.groups: Any = None  # what reads the values of single groups, where tracing left it
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Program":
-        """Itself: nobody changes it."""
+        """Itself: all it may learn, whether torch.vmap runs it, holds for every copy."""
         return self
 
     def __getstate__(self) -> dict[str, Any]:

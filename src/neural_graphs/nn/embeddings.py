@@ -52,13 +52,9 @@ class Position(nn.Module):
         return np.concatenate(rows)
 
 
-class OpenPosition(nn.Module, ABC):
+class OpenPosition(nn.Module):
     """Places of input neurons, hidden groups and output neurons, counted from the start: wider and deeper networks than
     those of the training find the rows of these, and then further ones (paper section 4.4)."""
-
-    @abstractmethod
-    def forward(self, topology: Topology) -> Tensor:
-        """`(neurons, width)`."""
 
     def rows(self, layout: Layout) -> np.ndarray:
         """The row of every neuron, `(neurons,)`; those of a hidden group share one."""
@@ -118,10 +114,6 @@ class PositionWaves(OpenPosition, ProjectedWaves):
 
     def __init__(self, width: int, waves: int = 16):
         super().__init__(width, waves)
-
-    def forward(self, topology: Topology) -> Tensor:
-        """`(neurons, width)`."""
-        return ProjectedWaves.forward(self, topology)
 
 
 class Kinds(nn.Module):

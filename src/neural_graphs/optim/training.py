@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim import Optimizer
 
+from neural_graphs.nn.run.evaluating import evaluating
 from neural_graphs.optim.inner import TESTED, ImageSet
 
 
@@ -43,9 +44,7 @@ def train_module(
 @torch.no_grad()
 def accuracy(module: nn.Module, images: ImageSet) -> float:
     """The share of images that a module takes for what they are, in evaluation mode."""
-    training = module.training
-    module.eval()
     pairs = zip(images.pixels.split(TESTED), images.labels.split(TESTED), strict=True)
-    right = sum(int((module(pixels).argmax(1) == labels).sum()) for pixels, labels in pairs)
-    module.train(training)
+    with evaluating(module):
+        right = sum(int((module(pixels).argmax(1) == labels).sum()) for pixels, labels in pairs)
     return right / len(images.labels)

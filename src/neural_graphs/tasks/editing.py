@@ -14,6 +14,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
+from neural_graphs.nn.run.evaluating import evaluating
 from neural_graphs.nn.run.microbatch import Reader, widest_group
 from neural_graphs.plots import gallery, save
 from neural_graphs.plots.page import Comparison, Comparisons, Picture, Section
@@ -154,15 +155,13 @@ class Editing(Task):
     @torch.no_grad()
     def drawn(self, zoo: Zoo) -> dict[str, Float[np.ndarray, "..."]]:
         """What networks draw before their edit, what was wanted, and what they draw after it: pictures by name."""
-        training, networks = self.training, zoo.networks().to(self.device)
-        canvas = self.required_canvas
-        self.eval()
-        shown = {
-            "network": canvas.draw(networks),
-            "target": self.targets(zoo),
-            "edited": self.mean_answer(networks),
-        }
-        self.train(training)
+        networks, canvas = zoo.networks().to(self.device), self.required_canvas
+        with evaluating(self):
+            shown = {
+                "network": canvas.draw(networks),
+                "target": self.targets(zoo),
+                "edited": self.mean_answer(networks),
+            }
         return {name: canvas.picture(pixels) for name, pixels in shown.items()}
 
     def examples(self, data: ZooData) -> list[Section]:

@@ -19,6 +19,8 @@ from neural_graphs.tasks.task import CLASSIFICATION, find_task
 ENSEMBLE = "neural_graphs.nn.Ensemble"
 ALIKE = ("family", "classes", "layouts", "canvas")  # of run.json: members were trained for the same networks
 
+Json = dict[str, Any]
+
 
 def ensemble(runs: Sequence[str | Path], folder: str | Path) -> Run:
     """Write a run whose metanetwork is the `Ensemble` of the best checkpoints of others; nothing is trained.
@@ -32,37 +34,35 @@ def ensemble(runs: Sequence[str | Path], folder: str | Path) -> Run:
         raise ConfigError(f"an ensemble is of two runs or more, got {len(members)}")
     if made.config_file.exists():
         raise ConfigError(f"{made.folder} holds a run already; choose another folder")
-    for member in members[1:]:
-        _require_alike(members[0], member)
-    config = members[0].config
-    described = [member.config["model"]["metanetwork"] for member in members]
+    configs, facts = [member.config for member in members], [member.facts for member in members]
+    _require_alike(members, configs, facts)
+    described = [config["model"]["metanetwork"] for config in configs]
+    config = configs[0]
     config["model"]["metanetwork"] = {"class_path": ENSEMBLE, "init_args": {"members": described}}
     state = {name: tensor for place, member in enumerate(members) for name, tensor in _numbers(member, place).items()}
-    parameters = sum(member.facts["parameters"] for member in members)
+    joined = {"parameters": sum(each["parameters"] for each in facts), "members": [str(run.folder) for run in members]}
     made.checkpoints.mkdir(parents=True, exist_ok=True)
-    made.write(
-        made.facts_file,
-        members[0].facts | {"parameters": parameters, "members": [str(member.folder) for member in members]},
-        sealed=True,
-    )
+    made.write(made.facts_file, facts[0] | joined, sealed=True)
     _write_checkpoint(made, state)
     write_whole(made.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
     return made
 
 
-def _require_alike(first: Run, other: Run) -> None:
-    """Raise ConfigError naming what two runs differ in."""
-    tasks = [run.config.get("task", CLASSIFICATION) for run in (first, other)]
-    if issubclass(find_task(tasks[0]), (Editing, LearningToOptimize)):
-        raise ConfigError(f"{first.folder} is a run of {tasks[0]}: ensembles answer, they neither edit nor optimise")
-    if tasks[0] != tasks[1]:
-        raise ConfigError(f"{other.folder} is a run of {tasks[1]}, {first.folder} of {tasks[0]}: their answers differ")
-    one, another = first.facts, other.facts
-    if different := [fact for fact in ALIKE if one[fact] != another[fact]]:
-        raise ConfigError(
-            f"{other.folder} was trained for other networks than {first.folder} ({', '.join(different)} in run.json);"
-            " join runs on the same zoo"
-        )
+def _require_alike(members: Sequence[Run], configs: Sequence[Json], facts: Sequence[Json]) -> None:
+    """Raise ConfigError naming what a run differs from the first in."""
+    first, *tasks = [config.get("task", CLASSIFICATION) for config in configs]
+    if issubclass(find_task(first), (Editing, LearningToOptimize)):
+        raise ConfigError(f"{members[0].folder} is a run of {first}: ensembles answer, they neither edit nor optimise")
+    for other, task, known in zip(members[1:], tasks, facts[1:], strict=True):
+        if task != first:
+            raise ConfigError(
+                f"{other.folder} is a run of {task}, {members[0].folder} of {first}: their answers differ"
+            )
+        if different := [fact for fact in ALIKE if known[fact] != facts[0][fact]]:
+            raise ConfigError(
+                f"{other.folder} was trained for other networks than {members[0].folder} ({', '.join(different)} in"
+                " run.json); join runs on the same zoo"
+            )
 
 
 def _numbers(run: Run, place: int) -> dict[str, Tensor]:

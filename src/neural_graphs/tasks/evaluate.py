@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neural_graphs.errors import ConfigError
 from neural_graphs.io.network_files import read_network
 from neural_graphs.networks import Networks
+from neural_graphs.nn.run.evaluating import evaluating
 from neural_graphs.tasks.base import BaseTask, TaskData
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.logging import quiet
@@ -90,9 +91,6 @@ def predict(run: str | Path | Trained, files: Sequence[str | Path]) -> list[dict
 @torch.inference_mode()
 def classify(metanetwork: nn.Module, networks: Networks, batch_size: int = 128) -> Float[Tensor, "networks classes"]:
     """Scores of any number of networks, in evaluation mode, a batch at a time; on the device of the networks."""
-    training = metanetwork.training
-    metanetwork.eval()
     batches = [slice(start, start + batch_size) for start in range(0, len(networks), batch_size)]
-    scores = torch.cat([metanetwork(networks[batch]) for batch in batches])
-    metanetwork.train(training)
-    return scores
+    with evaluating(metanetwork):
+        return torch.cat([metanetwork(networks[batch]) for batch in batches])

@@ -86,11 +86,10 @@ def fit(arguments: Sequence[str], folder: str | Path, *, resume: bool = False) -
     holds a trained run already (without `resume`) or no run (with it).
     """
     run = Run(folder)
-    asked = list(map(str, arguments))
-    if resume and run.facts_file.is_file():
-        asked = [*run.facts.get("arguments", []), *asked]
+    asked = [str(word) for word in arguments]
     begun = run.last.is_file()  # a run stopped before its first epoch ended starts again from its beginning
     if resume and run.config:  # which is read first, so that what is wrong with it is said
+        asked = [*(run.facts.get("arguments", []) if run.facts_file.is_file() else []), *asked]
         arguments = ["--config", str(run.config_file), *arguments]
     elif begun:
         raise ConfigError(f"{run.folder} holds a run already; add --resume to go on with it, or choose another folder")
@@ -139,14 +138,14 @@ def asked_task(arguments: Sequence[str], resumed: str | Path | None = None) -> s
         name, _, value = word.removeprefix("--").partition("=")
         value = value or next(words, "")
         if name in ("config", "task"):
-            asked = value if name == "task" else str(_plain(Path(value)).get("task", asked))
+            asked = value if name == "task" else str(read_configuration(Path(value)).get("task", asked))
     return renamed(asked)
 
 
-def _plain(file: Path) -> dict[str, Any]:
-    """The content of a configuration. Raises ConfigError naming a file that holds none."""
+def read_configuration(file: Path) -> dict[str, Any]:
+    """The content of a configuration, names as they are today. Raises ConfigError naming a file that holds none."""
     try:
-        content = yaml.safe_load(read_text(file, ConfigError, "write it again, as UTF-8"))
+        content = yaml.safe_load(renamed(read_text(file, ConfigError, "write it again, as UTF-8")))
     except yaml.YAMLError as error:
         raise ConfigError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
@@ -155,7 +154,7 @@ def _plain(file: Path) -> dict[str, Any]:
     return content
 
 
-def _begin(run: Run, cli: FitCLI, asked: Sequence[str]) -> None:
+def _begin(run: Run, cli: FitCLI, asked: list[str]) -> None:
     """Write down what is about to happen, and the words that asked for it."""
     data: TaskData = cli.datamodule
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +162,7 @@ def _begin(run: Run, cli: FitCLI, asked: Sequence[str]) -> None:
     facts: dict[str, Any] = {
         **made_with(),
         "device": device_name(cli.trainer.strategy.root_device),
-        "arguments": list(asked),
+        "arguments": asked,
         "date": time.strftime("%Y-%m-%d"),
         "family": data.family.to_json(),
         **data.facts,

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from neural_graphs.tasks.logging import quiet
 from neural_graphs.tasks.runs import RETEST, Run
 from neural_graphs.tasks.settings import settings
 from neural_graphs.tasks.task import CLASSIFICATION, find_task
+from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.portraits import caption, portrait
 from neural_graphs.zoo.recipes.command import growing
 from neural_graphs.zoo.remote import is_zoo
@@ -94,6 +95,17 @@ class RunPage:
             if name == "--config" and (file := Path(value or next(words, ""))).is_file():
                 found = file
         return found
+
+    @cached_property
+    def task(self) -> BaseTask:
+        """The task around the metanetwork of the best checkpoint."""
+        return self.run.task()
+
+    @cached_property
+    def zoo(self) -> Zoo | None:
+        """The zoo it was trained on, where it is one and is still there."""
+        place = self.config["data"].get("zoo")
+        return ZooData.of(self.config["data"], None).zoo if place is not None and is_zoo(place) else None
 
     @property
     def places(self) -> list[dict[str, Any]]:
@@ -160,7 +172,7 @@ class RunPage:
                 yield Section(section.title + where, section.blocks, section.lead)
 
     def _examples(self, place: Mapping[str, Any]) -> list[Section]:
-        task = self.run.task()
+        task = self.task
         data = task.data_class.of(self.config["data"], place["zoo"])
         with quiet():
             return task.examples(data)
@@ -169,11 +181,10 @@ class RunPage:
         """Some networks of its zoo, and one of them as a graph."""
         if not issubclass(self.kind.data_class, ZooData):
             return []
-        place = self.config["data"]["zoo"]
-        if not is_zoo(place):
+        if self.zoo is None:
+            place = self.config["data"]["zoo"]
             raise ConfigError(f"Its zoo {place} is not there, seen from {Path.cwd()}: no network can be shown.")
-        data = ZooData.of(self.config["data"], None)
-        zoo = data.zoo.spaced(SHOWN)
+        zoo = self.zoo.spaced(SHOWN)
         rows = enumerate(zoo.table.to_pylist())
         tiles = fitting((Tile(portrait(zoo, index), caption(row), {}) for index, row in rows), ROOM)
         graph = Picture.drawn(plot(zoo.networks([0])), "one of the networks as a graph")
@@ -193,9 +204,8 @@ class RunPage:
 
     def _commands(self) -> Iterator[str]:
         """From the zoo to this page."""
-        zoo = self.config["data"].get("zoo")
-        if zoo is not None and is_zoo(zoo):
-            yield growing(ZooData.of(self.config["data"], None).zoo) or f"# {zoo} was imported, or grown from Python"
+        if self.zoo is not None:
+            yield growing(self.zoo) or f"# {self.config['data']['zoo']} was imported, or grown from Python"
         words, again = self.arguments or ["--config", str(self.run.config_file)], f"{self.run.folder}-again"
         make = ["ensemble", *self.members, "--out", again] if self.members else ["fit", *words, "--run", again]
         for command in (make, ["test", "--run", again], ["report", again]):

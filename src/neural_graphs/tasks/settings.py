@@ -2,20 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
-from importlib import import_module
 from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning import Trainer
 
-from neural_graphs.errors import ConfigError
-from neural_graphs.io.documents import read_text
 from neural_graphs.layout.recorded import constructor_parameters
-from neural_graphs.tasks.fit import DEFAULTS
-from neural_graphs.tasks.former import renamed
-from neural_graphs.tasks.task import CLASSIFICATION, find_task
+from neural_graphs.tasks.fit import DEFAULTS, read_configuration
+from neural_graphs.tasks.task import CLASSIFICATION, find_class, find_task
 
 ABSENT = "–"
 TOLD_ELSEWHERE = ("published", "elsewhere")  # they change nothing about the training
@@ -43,19 +38,9 @@ def settings(config: Mapping[str, Any], against: Path | None = None) -> list[Set
     own = dict(_flat(config))
     usual = dict(_flat(_defaults(config)))
     if against is not None:
-        usual |= dict(_flat(_experiment(against)))
+        usual |= dict(_flat(read_configuration(against)))
     keys = [key for key in {**own, **(usual if against else {})} if key.partition(".")[0] not in TOLD_ELSEWHERE]
     return [Setting(_short(key), _text(own, key), _text(usual, key)) for key in keys]
-
-
-def _experiment(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(renamed(read_text(file, ConfigError, "name a file of experiments/")))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{file} holds a {type(content).__name__}; expected the keys model and data")
-    return content
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -81,7 +66,7 @@ def _text(values: Mapping[str, Any], key: str) -> str:
     if key not in values:
         return ABSENT
     value = values[key]
-    if (key == "task" or key.endswith("class_path")) and (kind := _named(str(value))) is not None:
+    if (key == "task" or key.endswith("class_path")) and (kind := find_class(str(value))) is not None:
         return f"{kind.__module__}.{kind.__qualname__}".removeprefix("neural_graphs.")  # however it was named
     number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
     return f"{number:g}" if number is not None and abs(number) < 1e6 else str(value)
@@ -109,21 +94,12 @@ def _of_class(kind: type | None, given: Mapping[str, Any]) -> dict[str, Any]:
 def _inside(value: Any) -> Any:
     """The defaults inside a value that describes objects; nothing for other values."""
     if isinstance(value, list):
-        return [_inside(each) for each in value] if any(map(_inside, value)) else None
+        found = [_inside(each) for each in value]
+        return found if any(found) else None
     if not isinstance(value, Mapping) or "class_path" not in value:
         return None
     path = str(value["class_path"])
-    return {"class_path": path, "init_args": _of_class(_named(path), value.get("init_args") or {})}
-
-
-def _named(path: str) -> type | None:
-    """The class of that name; None where there is none."""
-    module, _, name = path.rpartition(".")
-    try:
-        kind = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        return None
-    return kind if isinstance(kind, type) else None
+    return {"class_path": path, "init_args": _of_class(find_class(path), value.get("init_args") or {})}
 
 
 def _plain(value: Any) -> Any:

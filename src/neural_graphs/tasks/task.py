@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
 from neural_graphs.nn.run.capture import CapturedAnswers, CapturedLoss
+from neural_graphs.nn.run.evaluating import evaluating
 from neural_graphs.nn.run.microbatch import Reader
 from neural_graphs.symmetry import SignFlip
 from neural_graphs.symmetry.elements import nothing_moves
@@ -126,12 +127,9 @@ class Task(BaseTask):
     @torch.no_grad()
     def answers(self, zoo: Zoo, batch_size: int) -> Tensor:
         """The mean answers for all networks of a zoo, in its order and in evaluation mode, `(networks, …)`."""
-        training = self.training
-        self.eval()
-        batches = enumerate(zoo.batches(batch_size))
-        found = torch.cat([self.mean_answer(batch.to(self.device), index) for index, batch in batches])
-        self.train(training)
-        return found
+        with evaluating(self):
+            batches = enumerate(zoo.batches(batch_size))
+            return torch.cat([self.mean_answer(batch.to(self.device), index) for index, batch in batches])
 
     def figures(self, data: ZooData, split: str, folder: Path) -> dict[str, Any]:
         """Measure a split of a zoo. Raises ConfigError for views of networks that have none."""
@@ -165,14 +163,20 @@ def data_of(path: str) -> str:
 
 def find_task(path: str) -> type[BaseTask]:
     """The task of that name, such as `neural_graphs.tasks.Editing`. Raises ConfigError where there is none."""
-    module, _, name = path.rpartition(".")
-    try:
-        task = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        task = None
-    if not (isinstance(task, type) and issubclass(task, BaseTask)):
+    task = find_class(path)
+    if task is None or not issubclass(task, BaseTask):
         raise ConfigError(
             f"task: {path} is no task; try neural_graphs.tasks.Classification, Editing, Generalization or "
             "LearningToOptimize there"
         )
     return task
+
+
+def find_class(path: str) -> type | None:
+    """The class of that name, such as `neural_graphs.nn.NGGNN`; None where there is none."""
+    module, _, name = path.rpartition(".")
+    try:
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    return kind if isinstance(kind, type) else None

@@ -58,6 +58,11 @@ class DimVar:
         """Whether nothing is known of it but its size."""
         return self.alias is None and self.product is None and self.chain is None and self.by is None
 
+    @property
+    def parts(self) -> tuple[Dim, ...]:
+        """The dims it is a chain of, and those it is at the places of its owner, each once."""
+        return (*(self.chain or ()), *dict.fromkeys(self.by or ()))
+
 
 def new(size: int, *, fixed: bool = False) -> Dim:
     """A dimension of which nothing is known; one of a single place has no variables."""
@@ -83,7 +88,7 @@ def plain(term: Iterable[DimVar]) -> Dim:
     """All plain variables a dimension is made of, owners included, each once."""
     found: dict[DimVar, None] = {}
     for var in flat(term):
-        parts = [*(var.chain or ()), *dict.fromkeys(var.by or ())]
+        parts = var.parts
         for part in parts:
             found |= dict.fromkeys(plain(part))
         if not parts:
@@ -103,7 +108,7 @@ def owners_in(term: Iterable[DimVar]) -> set[DimVar]:
     for var in flat(term):
         if var.by is not None and var.owner is not None:
             found |= {*flat((var.owner,))}
-        for part in (*(var.chain or ()), *dict.fromkeys(var.by or ())):
+        for part in var.parts:
             found |= owners_in(part)
     return found
 
@@ -112,7 +117,7 @@ def freeze(term: Iterable[DimVar]) -> None:
     """Forbid relabelling any place of a dimension."""
     for var in flat(term):
         var.fixed = True
-        for part in (*(var.chain or ()), *dict.fromkeys(var.by or ())):
+        for part in var.parts:
             freeze(part)
 
 

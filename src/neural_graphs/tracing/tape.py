@@ -107,8 +107,7 @@ class Tape:
         split(owner, ends)
         if x.stored and len(owner) == 1 and owner[0].chain is not None:
             for var in {var for each in x.dims for var in flat(each)} - {*owner}:
-                parts = var.by if var.by and var.owner and flat((var.owner,)) == owner else ((var,),)
-                apart(var, owner[0], self._loose(parts, owner[0]))
+                apart(var, owner[0], self._loose(_at_places(var, owner) or ((var,),), owner[0]))
         return self.parts(x, dim, ends)
 
     def _loose(self, dims: Iterable[Dim], owner: DimVar) -> set[DimVar]:
@@ -161,11 +160,11 @@ class Tape:
 
     def _at(self, owner: Dim, dim: Dim, place: int) -> Dim:
         """What a dimension is at one place of what it depends on."""
-        own = flat(owner)
-        return tuple(
-            w for var in flat(dim)
-            for w in (flat(var.by[place]) if var.by and var.owner and flat((var.owner,)) == own else (var,))
-        )  # fmt: skip
+        found: list[DimVar] = []
+        for var in flat(dim):
+            by = _at_places(var, flat(owner))
+            found += (var,) if by is None else flat(by[place])
+        return tuple(found)
 
     def expand(self, x: TracedTensor, shape: Sequence[int]) -> TracedTensor:
         """Repeated along dimensions of one place, and along new ones in front."""
@@ -194,3 +193,8 @@ class Tape:
     def drop(self, x: TracedTensor, dim: int) -> TracedTensor:
         """Without a dimension of one place."""
         return self.select(x, dim, 0)
+
+
+def _at_places(var: DimVar, owner: Dim) -> tuple[Dim, ...] | None:
+    """What a variable is at every place of this owner; None where it depends on another one, or on none."""
+    return var.by if var.by and var.owner and flat((var.owner,)) == owner else None

@@ -87,9 +87,14 @@ def _networks(zoo: Zoo, count: int) -> Section:
 def _facets(zoo: Zoo) -> Iterator[tuple[str, list[str]]]:
     """Columns with few values, and these as text in their order."""
     for name, values in _columns(zoo):
-        found = sorted(set(values.tolist()), key=lambda each: (str(type(each)), each))
+        found = _distinct(values)
         if values.dtype.kind != "f" and 1 < len(found) <= FEW:
             yield name, list(map(str, found))
+
+
+def _distinct(values: NDArray[Any]) -> list[Any]:
+    """The values of a column, each once, in their order."""
+    return sorted(set(values.tolist()), key=lambda each: (str(type(each)), each))
 
 
 def _columns(zoo: Zoo) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -127,7 +132,7 @@ def _histograms(zoo: Zoo) -> Block:
 
 def _histogram(name: str, values: NDArray[Any], groups: NDArray[Any]) -> Histogram | None:
     """Of numbers, or of the few values of a column."""
-    order = sorted(set(values.tolist()), key=lambda each: (str(type(each)), each))
+    order = _distinct(values)
     if len(order) == 1:
         return None  # there is nothing to see
     if values.dtype.kind == "f" or (values.dtype.kind in "iu" and len(order) > FEW):

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from neural_graphs.errors import CheckpointError
-from neural_graphs.io.tensors import reason
+from neural_graphs.io.tensors import from_bytes, reason
 
 SCHEMA = 8  # the major version of the format, of torch 2.7 and later
 KINDS = (
@@ -31,7 +31,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Program:
+class ExportedProgram:
     """A program as its file has it: `graph` in torch's terms, `tensors` by their names in it.
 
     `parameters`, `buffers` and `constants` give their names in the module; `given` are the inputs of the user,
@@ -49,7 +49,7 @@ class Program:
     example: tuple[Tensor, ...] | None
 
 
-def read_program(path: Path) -> Program:
+def read_program(path: Path) -> ExportedProgram:
     """Read a `.pt2` file; nothing in it is run. Half precision is read as single.
 
     Raises CheckpointError naming the file for anything that is no program of `torch.export`.
@@ -72,7 +72,7 @@ def _why(error: Exception) -> str:
     return f"it has no {error}" if isinstance(error, KeyError) else reason(error)
 
 
-def _program(parts: Mapping[str, bytes], path: Path) -> Program:
+def _program(parts: Mapping[str, bytes], path: Path) -> ExportedProgram:
     (name,) = _models(parts, path)
     said = json.loads(parts[f"models/{name}.json"])
     if (version := said["schema_version"]["major"]) != SCHEMA:
@@ -83,8 +83,8 @@ def _program(parts: Mapping[str, bytes], path: Path) -> Program:
     for spec in module["signature"]["input_specs"]:
         ((kind, each),) = spec.items()
         if kind in kinds:
-            own = "constant" if kind == "buffer" and not each["persistent"] else kind
-            kinds["tensor_constant" if own == "constant" else kind][each["arg"]["name"]] = each[f"{kind}_name"]
+            kept = kind != "buffer" or each["persistent"]  # others are in no state dict
+            kinds[kind if kept else "tensor_constant"][each["arg"]["name"]] = each[f"{kind}_name"]
         elif kind == "user_input" and "as_tensor" in each["arg"]:
             given.append(each["arg"]["as_tensor"]["name"])
         elif kind not in ("user_input", "constant_input"):
@@ -98,7 +98,7 @@ def _program(parts: Mapping[str, bytes], path: Path) -> Program:
         raise CheckpointError(f"{path} holds no network: its program makes no tensor")
     example = _example(parts.get(f"data/sample_inputs/{name}.pt"))
     parameters, buffers, constants = kinds.values()
-    return Program(path, module["graph"], own, parameters, buffers, constants, tuple(given), answers, example)
+    return ExportedProgram(path, module["graph"], own, parameters, buffers, constants, tuple(given), answers, example)
 
 
 def _models(parts: Mapping[str, bytes], path: Path) -> list[str]:
@@ -135,8 +135,7 @@ def _tensor(content: bytes, said: Json) -> Tensor:
     else:
         meta = said["tensor_meta"]
         sizes, strides = ([each["as_int"] for each in meta[key]] for key in ("sizes", "strides"))
-        kind = DTYPES[meta["dtype"]]
-        flat = torch.frombuffer(bytearray(content), dtype=kind) if content else torch.zeros(0, dtype=kind)
+        flat = from_bytes(content, DTYPES[meta["dtype"]])
         found = flat.as_strided(sizes, strides, meta["storage_offset"]["as_int"]).clone()
     return found.float() if found.dtype in SMALL else found
 

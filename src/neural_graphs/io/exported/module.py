@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from neural_graphs.errors import CheckpointError
-from neural_graphs.io.exported.archive import DTYPES, SMALL, Json, Program
+from neural_graphs.io.exported.archive import DTYPES, SMALL, ExportedProgram, Json
 from neural_graphs.io.modules import register
 from neural_graphs.io.tensors import check_finite, reason
 from neural_graphs.tracing.registry import find, short
@@ -47,7 +47,7 @@ class ExportedModule(nn.Module):
     other is called. Raises CheckpointError naming the operator for another one, and the tensor for one with NaN.
     """
 
-    def __init__(self, program: Program):
+    def __init__(self, program: ExportedProgram):
         super().__init__()
         weights = {key: program.tensors[arg] for arg, key in {**program.parameters, **program.buffers}.items()}
         check_finite(weights, program.path)
@@ -140,7 +140,7 @@ class ExportedModule(nn.Module):
         return now if kind == self.single else kind
 
 
-def _check(graph: Json, program: Program) -> None:
+def _check(graph: Json, program: ExportedProgram) -> None:
     """Raise CheckpointError for an operator that is not called here, before any other is."""
     for node in graph["nodes"]:
         name = str(node["target"]).removeprefix("torch.ops.")

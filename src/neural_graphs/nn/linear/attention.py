@@ -71,13 +71,13 @@ class SetAttention(nn.Module):
         self.asked = nn.ModuleList(nn.Linear(wide[view.grid], 3 * width) for view in views)
         self.said = nn.ModuleList(nn.Linear(width, wide[view.grid], bias=False) for view in views)
 
-    def forward(self, values: Values) -> list[Tensor]:
-        """What the numbers of every view hear, `(networks, *sizes, features · width)` each."""
+    def forward(self, values: Values) -> list[tuple[int, Tensor]]:
+        """What the numbers of every view hear, `(networks, *sizes, features · width)`, and the grid it is of."""
         members = [ask(view.sets(values[view.grid])) for view, ask in zip(self.views, self.asked, strict=True)]
         query, key, value = torch.cat(members, 2).chunk(3, -1)
         heard = attention(query, key, value, self.heads).split([part.shape[2] for part in members], 2)
         parts = zip(self.views, self.said, heard, strict=True)
-        return [view.spread(say(part), values[view.grid]) for view, say, part in parts]
+        return [(view.grid, view.spread(say(part), values[view.grid])) for view, say, part in parts]
 
 
 class GridAttention(nn.Module):
@@ -88,9 +88,9 @@ class GridAttention(nn.Module):
 
     def __init__(self, grids: Sequence[Grid], width: int, heads: int):
         super().__init__()
-        self.heads, self.seen = heads, views(grids)
+        self.heads = heads
         wide = [grid.features * width for grid in grids]
-        self.sets = nn.ModuleList(SetAttention(each, wide, width, heads) for each in self.seen)
+        self.sets = nn.ModuleList(SetAttention(each, wide, width, heads) for each in views(grids))
         self.queries = nn.ModuleList(nn.Linear(each, width) for each in wide)
         self.means = nn.ModuleList(nn.Linear(each, 2 * width) for each in wide)
         self.told = nn.ModuleList(nn.Linear(width, each) for each in wide)
@@ -98,9 +98,9 @@ class GridAttention(nn.Module):
     def forward(self, values: Values) -> Values:
         """What every number hears."""
         found = self._of_means(values)
-        for each, attend in zip(self.seen, self.sets, strict=True):
-            for view, heard in zip(each, attend(values), strict=True):
-                found[view.grid] = found[view.grid] + heard
+        for attend in self.sets:
+            for grid, heard in attend(values):
+                found[grid] = found[grid] + heard
         return found
 
     def _of_means(self, values: Values) -> Values:

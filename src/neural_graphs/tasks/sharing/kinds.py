@@ -56,8 +56,8 @@ READERS: tuple[type, ...] = (
     ScaleGMN,
     SetNN,
     StatNN,
+    UNF,
 )
-READERS += (UNF,)
 EDITORS: tuple[type, ...] = (DWSNetEditor, NFNEditor, NFTEditor, NGGNNEditor, NGTEditor, PropagatorEditor)
 EDITORS += (ScaleGMNEditor, UNFEditor)
 PARTS: tuple[type, ...] = (Ablation, All, AllPairs, Bidirectional, CanonicalScales, CanonicalSigns, CompleteSigns)
