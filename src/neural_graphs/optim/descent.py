@@ -87,3 +87,14 @@ def train(
     losses = torch.stack(found)
     sound = (losses.isfinite() & (losses < LIMIT)).all(0) & networks.values.isfinite().all(1)
     return Trained(losses, when, torch.stack(measured), ~sound)
+
+
+def joined(made: Sequence[Trained]) -> Trained:
+    """Trainings of as many steps as one, all their networks beside each other."""
+    first = made[0]
+    return Trained(
+        torch.cat([each.losses for each in made], 1),
+        first.measured,
+        torch.cat([each.accuracies for each in made], 1),
+        torch.cat([each.diverged for each in made]),
+    )

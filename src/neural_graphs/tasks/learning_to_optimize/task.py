@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neural_graphs.nn.run.microbatch import known_gradients
-from neural_graphs.optim.descent import ByRule, Trained, train
+from neural_graphs.optim.descent import ByRule, Trained, joined, train
 from neural_graphs.optim.inner import ImageSet, InnerTask
 from neural_graphs.optim.meta_gradients import MetaGradient, Stepwise
 from neural_graphs.plots import save
@@ -29,13 +29,14 @@ KEPT = "baselines"  # beside the runs: figures of tuned optimizers
 class LearningToOptimize(BaseTask):
     """Train an update rule by Adam on meta-gradients, a step for each (Kofinas et al. 2024, section 4.4).
 
-    After every epoch fresh networks are trained by it, always the same ones, and measured on images held out.
+    After every epoch fresh networks of each architecture are trained by it, always the same ones, and measured on
+    images held out; the mean over architectures is what checkpoints are chosen by.
 
     Args:
         metanetwork: the update rule.
         estimator: of the meta-gradient; default: the paper's.
         inner_steps: of the trainings that it is measured by.
-        val_networks: that are trained after every epoch.
+        val_networks: of each architecture that are trained after every epoch.
         options: those of every `BaseTask`; the decay of weights is that of Adam.
     """
 
@@ -90,16 +91,23 @@ class LearningToOptimize(BaseTask):
     def validation_step(self, number: Tensor, index: int) -> None:
         """Train the networks of validation, and measure them on the images to choose by."""
         assert self._task is not None and self._splits is not None
-        made, seeds = self._validated(self._task, self._splits.val), range(self.val_networks)
+        made = self._validated(self._task, self._splits.val)
         loss = made.losses[-max(1, self.inner_steps // 10) :][:, ~made.diverged]
         if loss.numel():
             self.log_metrics("val", range(loss.shape[1]), loss=loss.mean())
-        self.log_metrics("val", seeds, accuracy=made.accuracies[-1].mean(), diverged=made.diverged.float().mean())
+        self.log_metrics(
+            "val", range(len(made.diverged)), accuracy=made.accuracies[-1].mean(), diverged=made.diverged.float().mean()
+        )
 
     def _validated(self, task: InnerTask, images: ImageSet) -> Trained:
-        """The networks of validation, of the first layout, trained by the rule and measured on images."""
-        first = InnerTask(task.layouts[:1], task.images, task.batch)
-        return train(first, lambda _: ByRule(self.rule), self.inner_steps, range(self.val_networks), images)
+        """The networks of validation, as many of every layout, trained by the rule and measured on images."""
+        return joined([
+            train(
+                InnerTask((layout,), task.images, task.batch), lambda _: ByRule(self.rule), self.inner_steps,
+                range(self.val_networks), images,
+            )
+            for layout in task.layouts
+        ])  # fmt: skip
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the estimator keeps."""
