@@ -21,6 +21,7 @@ from neural_graphs.graph.memory import keep_memory
 from neural_graphs.networks import Networks
 from neural_graphs.nn.run.checkpointing import is_large
 from neural_graphs.nn.run.dropout import dropout_generator
+from neural_graphs.nn.run.products import by_onednn
 
 Loss = Callable[[Any, Tensor], Tensor]  # outputs and targets of some networks to their mean loss
 BUDGET = {"cpu": 1_200_000}  # numbers of the largest edge tensor of a piece
@@ -104,7 +105,8 @@ def read(reader: Reader, networks: Networks) -> Any:
         with torch.no_grad():
             return reader.read(networks[cut])
 
-    shares = _share(cuts, lambda mine: [answer(cut) for cut in mine], _workers(reader, networks))
+    with by_onednn(networks.values):
+        shares = _share(cuts, lambda mine: [answer(cut) for cut in mine], _workers(reader, networks))
     answers = [shares[i % len(shares)][i // len(shares)] for i in range(len(cuts))]
     return Networks.cat(answers) if isinstance(answers[0], Networks) else torch.cat(answers)
 
@@ -129,7 +131,8 @@ def mean_loss(reader: Reader, networks: Networks, targets: Tensor, loss: Loss) -
     def run(mine: Sequence[tuple[slice, int]]) -> Found:
         return _accumulate(reader, networks, targets, loss, parameters, mine)
 
-    shares = _share(work, run, _workers(reader, networks))
+    with by_onednn(networks.values):
+        shares = _share(work, run, _workers(reader, networks))
     workers = len(shares)
     losses = [shares[i % workers][1][i // workers] for i in range(len(cuts))]
     outputs = [shares[i % workers][2][i // workers] for i in range(len(cuts))]
