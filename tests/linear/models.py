@@ -19,6 +19,7 @@ READERS: dict[str, Make] = {
     "NFT": lambda f: NFT(f, 3, 12, 2, 3, hidden=(8,)),
     "NFT without ends": lambda f: NFT(f, 3, 12, 2, 3, ends=False, hidden=(8,)),
     "UNF": lambda f: UNF(f, 3, width=5, depth=2),
+    "UNF with ends": lambda f: UNF(f, 3, width=5, depth=2, ends=True),
     "UNF between neighbours": lambda f: UNF(f, 3, width=5, depth=2, maps=Neighbours()),
 }
 EDITORS: dict[str, Make] = {
@@ -28,6 +29,7 @@ EDITORS: dict[str, Make] = {
     "NFT": lambda f, **o: NFTEditor(f, 12, 2, 3, **o),
     "NFT without ends": lambda f, **o: NFTEditor(f, 12, 2, 3, ends=False, **o),
     "UNF": lambda f, **o: UNFEditor(f, width=5, depth=2, **o),
+    "UNF with ends": lambda f, **o: UNFEditor(f, width=5, depth=2, ends=True, **o),
     "UNF between neighbours": lambda f, **o: UNFEditor(f, width=5, depth=2, maps=Neighbours(), **o),
 }
 SAME_TENSORS = [Layout.mlp(sizes, "sine") for sizes in [(2, 6, 5, 3), (2, 4, 7, 3), (2, 3, 2, 3)]]

@@ -1,11 +1,14 @@
 """Symmetry, company and gradients of metanetworks of linear layers, in float64."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
 from neural_graphs import InputSpec, Layout, Networks
 from neural_graphs.errors import LayoutError
+from neural_graphs.nn.run import checkpointing
 from neural_graphs.symmetry import NeuronPermutation
 from neural_graphs.testing import (
     assert_batch_independent,
@@ -17,7 +20,7 @@ from neural_graphs.testing import (
     symmetry_error,
 )
 from tests.laws.conftest import NAMED, ONE_LAYOUT, Case
-from tests.linear.models import EDITORS, READERS, SAME_TENSORS, built
+from tests.linear.models import EDITORS, READERS, SAME_TENSORS, Make, built
 
 CASES = [*ONE_LAYOUT, Case("mixed widths", tuple(SAME_TENSORS))]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -74,9 +77,44 @@ def test_regular_and_mixed_batches_agree_in_values_and_gradients(reader: str) ->
         torch.testing.assert_close(one, other.reshape(one.shape), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("make", [READERS["DWSNet with norms"], READERS["NFN-HNP"], EDITORS["UNF with ends"]])
+@pytest.mark.parametrize("case", [NAMED["INR"], CASES[-1]], ids=lambda case: case.name)
+def test_large_networks_are_read_again_for_the_backward_pass(
+    case: Case, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same answers bit for bit; gradients are the same summands."""
+    module, networks = built(make, case.family), case.networks()
+    expected = gradients(module, networks)
+    counted = Counter(module)
+    kept = counted.during(lambda: gradients(module, networks))
+    monkeypatch.setattr(checkpointing, "LARGE", {"cpu": 0})
+    found = gradients(module, networks)
+    assert torch.equal(found[0], expected[0])
+    for one, other in zip(found[1:], expected[1:], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14 * float(other.abs().max()))
+    assert counted.during(lambda: gradients(module, networks)) > kept
+
+
+class Counter:
+    """How often the first grid of the first layer is written."""
+
+    def __init__(self, module: torch.nn.Module):
+        self.count = 0
+        module.layers[0].into[0].register_forward_hook(self)
+
+    def __call__(self, *_: object) -> None:
+        self.count += 1
+
+    def during(self, run: Callable[[], object]) -> int:
+        self.count = 0
+        run()
+        return self.count
+
+
 def gradients(module: torch.nn.Module, networks: Networks) -> list[Tensor]:
     values = networks.values.detach().clone().requires_grad_()
-    answer = module(networks.with_values(values))
+    found = module(networks.with_values(values))
+    answer = found.values if isinstance(found, Networks) else found
     weight = torch.randn(answer.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     return [answer.detach(), *torch.autograd.grad((answer * weight).sum(), [values, *module.parameters()])]
 

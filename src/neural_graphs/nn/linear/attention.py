@@ -160,7 +160,7 @@ class AttentionMetanetwork(GridMetanetwork):
         self.norms = nn.ModuleList(nn.LayerNorm(grid.features * width) for grid in every)
 
     def encode(self, networks: Networks) -> Values:
-        """The values of every grid before the readout, of networks that share a layout."""
+        """What the readout reads of every grid, of networks that share a layout."""
         encoded: Values = self.encoder(networks)
         values = [
             project(x.unflatten(-1, (-1, self.encoder.width))).flatten(-2) + own
@@ -168,4 +168,4 @@ class AttentionMetanetwork(GridMetanetwork):
         ]
         for block in self.blocks:
             values = block(values)
-        return [norm(x) for norm, x in zip(self.norms, values, strict=True)]
+        return [self.readout.of_grid(norm(x)) for norm, x in zip(self.norms, values, strict=True)]

@@ -40,8 +40,9 @@ def grid_shapes(layout: Layout, like: Layout, ends: bool) -> Shapes:
 def cut_index(layout: Layout, ends: bool, device: torch.device) -> Tensors:
     """The places of the numbers of all grids in the flat vector, grid after grid; and where among these every number of
     the flat vector lies, `(size,)`, after all where it lies in none."""
-    places = np.concatenate([grid.places.reshape(-1) for grid in grids(layout, ends)])
-    order = np.full(layout.size, len(places))
+    small = np.int32 if layout.size < 2**31 - 1 else np.int64
+    places = np.concatenate([grid.places.reshape(-1) for grid in grids(layout, ends)], dtype=small)
+    order = np.full(layout.size, len(places), small)
     order[places] = np.arange(len(places))
     return Tensors((torch.from_numpy(places).to(device), torch.from_numpy(order).to(device)))
 

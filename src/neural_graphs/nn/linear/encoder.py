@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neural_graphs.graph.constants import Tensors, constant
@@ -14,6 +15,7 @@ from neural_graphs.nn.linear.layer import Values
 from neural_graphs.nn.spec import InputSpec, require_channels
 
 WAVES = 16  # per index; two numbers each
+PLACES = 3
 
 
 class GridEncoder(nn.Module):
@@ -36,6 +38,21 @@ class GridEncoder(nn.Module):
             each = self.standardise.biases(values, groups), self.standardise.weights(values, groups)
             values = torch.where(bias[:, None], *each)
         return self.cut.split(values, layout)
+
+
+class PlaceEncoder(GridEncoder):
+    """Every number as it is, and `PLACES` channels beside it that tell its places along fixed indices (ours)."""
+
+    def __init__(self, family: InputSpec, cut: Cut):
+        super().__init__(family, cut)
+        self.width = self.channels + PLACES
+        self.positions = nn.ModuleList(GridPosition(grid, self.width) for grid in cut.grids)
+
+    def forward(self, networks: Networks) -> Values:
+        return [
+            position(F.pad(values.unflatten(-1, (-1, self.channels)), (0, PLACES)).flatten(-2))
+            for values, position in zip(super().forward(networks), self.positions, strict=True)
+        ]
 
 
 class FourierEncoder(GridEncoder):

@@ -1,6 +1,8 @@
 """`EquivariantLinear`: the linear layer between the numbers of networks that commutes with all their permutations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import islice
 from math import sqrt
 
 import torch
@@ -11,10 +13,12 @@ from torch import Tensor, nn
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout.equivariant_maps import All, Classes, Maps, Summary, Term, constants, terms
 from neural_graphs.layout.grids import Grid
+from neural_graphs.nn.run.checkpointing import checkpointed
 
 LARGEST = 300_000_000  # parameters of a layer; beyond, fixed places are too many for full matrices
 
 Values = list[Float[Tensor, "networks ..."]]  # of every grid, `(networks, *sizes, features · channels)`
+Then = Callable[[int, Tensor], Tensor]  # of the place of a grid and its values
 
 
 class EquivariantLinear(nn.Module):
@@ -46,17 +50,31 @@ class EquivariantLinear(nn.Module):
         if count > LARGEST:
             raise LayoutError(
                 f"full matrices between the fixed places of this network have {count:,} parameters, more than "
-                f"{LARGEST:,}; permute fixed places, too (NFN with ends=True), or use fewer channels"
+                f"{LARGEST:,}; permute fixed places, too (ends=True, of NFN and UNF), or use fewer channels"
             )
+        self.channels_in, self.channels_out = channels_in, channels_out
         self.into = nn.ModuleList(
             IntoGrid(grids, target, each, channels_in, channels_out)
             for target, each in zip(grids, planned, strict=True)
         )
 
-    def forward(self, values: Values) -> Values:
-        """Values `(networks, *sizes, features · channels_in)` of every grid, to the same with `channels_out`."""
-        read = Summaries(values)
-        return [into(read, x.shape[1:-1]) for into, x in zip(self.into, values, strict=True)]
+    def forward(self, values: Values, then: Then | None = None) -> Values:
+        """Values `(networks, *sizes, features · channels_in)` of every grid, to the same with `channels_out`.
+
+        What is `then` made of each comes after. Of large networks nothing but values and means is kept for the backward
+        pass; the rest is made again, grid by grid.
+        """
+        read, numbers = Summaries(values), sum(x.numel() for x in values) // self.channels_in * self.channels_out
+        found = []
+        for place, (into, x) in enumerate(zip(self.into, values, strict=True)):
+            write = partial(self._write, place, x.shape[:-1], then)
+            found.append(checkpointed(write, *(into.reads(read) or [x]), numbers=numbers))
+        return found
+
+    def _write(self, place: int, shape: torch.Size, then: Then | None, *read: Tensor) -> Tensor:
+        """All that goes into the grid at a place, of `(networks, *sizes)`."""
+        found: Tensor = self.into[place](shape, read)
+        return found if then is None else then(place, found)
 
 
 class IntoGrid(nn.Module):
@@ -70,22 +88,28 @@ class IntoGrid(nn.Module):
         width, every = target.features * channels_out, [term for _, each in self.patterns for term in each]
         sizes = [channels_in * sum(grids[summary.grid].features for summary in term.summaries) for term in every]
         bound = sqrt(6 / max(1, sum(sizes)))
+        self.summaries = [term.summaries for term in every]
         self.weights = nn.ParameterList(torch.empty(width, size).uniform_(-bound, bound) for size in sizes)
         self.biases = nn.ParameterList(torch.zeros(width) for _ in self.patterns)
 
-    def forward(self, read: "Summaries", sizes: Sequence[int]) -> Tensor:
-        """`(networks, *sizes, features · channels_out)`."""
-        weights, found = iter(self.weights), []
+    def reads(self, read: "Summaries") -> list[Tensor]:
+        """All that it reads, term by term."""
+        return [each for summaries in self.summaries for each in read(summaries)]
+
+    def forward(self, shape: Sequence[int], read: Sequence[Tensor]) -> Tensor:
+        """`(networks, *sizes, features · channels_out)` from what `reads` finds."""
+        left, weights, found = iter(read), iter(self.weights), []
         for (classes, planned), bias in zip(self.patterns, self.biases, strict=True):
-            along = [sizes[classes.index(each)] for each in range(len(set(classes)))]
+            along = [shape[1 + classes.index(each)] for each in range(len(set(classes)))]
             parts: list[tuple[set[int], Tensor]] = []
             if not planned:  # `maps` may leave out all that write this way
-                parts.append((set(), bias.expand(read.networks, *(1,) * len(along), -1)))
+                parts.append((set(), bias.expand(shape[0], *(1,) * len(along), -1)))
             for term in planned:
-                part = F.linear(read(term.summaries), next(weights), bias if term is planned[-1] else None)
+                x = _side_by_side(list(islice(left, len(term.summaries) if _is_whole(term.summaries) else 1)))
+                part = F.linear(x, next(weights), bias if term is planned[-1] else None)
                 if len(term.kept) < len(along):
-                    shape = [size if each in term.kept else 1 for each, size in enumerate(along)]
-                    part = part.reshape(len(part), *shape, part.shape[-1])
+                    sizes = [size if each in term.kept else 1 for each, size in enumerate(along)]
+                    part = part.reshape(len(part), *sizes, part.shape[-1])
                 parts.append((set(term.kept), part))
             found.append(filled(_sum(parts, along), classes))
         total = found[0]
@@ -98,15 +122,17 @@ class Summaries:
     """What maps read of the values of all grids; each diagonal and each mean is made once."""
 
     def __init__(self, values: Values):
-        self.values, self.networks = values, len(values[0])
+        self.values = values
         self.made: dict[tuple[object, ...], Tensor] = {}
 
-    def __call__(self, summaries: tuple[Summary, ...]) -> Tensor:
-        """Summaries of grids that keep classes of the same sizes, side by side: `(networks, *kept, numbers)`."""
+    def __call__(self, summaries: tuple[Summary, ...]) -> list[Tensor]:
+        """Summaries of grids that keep classes of the same sizes, `(networks, *kept, numbers)` each: one by one where
+        they are as large as a grid, else side by side as one, which several may read."""
+        if _is_whole(summaries):
+            return [self._summary(summary) for summary in summaries]
         if summaries not in self.made:
-            each = [self._summary(summary) for summary in summaries]
-            self.made[summaries] = each[0] if len(each) == 1 else torch.cat(each, -1)
-        return self.made[summaries]
+            self.made[summaries] = _side_by_side([self._summary(summary) for summary in summaries])
+        return [self.made[summaries]]
 
     def _summary(self, summary: Summary) -> Tensor:
         every = range(len(set(summary.classes)))
@@ -124,6 +150,15 @@ class Summaries:
             else:
                 self.made[key] = diagonal(self.values[grid], classes)
         return self.made[key]
+
+
+def _is_whole(summaries: tuple[Summary, ...]) -> bool:
+    """Whether one of them is a grid as it is."""
+    return any(len(summary.kept) == len(summary.classes) for summary in summaries)
+
+
+def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
 
 def diagonal(x: Tensor, classes: Classes) -> Tensor:

@@ -2,6 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
+from math import isqrt
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from neural_graphs.networks import Networks
 from neural_graphs.nn.linear.encoder import GridEncoder
 from neural_graphs.nn.linear.layer import EquivariantLinear, Values
 from neural_graphs.nn.linear.readout import GridEdit, GridReadout
-from neural_graphs.nn.run.checkpointing import LARGE
+from neural_graphs.nn.run.checkpointing import LARGE, checkpointed
 from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.microbatch import BUDGET, Reader
 from neural_graphs.nn.shareable import Shareable
@@ -35,7 +37,7 @@ class GridMetanetwork(Shareable, Reader):
 
     @abstractmethod
     def encode(self, networks: Networks) -> Values:
-        """The values of every grid before the readout, of networks that share a layout."""
+        """What the readout reads of every grid, of networks that share a layout."""
 
     def read(self, networks: Networks) -> Any:
         """Read a batch in one go: `(networks, classes)`, or `Networks`."""
@@ -56,10 +58,9 @@ class GridMetanetwork(Shareable, Reader):
 
     def embed(self, networks: Networks) -> Float[Tensor, "networks d"]:
         """One vector per network: what the MLP of the readout sees. Raises ConfigError for an editor."""
-        readout = self.readout
-        if not isinstance(readout, GridReadout):
+        if not isinstance(self.readout, GridReadout):
             raise ConfigError("an editor pools nothing: it has no embedding of a network")
-        return self._by_layout(networks, lambda part: readout.pool(self.encode(part)), torch.stack)
+        return self._by_layout(networks, lambda part: torch.cat(self.encode(part), 1), torch.stack)
 
     def numbers(self, networks: Networks) -> int:
         """How many numbers the values of the largest of these networks have; fewer are told where layers are wide, as a
@@ -90,11 +91,26 @@ class LinearMetanetwork(GridMetanetwork):
         self.between = nn.ModuleList(Between([grid.features for grid in every], width, norm, dropout) for _ in widths)
 
     def encode(self, networks: Networks) -> Values:
-        """The values of every grid before the readout, of networks that share a layout."""
+        """What the readout reads of every grid, of networks that share a layout."""
         values: Values = self.encoder(networks)
-        for layer, between in zip(self.layers, self.between, strict=True):
-            values = between(layer(values))
+        stride = isqrt(len(self.layers))
+        for first in range(0, len(self.layers), stride):  # of large networks only every stride-th values are kept
+            several = partial(self._several, slice(first, first + stride))
+            values = checkpointed(
+                several, *values, numbers=self.width * networks.values.numel() // self.encoder.channels
+            )
         return values
+
+    def _several(self, which: slice, *values: Tensor) -> Values:
+        """The values of every grid after some layers; after the last one only what the readout reads of them."""
+        found = list(values)
+        for layer, between in zip(self.layers[which], self.between[which], strict=True):
+            found = layer(found, self._last if between is self.between[-1] else between)
+        return found
+
+    def _last(self, place: int, x: Tensor) -> Tensor:
+        found: Tensor = self.readout.of_grid(self.between[-1](place, x))
+        return found
 
 
 class Between(nn.Module):
@@ -105,6 +121,7 @@ class Between(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(each * width) if norm else nn.Identity() for each in features)
         self.dropout = Dropout(dropout)
 
-    def forward(self, values: Values) -> Values:
-        """The same shapes."""
-        return [self.dropout(norm(x).relu()) for norm, x in zip(self.norms, values, strict=True)]
+    def forward(self, place: int, x: Tensor) -> Tensor:
+        """Values of the grid at a place, the same shape."""
+        normed = self.norms[place](x)
+        return self.dropout(normed.relu() if normed is x else normed.relu_())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from neural_graphs.layout.equivariant_maps import Maps
 from neural_graphs.nn.linear.attention import AttentionMetanetwork
 from neural_graphs.nn.linear.cut import Cut
-from neural_graphs.nn.linear.encoder import FourierEncoder, GridEncoder
+from neural_graphs.nn.linear.encoder import FourierEncoder, GridEncoder, PlaceEncoder
 from neural_graphs.nn.linear.metanetwork import LinearMetanetwork
 from neural_graphs.nn.linear.readout import GridEdit, GridMax, GridMean, GridReadout
 from neural_graphs.nn.spec import InputSpec
@@ -103,8 +103,9 @@ class NFNEditor(LinearMetanetwork):
 class UNF(LinearMetanetwork):
     """Universal neural functional (Zhou et al. 2024): for any layout that `trace` finds, recurrence and attention too.
 
-    `maps` says which maps the layers have, by default all; `Neighbours()` where tensors are many. Norms and means; the
-    rest as for `DWSNet`.
+    `maps` says which maps the layers have, by default all; `Neighbours()` where tensors are many. With `ends` inputs
+    and outputs are permuted as well, and told apart by encodings of their places: where they are many. Norms and means;
+    the rest as for `DWSNet`.
 
     Examples:
         >>> import torch, neural_graphs as ng
@@ -116,11 +117,12 @@ class UNF(LinearMetanetwork):
 
     def __init__(
         self, family: InputSpec, classes: int, width: int = 32, depth: int = 4, dropout: float = 0.0,
-        maps: Maps | None = None,
+        maps: Maps | None = None, ends: bool = False,
     ):  # fmt: skip
-        cut = Cut(family)
+        cut = Cut(family, ends)
         readout = GridReadout(cut, width, classes, GridMean(), (width,))
-        super().__init__(GridEncoder(family, cut), readout, width, depth, dropout=dropout, norm=True, maps=maps)
+        encoder = PlaceEncoder(family, cut) if ends else GridEncoder(family, cut)
+        super().__init__(encoder, readout, width, depth, dropout=dropout, norm=True, maps=maps)
 
 
 class UNFEditor(LinearMetanetwork):
@@ -137,11 +139,12 @@ class UNFEditor(LinearMetanetwork):
 
     def __init__(
         self, family: InputSpec, width: int = 32, depth: int = 4, dropout: float = 0.0, maps: Maps | None = None,
-        initial: float = 0.01, channels: int = 1,
+        initial: float = 0.01, channels: int = 1, ends: bool = False,
     ):  # fmt: skip
-        cut = Cut(family)
+        cut = Cut(family, ends)
         readout = GridEdit(cut, width, channels, initial, maps)
-        super().__init__(GridEncoder(family, cut), readout, width, depth, dropout=dropout, norm=True, maps=maps)
+        encoder = PlaceEncoder(family, cut) if ends else GridEncoder(family, cut)
+        super().__init__(encoder, readout, width, depth, dropout=dropout, norm=True, maps=maps)
 
 
 class NFT(AttentionMetanetwork):

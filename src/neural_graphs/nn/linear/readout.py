@@ -55,13 +55,13 @@ class GridReadout(nn.Module):
         layers = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU(), Dropout(dropout))]
         self.mlp = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 
-    def forward(self, values: Values, networks: Networks) -> Float[Tensor, "networks classes"]:
-        """Answers from the values of every grid."""
-        return self.mlp(self.pool(values))
+    def forward(self, pooled: Values, networks: Networks) -> Float[Tensor, "networks classes"]:
+        """Answers from every grid, pooled."""
+        return self.mlp(torch.cat(pooled, 1))
 
-    def pool(self, values: Values) -> Float[Tensor, "networks features"]:
-        """What the MLP sees."""
-        return torch.cat([self.reduce(x.reshape(len(x), -1, x.shape[-1])) for x in values], 1)
+    def of_grid(self, x: Float[Tensor, "networks ..."]) -> Float[Tensor, "networks numbers"]:
+        """What it reads of the values of one grid, `(networks, *sizes, numbers)`: all places pooled."""
+        return self.reduce(x.reshape(len(x), -1, x.shape[-1]))
 
 
 class GridEdit(nn.Module):
@@ -75,6 +75,10 @@ class GridEdit(nn.Module):
         self.names = tuple(dict.fromkeys(name for grid in cut.grids for name in grid.tensors))
         self.last = EquivariantLinear(cut.grids, width, channels, maps)
         self.scale = nn.Parameter(torch.full((len(self.names),), initial))
+
+    def of_grid(self, x: Float[Tensor, "networks ..."]) -> Float[Tensor, "networks ..."]:
+        """What it reads of the values of one grid: all of them."""
+        return x
 
     def forward(self, values: Values, networks: Networks) -> Float[Tensor, "networks size ..."]:
         """The values of networks of one layout, one channel without an axis for it."""

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from neural_graphs.nn.run.dropout import current_generator, dropout_generator
 
-T = TypeVar("T", bound="Tensor | None")
+T = TypeVar("T", bound="Tensor | list[Tensor] | None")
 LARGE = {"cpu": 1 << 26}  # numbers of the widest edge tensor; what is smaller is kept, which is a third faster
 LARGE_ELSEWHERE = 1 << 29  # on an accelerator
 

@@ -55,11 +55,15 @@ class Reader(nn.Module, ABC):
 
 def pieces(reader: Reader, networks: Networks) -> list[slice]:
     """Cut a batch so that no piece of several networks exceeds the budget of its device, and pieces are even work."""
-    budget = BUDGET.get(networks.values.device.type, LARGE_BUDGET)
+    budget = _budget(networks)
     if not networks.regular:
         return _CUTS.get(reader.numbers, (networks.layouts, budget), lambda: _mixed_pieces(reader, networks, budget))
     size = max(1, budget // max(1, reader.numbers(networks)))
     return [slice(start, start + size) for start in range(0, len(networks), size)]
+
+
+def _budget(networks: Networks) -> int:
+    return BUDGET.get(networks.values.device.type, LARGE_BUDGET)
 
 
 def widest_group(networks: Networks) -> int:
@@ -98,7 +102,7 @@ def prepare(reader: Reader, networks: Networks) -> None:
 def read(reader: Reader, networks: Networks) -> Any:
     """The answer for all networks, without gradients: `(networks, classes)`, or `Networks`."""
     cuts = pieces(reader, networks)
-    if len(cuts) == 1:
+    if len(cuts) == 1 and reader.numbers(networks) <= _budget(networks):
         return reader.read(networks)
 
     def answer(cut: slice) -> Any:
@@ -116,11 +120,11 @@ def mean_loss(reader: Reader, networks: Networks, targets: Tensor, loss: Loss) -
 
     `loss(outputs, targets)` must be a mean over networks. Gradients of the parameters, and of the networks where these
     require them, are computed here, piece by piece, and handed out by `backward`: the same values as in one go up to
-    rounding, in a fraction of the memory. They have no gradients themselves, and say so: for those read in one go.
+    rounding, in a fraction of the memory. They have no gradients themselves, and say so; of small batches they have.
     Dropout is seeded per piece from torch's global generator, so that a run can be repeated.
     """
     cuts = pieces(reader, networks)
-    if len(cuts) == 1:
+    if len(cuts) == 1 and reader.numbers(networks) <= _budget(networks):
         outputs = reader.read(networks)
         return loss(outputs, targets), detached(outputs)
     parameters = [p for p in reader.parameters() if p.requires_grad]
