@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from neural_graphs import InputSpec, Layout, Networks, assert_equivariant, assert_invariant
-from neural_graphs.errors import ConfigError, LayoutError
+from neural_graphs.errors import ConfigError, LayoutError, MemoryNeeded
 from neural_graphs.layout.equivariant_maps import EquivariantMap
 from neural_graphs.layout.grids import Grid, grids
 from neural_graphs.nn import NFN, NFT, UNF, DWSNet, DWSNetEditor, EquivariantLinear, NFTEditor, Standardise
 from neural_graphs.nn.linear import Maps, Neighbours
 from neural_graphs.nn.linear.layer import diagonal, filled
+from neural_graphs.nn.run import memory
 from neural_graphs.nn.run.microbatch import BUDGET, mean_loss, pieces
 from neural_graphs.tasks.runs import build
 from tests.laws.intricate import INTRICATE
@@ -178,3 +179,35 @@ def test_filling_a_diagonal_is_the_transpose_of_reading_it() -> None:
         read = diagonal(x, classes)
         written = torch.randn(read.shape, dtype=torch.float64)
         torch.testing.assert_close((read * written).sum(), (x * filled(written, classes)).sum(), rtol=1e-12, atol=1e-12)
+
+
+def test_what_cannot_fit_is_refused_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = Layout.mlp((2, 50_000, 768, 1))  # 38 million weights
+    module = UNF(InputSpec.of([words]), 3)
+    monkeypatch.setattr(memory, "available", lambda device: 8_000_000_000)
+    monkeypatch.setattr(module, "encode", lambda batch: pytest.fail("it began to read"))
+    networks = Networks(torch.zeros(1, 1).expand(1, words.size), words)
+    with pytest.raises(
+        MemoryNeeded, match=r"38,500,768 weights in all needs about \d\d\.\d GB .* smaller width, reading"
+    ):
+        module(networks)
+
+
+@pytest.mark.parametrize("name", ["DWSNet with norms", "NFN-NP", "NFT", "UNF"])
+def test_the_estimate_of_memory_is_near_what_is_kept(name: str) -> None:
+    """Between what waits for the backward pass and three times as much."""
+    layout = Layout.mlp((2, 40, 40, 1))
+    module, networks = (
+        built(READERS[name], InputSpec.of([layout])),
+        Networks(torch.rand(8, layout.size).double(), layout),
+    )
+    waiting: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        waiting[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        answer = module(networks)  # noqa: F841  # its graph holds what is counted
+    kept = sum(waiting.values()) - sum(p.nbytes for p in module.parameters())
+    assert kept < module.bytes_needed(networks) < 3 * kept

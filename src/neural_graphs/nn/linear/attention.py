@@ -169,3 +169,6 @@ class AttentionMetanetwork(GridMetanetwork):
         for block in self.blocks:
             values = block(values)
         return [self.readout.of_grid(norm(x)) for norm, x in zip(self.norms, values, strict=True)]
+
+    def alive(self, gradients: bool, recomputed: bool) -> int:
+        return 14 * len(self.blocks) + 3 if gradients else 12

@@ -26,6 +26,11 @@ class GridEncoder(nn.Module):
         self.cut, self.channels, self.width = cut, family.channels, family.channels
         self.standardise = Standardise(family.statistics) if family.statistics else None
 
+    @property
+    def alive(self) -> int:
+        """How many numbers it holds for every number that it reads, about."""
+        return 2 * self.width
+
     def forward(self, networks: Networks) -> Values:
         """Values of every grid of networks that share a layout, `(networks, *sizes, features · width)`.
 
@@ -69,6 +74,10 @@ class FourierEncoder(GridEncoder):
         self.width = 2 * frequencies
         self.register_buffer("frequencies", sigma * torch.randn(self.channels, frequencies))
         self.positions = nn.ModuleList(GridPosition(grid, self.width) for grid in cut.grids)
+
+    @property
+    def alive(self) -> int:
+        return 4 * self.width  # angles, their cosines and sines, both together, with places
 
     def forward(self, networks: Networks) -> Values:
         found = []

@@ -16,8 +16,9 @@ from neural_graphs.networks import Networks
 from neural_graphs.nn.linear.encoder import GridEncoder
 from neural_graphs.nn.linear.layer import EquivariantLinear, Values
 from neural_graphs.nn.linear.readout import GridEdit, GridReadout
-from neural_graphs.nn.run.checkpointing import LARGE, checkpointed
+from neural_graphs.nn.run.checkpointing import LARGE, checkpointed, is_large
 from neural_graphs.nn.run.dropout import Dropout
+from neural_graphs.nn.run.memory import require_bytes
 from neural_graphs.nn.run.microbatch import BUDGET, Reader
 from neural_graphs.nn.shareable import Shareable
 
@@ -39,8 +40,17 @@ class GridMetanetwork(Shareable, Reader):
     def encode(self, networks: Networks) -> Values:
         """What the readout reads of every grid, of networks that share a layout."""
 
+    @abstractmethod
+    def alive(self, gradients: bool, recomputed: bool) -> int:
+        """How many times the values of all grids are in memory at the worst moment of reading, or of the backward pass,
+        about."""
+
     def read(self, networks: Networks) -> Any:
-        """Read a batch in one go: `(networks, classes)`, or `Networks`."""
+        """Read a batch in one go: `(networks, classes)`, or `Networks`.
+
+        Raises MemoryNeeded, before anything is made, where it needs more memory than there is.
+        """
+        require_bytes(self.bytes_needed(networks), networks)
         if isinstance(self.readout, GridEdit):
             return networks.with_values(self._by_layout(networks, self._answer, torch.cat))
         return self._by_layout(networks, self._answer, torch.stack)
@@ -61,6 +71,17 @@ class GridMetanetwork(Shareable, Reader):
         if not isinstance(self.readout, GridReadout):
             raise ConfigError("an editor pools nothing: it has no embedding of a network")
         return self._by_layout(networks, lambda part: torch.cat(self.encode(part), 1), torch.stack)
+
+    def bytes_needed(self, networks: Networks) -> int:
+        """For reading these networks in one go, with their gradients where torch records them, about."""
+        gradients, numbers = torch.is_grad_enabled(), networks.values.numel() // self.encoder.channels
+        recomputed = gradients and is_large(self._values(networks), networks.values.device)
+        each = self.encoder.alive + self.width * self.alive(gradients, recomputed)
+        return each * numbers * networks.values.element_size()
+
+    def _values(self, networks: Networks) -> int:
+        """The numbers that the values of all grids hold between layers."""
+        return self.width * (networks.values.numel() // self.encoder.channels)
 
     def numbers(self, networks: Networks) -> int:
         """How many numbers the values of the largest of these networks have; fewer are told where layers are wide, as a
@@ -86,7 +107,7 @@ class LinearMetanetwork(GridMetanetwork):
         require_size(width, depth)
         super().__init__(encoder, readout, width)
         every = encoder.cut.grids
-        widths = [encoder.width, *[width] * (depth - 1)]
+        widths, self.normed = [encoder.width, *[width] * (depth - 1)], norm
         self.layers = nn.ModuleList(EquivariantLinear(every, before, width, maps) for before in widths)
         self.between = nn.ModuleList(Between([grid.features for grid in every], width, norm, dropout) for _ in widths)
 
@@ -100,6 +121,13 @@ class LinearMetanetwork(GridMetanetwork):
                 several, *values, numbers=self.width * networks.values.numel() // self.encoder.channels
             )
         return values
+
+    def alive(self, gradients: bool, recomputed: bool) -> int:
+        depth = len(self.layers)
+        if not gradients:
+            return 3
+        kept = depth * (2 if self.normed else 1)
+        return 3 + (2 * isqrt(depth) if recomputed else kept)
 
     def _several(self, which: slice, *values: Tensor) -> Values:
         """The values of every grid after some layers; after the last one only what the readout reads of them."""

@@ -1,5 +1,6 @@
 """How much memory a metanetwork needs to read a batch, estimated before anything is made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,7 +70,12 @@ def bytes_needed(networks: Networks, wiring: Wiring, memory: EdgeMemory) -> int:
 
 def require_memory(networks: Networks, wiring: Wiring, memory: EdgeMemory) -> None:
     """Raise MemoryNeeded where a batch cannot be read in the memory there is."""
-    needed = bytes_needed(networks, wiring, memory)
+    ways = ["forward edges only (reverse=False)"] if wiring.copies > 1 else []
+    require_bytes(bytes_needed(networks, wiring, memory), networks, ways)
+
+
+def require_bytes(needed: int, networks: Networks, ways: Sequence[str] = ()) -> None:
+    """Raise MemoryNeeded where so many bytes are not free on the device of a batch; `ways` are those to need less."""
     if needed < WORTH_ASKING:
         return
     device = networks.values.device
@@ -79,11 +85,8 @@ def require_memory(networks: Networks, wiring: Wiring, memory: EdgeMemory) -> No
     if free is None or needed <= free:
         return
     weights = sum(layout.weights for layout in networks.layouts)
-    advice = ["a smaller width"]
-    if wiring.copies > 1:
-        advice.insert(0, "forward edges only (reverse=False)")
-    if len(networks) > 1:
-        advice.insert(0, "fewer networks at once")
+    advice = ["fewer networks at once"] if len(networks) > 1 else []
+    advice += [*ways, "a smaller width"]
     if torch.is_grad_enabled():
         advice.append("reading without gradients (torch.no_grad)")
     raise MemoryNeeded(
