@@ -10,7 +10,8 @@ from neural_graphs.io.atomic import write_whole
 from neural_graphs.io.documents import read_json, reading, within, write_json
 from neural_graphs.io.tensors import read_tensors
 from neural_graphs.layout.layout import KINDS
-from neural_graphs.layout.serialise import from_json
+from neural_graphs.layout.recorded import arguments_of
+from neural_graphs.layout.serialise import from_json, to_json
 from neural_graphs.nn.spec import InputSpec
 from neural_graphs.optim import graph_rules as graph_rules  # so that their classes are known
 from neural_graphs.optim import tensor_rules as tensor_rules
@@ -36,7 +37,8 @@ def save_rule(rule: UpdateRule, folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / TENSORS, save({name: tensor.contiguous() for name, tensor in rule.state_dict().items()}))
-    write_json(folder / DESCRIPTION, {"rule": type(rule).__name__, "arguments": rule.made})
+    arguments = {name: to_json(value) for name, value in arguments_of(rule).items() if value is not None}
+    write_json(folder / DESCRIPTION, {"rule": type(rule).__name__, "arguments": arguments})
     return folder
 
 

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from inspect import signature
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neural_graphs.errors import ConfigError
-from neural_graphs.layout.serialise import to_json
+from neural_graphs.layout.recorded import Recorded
 from neural_graphs.networks import Networks
 from neural_graphs.nn.spec import InputSpec, require_channels
 from neural_graphs.optim.signals import CHANNELS, DECAYS, SIGNALS, log_and_sign, tensor_rms
@@ -70,7 +69,7 @@ class LearnedDecay(nn.Module):
         return (1 + step * (-self.log_time).exp()) ** -self.log_power.exp()
 
 
-class UpdateRule(nn.Module, ABC):
+class UpdateRule(Recorded, nn.Module, ABC):
     """A learned optimizer: `θ ← θ + 0.01 · d · exp(0.01 · a)` with `(d, a) = MLP([x; u])` for every parameter.
 
     Of every parameter the channels x are read (`signals.CHANNELS` of them, see `log_and_sign`), and its context u,
@@ -78,23 +77,14 @@ class UpdateRule(nn.Module, ABC):
     there is none). `hidden` are the widths of the MLP, `refinements` what is ours. Kofinas et al. 2024, section 4.4.
     Raises ConfigError for a family of networks without those channels.
 
-    A rule knows the arguments it was made with (`made`), as plain values, and its class is found by name (`KNOWN`), so
-    that it can be saved.
+    Its class is found by name (`KNOWN`), so that it can be saved.
     """
 
     KNOWN: ClassVar[dict[str, type["UpdateRule"]]] = {}
-    made: dict[str, Any]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         UpdateRule.KNOWN[cls.__name__] = cls
-
-    def __new__(cls, *arguments: Any, **options: Any) -> "UpdateRule":
-        rule = super().__new__(cls)
-        if arguments or options:  # not when it is copied
-            bound = signature(cls.__init__).bind(rule, *arguments, **options).arguments
-            object.__setattr__(rule, "made", {name: to_json(each) for name, each in list(bound.items())[1:]})
-        return rule
 
     def __init__(
         self, family: InputSpec, context: int, hidden: tuple[int, ...], refinements: Refinements | None = None
