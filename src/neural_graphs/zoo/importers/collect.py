@@ -61,13 +61,7 @@ def collect(
         found.append(_look(file, read))
         if progress is not None:
             progress(number, total)
-    usable = [each for each in found if not each.problem]
-    if not usable:
-        first: dict[str, str] = {}  # file of every problem
-        for each in found:
-            first.setdefault(each.problem, each.file)
-        shown = [f"{file}: {problem}" for problem, file in list(first.items())[:3]]
-        raise ZooError(f"None of {len(found)} files can be used. {'; '.join(shown)}{'; …' if len(first) > 3 else ''}")
+    usable = _usable(found)
     layouts = {
         layout: place for place, layout in enumerate(dict.fromkeys(each.layout for each in usable if each.layout))
     }
@@ -89,6 +83,18 @@ def collect(
 
     tick = None if progress is None else lambda done, _: progress(len(files) + done, total)
     return write_pieces(out, recipe, list(layouts), plan, rows_of, tick)
+
+
+def _usable(found: Sequence[FoundFile]) -> list[FoundFile]:
+    """Those without a problem. Raises ZooError, with a file of each of some problems, where there is none."""
+    usable = [each for each in found if not each.problem]
+    if not usable:
+        first: dict[str, str] = {}  # file of every problem
+        for each in found:
+            first.setdefault(each.problem, each.file)
+        shown = [f"{file}: {problem}" for problem, file in list(first.items())[:3]]
+        raise ZooError(f"None of {len(found)} files can be used. {'; '.join(shown)}{'; …' if len(first) > 3 else ''}")
+    return usable
 
 
 def _look(file: str, read: Read) -> FoundFile:

@@ -108,12 +108,11 @@ def grow_inrs(
     receives networks done and planned. Raises `ZooError` where the folder holds a zoo of another recipe, `ImageError`
     where the images cannot be read.
     """
+    kind = device.partition(":")[0]
+    if kind not in STACK:
+        raise ConfigError(f"networks cannot be grown on device {device!r}; expected one of {', '.join(STACK)}.")
     source = source if isinstance(source, Source) else find_source(source)
-    train, test = source.load("train"), source.load("test")
-    if train.pixels.shape[1:] != test.pixels.shape[1:]:
-        raise ZooError(
-            f"{source.name}: train images are {train.pixels.shape[1:]}, test images {test.pixels.shape[1:]}."
-        )
+    train, test = _load(source)
     height, width, channels = train.pixels.shape[1:]
     recipe = Recipe(preset, (height, width, channels), tuple(hidden), seed)
     copies = preset.copies if copies is None else copies
@@ -121,9 +120,6 @@ def grow_inrs(
     if count is not None and not 0 < count <= len(plan):
         raise ZooError(f"{source.name} has images for {len(plan)} networks with these shares and copies, not {count}.")
     plan = plan.first(len(plan) if count is None else count)
-    kind = device.partition(":")[0]
-    if kind not in STACK:
-        raise ConfigError(f"networks cannot be grown on device {device!r}; expected one of {', '.join(STACK)}.")
     facts = {
         **recipe.to_json(),
         "images": source.name,
@@ -145,6 +141,16 @@ def grow_inrs(
         canvas=Canvas(height, width, channels, preset.axes, low=preset.low, high=1.0),
     )
     return grow(path, growth, Here() if engine is None else engine, progress or silent)
+
+
+def _load(source: Source) -> tuple[Images, Images]:
+    """Training and test images, all of one shape."""
+    train, test = source.load("train"), source.load("test")
+    if train.pixels.shape[1:] != test.pixels.shape[1:]:
+        raise ZooError(
+            f"{source.name}: train images are {train.pixels.shape[1:]}, test images {test.pixels.shape[1:]}."
+        )
+    return train, test
 
 
 @dataclass(frozen=True)
