@@ -37,7 +37,7 @@ def save_rule(rule: UpdateRule, folder: str | Path) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / TENSORS, save({name: tensor.contiguous() for name, tensor in rule.state_dict().items()}))
-    arguments = {name: to_json(value) for name, value in arguments_of(rule).items() if value is not None}
+    arguments = {name: to_json(value) for name, value in arguments_of(rule).items()}
     write_json(folder / DESCRIPTION, {"rule": type(rule).__name__, "arguments": arguments})
     return folder
 
