@@ -12,28 +12,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from linear import MODELS as LINEAR  # type: ignore[import-not-found]  # the scripts beside this one
-from step import INR, INR_FIGURES, MODELS, ZOO, inrs  # type: ignore[import-not-found]
+from step import MODELS, ZOO, Case, inrs  # type: ignore[import-not-found]
 
-from neural_graphs.networks import Networks
 from neural_graphs.nn.run import products
-from neural_graphs.nn.run.microbatch import Loss, mean_loss
-from neural_graphs.nn.spec import InputSpec
+from neural_graphs.nn.run.microbatch import mean_loss
 
-NAMES = [*MODELS, *LINEAR, *ZOO]
+CASES = MODELS | {name: Case(make, inrs) for name, make in LINEAR.items()} | ZOO
 
 
 def runs(name: str) -> dict[str, Callable[[], Any]]:
     """A training step and an inference of one model."""
-    torch.manual_seed(0)
-    case = (MODELS | ZOO).get(name)
-    layouts = inrs(128) if case is None else case.layouts(case.batch)
-    one = case is not None and case.classes == 1
-    metanetwork = LINEAR[name](InputSpec.of([INR], INR_FIGURES)) if case is None else case.make(case.family(layouts))
-    networks = Networks.cat([Networks(0.05 * torch.randn(1, layout.size), layout) for layout in layouts])
-    targets = torch.rand(len(layouts), 1) if one else torch.randint(0, 10, (len(layouts),))
-    loss: Loss = F.binary_cross_entropy_with_logits if one else F.cross_entropy
+    metanetwork, networks, targets, loss = CASES[name].prepared()
     optimizer = torch.optim.AdamW(metanetwork.parameters(), 1e-3)
 
     def step() -> None:
@@ -72,7 +62,7 @@ def _never() -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=NAMES, default=NAMES, help="default: all")
+    parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES), help="default: all")
     parser.add_argument("--repeats", type=int, default=3, help="the best of so many counts (default %(default)s)")
     arguments = parser.parse_args()
     used = "exact here" if products.is_exact() else "NOT used here: it would round, or a precision was chosen"

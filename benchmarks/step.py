@@ -50,6 +50,16 @@ class Case:
         """Of these networks; INRs with figures to standardise them by."""
         return InputSpec.of(layouts, INR_FIGURES if layouts[0] == INR else None)
 
+    def prepared(self, batch: int | None = None) -> tuple[Any, Networks, Tensor, Loss]:
+        """The metanetwork, a batch of networks with random numbers, what is to be said of them, and the loss."""
+        torch.manual_seed(0)
+        layouts = self.layouts(batch or self.batch)
+        metanetwork = self.make(self.family(layouts))
+        networks = Networks.cat([Networks(0.05 * torch.randn(1, layout.size), layout) for layout in layouts])
+        if self.classes == 1:
+            return metanetwork, networks, torch.rand(len(layouts), 1), F.binary_cross_entropy_with_logits
+        return metanetwork, networks, torch.randint(0, self.classes, (len(layouts),)), F.cross_entropy
+
 
 INR = Layout.mlp((2, 32, 32, 1), "sine", offset=0.5)
 INR_FIGURES = Statistics((0.0,) * 3, (0.06, 0.02, 0.12), (0.0,) * 3, (0.02, 0.01, 0.1))
@@ -135,13 +145,7 @@ def work(metanetwork: Metanetwork, networks: Networks, targets: Tensor, loss: Lo
 
 def measure(name: str, batch: int | None, repeats: int, rate: float) -> str:
     """One line of result."""
-    torch.manual_seed(0)
-    case = (MODELS | ZOO)[name]
-    layouts = case.layouts(batch or case.batch)
-    metanetwork = case.make(case.family(layouts))
-    networks = Networks.cat([Networks(0.05 * torch.randn(1, layout.size), layout) for layout in layouts])
-    targets = torch.rand(len(layouts), 1) if case.classes == 1 else torch.randint(0, case.classes, (len(layouts),))
-    loss: Loss = F.binary_cross_entropy_with_logits if case.classes == 1 else F.cross_entropy
+    metanetwork, networks, targets, loss = (MODELS | ZOO)[name].prepared(batch)
     optimizer = torch.optim.AdamW(metanetwork.parameters(), 1e-3)
 
     def step() -> None:
@@ -156,7 +160,7 @@ def measure(name: str, batch: int | None, repeats: int, rate: float) -> str:
     seconds, inference = best(step, repeats), best(infer, repeats)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     flops = work(metanetwork, networks, targets, loss)
-    bound, weight = flops / rate / 1e9, seconds / sum(layout.weights for layout in layouts)
+    bound, weight = flops / rate / 1e9, seconds / sum(layout.weights for layout in networks.layouts)
     return (
         f"{name:14s} step {seconds * 1e3:6.0f} ms   inference {inference * 1e3:5.0f} ms   peak {peak:4.2f} GB   "
         f"work {flops / 1e9:4.0f} GFLOP   bound {bound * 1e3:5.0f} ms   share {bound / seconds:4.0%}   "

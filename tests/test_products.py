@@ -61,6 +61,13 @@ def test_whoever_chose_a_precision_keeps_it(monkeypatch: pytest.MonkeyPatch) -> 
         products.SETTING.fp32_precision = "none"
 
 
+def test_even_one_chosen_after_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact(monkeypatch, True)
+    monkeypatch.setattr(products, "_setting", lambda: "tf32")
+    with products.by_onednn(torch.zeros(1)):
+        assert products._open == 0
+
+
 def test_the_last_to_leave_restores_even_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     exact(monkeypatch, True)
     values, inside, leave = torch.zeros(1), threading.Event(), threading.Event()

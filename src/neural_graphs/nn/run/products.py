@@ -24,7 +24,7 @@ def by_onednn(values: Tensor) -> Iterator[None]:
     exact ones all the same, at full width. Whether it does is tried once (`is_exact`). A small product takes 10 µs
     longer, so this is for large ones. Whoever has set torch's precision already is left alone.
     """
-    asked = values.dtype == torch.float32 and values.device.type == "cpu" and is_exact()
+    asked = values.dtype == torch.float32 and values.device.type == "cpu" and is_exact() and (_open or _unchosen())
     if asked:
         _enter()
     try:
@@ -37,7 +37,7 @@ def by_onednn(values: Tensor) -> Iterator[None]:
 @cache
 def is_exact() -> bool:
     """Whether oneDNN multiplies float32 here without rounding to fewer bits, and nobody has chosen otherwise."""
-    if not torch.backends.mkldnn.is_available() or _setting() not in ("none", "ieee"):
+    if not torch.backends.mkldnn.is_available() or not _unchosen():
         return False
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(256, 256, generator=generator) for _ in range(2))
@@ -47,6 +47,10 @@ def is_exact() -> bool:
     finally:
         _leave()
     return float(error.norm()) < ROUNDING * 256**1.5
+
+
+def _unchosen() -> bool:
+    return _setting() in ("none", "ieee")
 
 
 def _setting() -> str:
