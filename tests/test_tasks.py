@@ -171,6 +171,27 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(metanetwork, optim
     load_run(part.folder)  # the configuration it wrote builds the same metanetwork, null arguments included
 
 
+def test_averaged_weights_are_validated_kept_and_resumed(zoo, tmp_path) -> None:
+    """With a callback of Lightning's; what is trained is not moved by it, and its mean is made by hand here."""
+    averaging = {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.75}}
+    words = configuration(zoo, tmp_path, callbacks=[averaging])
+    whole = fit(words, tmp_path / "whole")
+    part = fit([*words, "--trainer.max_epochs", "1"], tmp_path / "part")
+    part = fit(["--trainer.max_epochs", "3", *BARE], part.folder, resume=True)
+    plain = fit(configuration(zoo, tmp_path), tmp_path / "plain")
+    for key in ("state_dict", "current_model_state", "averaging_state"):
+        ours, theirs = part.checkpoint(part.last)[key], whole.checkpoint(whole.last)[key]
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    trained = whole.checkpoint(whole.last)["current_model_state"]
+    assert all(torch.equal(trained[name], tensor) for name, tensor in weights(plain, plain.last).items())
+    assert any(not torch.equal(trained[name], tensor) for name, tensor in weights(whole, whole.last).items())
+    columns = [row.split(",") for row in whole.metrics_file.read_text().splitlines()]
+    best = max(float(row[columns[0].index("val_accuracy")]) for row in columns[1:])
+    assert validate(whole.folder)["accuracy"] == pytest.approx(best, abs=1e-6)
+    read = load_run(whole.folder)[0].state_dict()
+    assert all(torch.equal(tensor, weights(whole, whole.best)[f"metanetwork.{name}"]) for name, tensor in read.items())
+
+
 def test_testing_agrees_with_classifying_by_hand(run, zoo) -> None:
     result = test(run.folder)
     metanetwork, config = load_run(run.folder)

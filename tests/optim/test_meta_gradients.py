@@ -16,13 +16,14 @@ from neural_graphs.optim import (
     InnerTask,
     Perceptron,
     PersistentES,
+    PersistentStepwise,
     Stepwise,
     UpdateRule,
 )
 from neural_graphs.optim.descent import ByOptimizers, ByRule, train
 from neural_graphs.optim.inner import accuracies, gradients, initial_networks, losses
 from neural_graphs.optim.memory import Memory
-from neural_graphs.optim.meta_gradients import LIMIT
+from neural_graphs.optim.meta_gradients import LIMIT, InnerRun
 from tests.optim.rules import PAPER, RULES, SCALED, built
 
 WIDE = Layout.cnn((1, 4, 5), (3, 3), 4, padding=0, stride=2)
@@ -148,6 +149,44 @@ def test_persistent_es_starts_diverged_runs_anew() -> None:
     assert all(bool(each.isfinite().all()) for each in found.gradient)
     with pytest.raises(ConfigError, match="whole pieces of 3 steps in 4"):
         PersistentES(steps=4, piece=3)
+
+
+@pytest.mark.parametrize("task", [TASK, MIXED], ids=["one layout", "several"])
+def test_estimates_of_a_run_that_goes_on_are_those_of_its_pieces(task: InnerTask, tmp_path: Any) -> None:
+    """Two estimates of two steps are one of four; so they are with a state kept and loaded between them."""
+    rule = built(RULES["NG-GNN"], list(task.layouts))
+    whole = InnerRun.begun(3, rule, task, seeded())
+    pieces = InnerRun.begun(3, rule, task, seeded())
+    generator = seeded(1)
+    both = Stepwise(steps=4).go_on(whole, rule, task, seeded(1))
+    first = Stepwise(steps=2).go_on(pieces, rule, task, generator)
+    torch.save(InnerRun.to_state([pieces]), tmp_path / "state.pt")
+    [loaded] = InnerRun.of_state(torch.load(tmp_path / "state.pt", weights_only=True))
+    second = Stepwise(steps=2).go_on(loaded, rule, task, generator)
+    assert torch.equal(loaded.networks.values, whole.networks.values) and loaded.memory.steps == 4
+    assert worst([a + b for a, b in zip(first.gradient, second.gradient, strict=True)], both.gradient) < 1e-12
+    assert first.loss + second.loss == pytest.approx(2 * both.loss)
+
+
+def test_persistent_runs_go_on_and_end() -> None:
+    """Runs are as long on the average as asked, of any age at one time, and diverged ones start anew."""
+    rule = built(RULES["FF"], [PAPER])
+    estimator = PersistentStepwise(steps=1, length=4, runs=3)
+    generator, ages = seeded(), []
+    for _ in range(300):
+        before = {place: run.memory.steps for place, run in estimator.pool.items()}
+        estimator(rule, TASK, generator)
+        gone = [place for place in before if place not in estimator.pool]
+        ages += [before[place] + 1 for place in gone]
+        assert all(run.memory.steps in (before.get(place, 0), before.get(place, 0) + 1)
+                   for place, run in estimator.pool.items())  # fmt: skip
+    # Runs that end with their first step are in no pool: a quarter of all, and the others live a step longer.
+    assert 4 < sum(ages) / len(ages) < 6 and len(set(ages)) > 5
+    assert PersistentStepwise(steps=2, length=2, runs=1)(rule, TASK, seeded()).runs == 1
+    gone = PersistentStepwise(steps=2, length=100, runs=1)
+    assert gone(_always(rule), TASK, seeded()).diverged == 1 and not gone.pool
+    with pytest.raises(ConfigError, match="at least the 4 steps of an estimate; got 10 of length 3"):
+        PersistentStepwise(steps=4, length=3)
 
 
 def test_many_networks_at_once_are_as_many_alone() -> None:

@@ -22,6 +22,7 @@ from tests.page.checking import outline
 
 ESTIMATORS = {
     "Stepwise": {"steps": 4, "networks": 2},
+    "PersistentStepwise": {"steps": 4, "length": 12, "runs": 2},
     "PersistentES": {"steps": 4, "piece": 2, "pairs": 1},
 }
 

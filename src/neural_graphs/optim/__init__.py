@@ -3,7 +3,7 @@
 from neural_graphs.optim.architectures import Architecture, ConvNet, Perceptron
 from neural_graphs.optim.graph_rules import NFNRule, NGGNNRule, NGTRule, PropagatorRule
 from neural_graphs.optim.inner import ImageSet, InnerTask
-from neural_graphs.optim.meta_gradients import MetaGradient, PersistentES, Stepwise
+from neural_graphs.optim.meta_gradients import MetaGradient, PersistentES, PersistentStepwise, Stepwise
 from neural_graphs.optim.optimizer import LearnedOptimizer
 from neural_graphs.optim.pretrained import load_rule, save_rule
 from neural_graphs.optim.tensor_rules import FeedForwardRule, LSTMRule
@@ -24,6 +24,7 @@ __all__ = [
     "NGTRule",
     "Perceptron",
     "PersistentES",
+    "PersistentStepwise",
     "PropagatorRule",
     "Refinements",
     "Stepwise",

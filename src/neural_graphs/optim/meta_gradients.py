@@ -63,20 +63,91 @@ class Stepwise(MetaGradient):
     clip: float | None = None
 
     def __call__(self, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Estimate:
-        networks, memory = task.start(self.networks, generator).to(_device(rule)), Memory()
+        return self.go_on(InnerRun.begun(self.networks, rule, task, generator), rule, task, generator)
+
+    def go_on(self, run: "InnerRun", rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Estimate:
+        """The estimate of the next steps of a run, which is moved along; networks that diverge leave it."""
+        runs = len(run.networks)
         parameters = list(rule.parameters())
         total = [torch.zeros_like(parameter) for parameter in parameters]
         seen: list[Tensor] = []
         for _ in range(self.steps):
-            ahead = look_ahead(rule, networks, memory, task.draw(len(networks), generator))
+            ahead = look_ahead(rule, run.networks, run.memory, task.draw(len(run.networks), generator))
             if ahead is None:  # all have diverged
-                return Estimate(total, _mean(seen), self.networks, self.networks)
+                return Estimate(total, _mean(seen), runs, runs)
             outer = ahead.outer if self.clip is None else clipped(ahead.networks.with_values(ahead.outer), self.clip)
-            found = torch.autograd.grad(ahead.change, parameters, outer / self.networks, allow_unused=True)
+            found = torch.autograd.grad(ahead.change, parameters, outer / runs, allow_unused=True)
             total = [a if b is None else a + b for a, b in zip(total, found, strict=True)]
             seen.append(ahead.loss)
-            networks, memory = ahead.networks, ahead.memory
-        return Estimate(total, _mean(seen), self.networks - len(networks), self.networks)
+            run.networks, run.memory = ahead.networks, ahead.memory
+        return Estimate(total, _mean(seen), runs - len(run.networks), runs)
+
+
+@dataclass
+class InnerRun:
+    """Networks in training, and what is remembered of their way."""
+
+    networks: Networks
+    memory: Memory
+
+    @classmethod
+    def begun(cls, count: int, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> "InnerRun":
+        """Fresh networks where the rule is."""
+        return cls(task.start(count, generator).to(_device(rule)), Memory())
+
+    @staticmethod
+    def to_state(runs: Sequence["InnerRun"]) -> dict[str, Any]:
+        """Runs of the same layouts, as tensors and plain values."""
+        return {
+            "values": [run.networks.values for run in runs],
+            "layouts": [layout.to_json() for layout in runs[0].networks.layouts],
+            "memories": [run.memory.state_dict() for run in runs],
+        }
+
+    @classmethod
+    def of_state(cls, state: dict[str, Any]) -> list["InnerRun"]:
+        """The runs of a state."""
+        layouts = [Layout.from_json(each) for each in state["layouts"]]
+        shared = layouts[0] if state["values"][0].ndim == 2 else layouts
+        pairs = zip(state["values"], state["memories"], strict=True)
+        return [cls(Networks(values, shared), Memory(**memory)) for values, memory in pairs]
+
+
+@dataclass
+class PersistentStepwise(Stepwise):
+    """`Stepwise` on runs that go on from one estimate to another: a rule meets networks late in training, too (ours).
+
+    Each estimate goes on with one of `runs` runs, drawn at random, for `steps` steps. Then the run ends with
+    probability `steps / length`, or where networks diverged, and a fresh one takes its place: runs are `length` steps
+    long on the average, and those of one time are of any age. Raises ConfigError for runs shorter than `steps`.
+    """
+
+    length: int = 300
+    runs: int = 10
+    pool: dict[int, InnerRun] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.length < self.steps or self.runs < 1:
+            raise ConfigError(
+                f"expected a run or more of a mean length of at least the {self.steps} steps of an estimate; got "
+                f"{self.runs} of length {self.length}"
+            )
+
+    def __call__(self, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Estimate:
+        place = int(torch.randint(self.runs, (), generator=generator))
+        if place not in self.pool:
+            self.pool[place] = InnerRun.begun(self.networks, rule, task, generator)
+        found = self.go_on(self.pool[place], rule, task, generator)
+        if found.diverged or float(torch.rand((), generator=generator)) < self.steps / self.length:
+            del self.pool[place]
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """The runs: they go on after a pause as if there had been none."""
+        return {str(place): InnerRun.to_state([run]) for place, run in self.pool.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.pool = {int(place): InnerRun.of_state(kept)[0] for place, kept in state.items()}
 
 
 @dataclass(frozen=True)
@@ -142,8 +213,7 @@ def _device(rule: nn.Module) -> torch.device:
 class Particle:
     """A pair of runs on the same images from the same start, one by a rule moved one way, one moved the other way."""
 
-    networks: list[Networks]
-    memories: list[Memory]
+    runs: list[InnerRun]
     moved: Tensor  # the sum of all perturbations since the start
 
 
@@ -176,7 +246,7 @@ class PersistentES(MetaGradient):
         total, seen, diverged = torch.zeros_like(centre), [], 0
         with torch.no_grad():
             for place in range(self.pairs):
-                particle = self._particle(place, centre, task, generator)
+                particle = self._particle(place, rule, task, generator)
                 noise = self.sigma * torch.randn(centre.shape, generator=generator, dtype=centre.dtype).to(
                     centre.device
                 )
@@ -185,59 +255,44 @@ class PersistentES(MetaGradient):
                 found = []
                 for side, sign in enumerate((1.0, -1.0)):
                     nn.utils.vector_to_parameters(centre + sign * noise, rule.parameters())
-                    found.append(self._run(rule, task, particle, side, torch.Generator().manual_seed(seed)))
+                    found.append(self._run(rule, task, particle.runs[side], torch.Generator().manual_seed(seed)))
                 total += particle.moved * (found[0] - found[1]) / (2 * self.sigma**2 * self.pairs)
                 gone = [loss >= LIMIT for loss in found]
                 diverged += sum(gone)
                 seen += [loss for loss, bad in zip(found, gone, strict=True) if not bad]
-                if any(gone) or particle.memories[0].steps >= self.steps:
+                if any(gone) or particle.runs[0].memory.steps >= self.steps:
                     del self.particles[place]
             nn.utils.vector_to_parameters(centre, rule.parameters())
         loss = sum(seen) / len(seen) if seen else float("nan")
         return Estimate(_like(total, rule), loss, diverged * self.networks, 2 * self.pairs * self.networks)
 
-    def _particle(self, place: int, centre: Tensor, task: InnerTask, generator: torch.Generator) -> Particle:
+    def _particle(self, place: int, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Particle:
         if place not in self.particles:
-            start = task.start(self.networks, generator).to(centre.device)
-            self.particles[place] = Particle([start, start], [Memory(), Memory()], torch.zeros_like(centre))
+            one = InnerRun.begun(self.networks, rule, task, generator)
+            moved = torch.zeros_like(nn.utils.parameters_to_vector(rule.parameters()))
+            self.particles[place] = Particle([one, InnerRun(one.networks, Memory())], moved)
         return self.particles[place]
 
-    def _run(
-        self, rule: UpdateRule, task: InnerTask, particle: Particle, side: int, generator: torch.Generator
-    ) -> float:  # fmt: skip
-        """The mean loss over the next piece of the runs of one side; `LIMIT` where one diverged."""
-        networks, memory = particle.networks[side], particle.memories[side]
+    def _run(self, rule: UpdateRule, task: InnerTask, run: InnerRun, generator: torch.Generator) -> float:
+        """The mean loss over the next piece of a run, which is moved along; `LIMIT` where it diverged."""
         seen: list[Float[Tensor, " networks"]] = []
         for _ in range(self.piece):
-            batch = task.draw(len(networks), generator)
-            _, gradient = gradients(networks, batch)
-            networks = networks + memory.change(rule, networks, gradient)
-            seen.append(losses(networks, batch))
-            if not is_sound(seen[-1], networks.values, networks).all():
+            batch = task.draw(len(run.networks), generator)
+            _, gradient = gradients(run.networks, batch)
+            run.networks = run.networks + run.memory.change(rule, run.networks, gradient)
+            seen.append(losses(run.networks, batch))
+            if not is_sound(seen[-1], run.networks.values, run.networks).all():
                 return LIMIT
-        particle.networks[side] = networks
         return float(torch.stack(seen).mean())
 
     def state_dict(self) -> dict[str, Any]:
         """The particles: runs go on after a pause as if there had been none."""
         return {
-            str(place): {
-                "values": [networks.values for networks in each.networks],
-                "layouts": [layout.to_json() for layout in each.networks[0].layouts],
-                "memories": [memory.state_dict() for memory in each.memories],
-                "moved": each.moved,
-            }
-            for place, each in self.particles.items()
+            str(place): {**InnerRun.to_state(each.runs), "moved": each.moved} for place, each in self.particles.items()
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.particles = {}
-        for place, kept in state.items():
-            layouts = [Layout.from_json(each) for each in kept["layouts"]]
-            shared = layouts[0] if kept["values"][0].ndim == 2 else layouts
-            networks = [Networks(values, shared) for values in kept["values"]]
-            memories = [Memory(**each) for each in kept["memories"]]
-            self.particles[int(place)] = Particle(networks, memories, kept["moved"])
+        self.particles = {int(place): Particle(InnerRun.of_state(kept), kept["moved"]) for place, kept in state.items()}
 
 
 def _like(vector: Tensor, rule: nn.Module) -> list[Tensor]:
