@@ -87,11 +87,8 @@ def _leaf(message: str) -> str:
 
 def _parameters(class_path: str) -> list[str]:
     """Names of the constructor's parameters; none where the class cannot be found."""
-    module, _, name = class_path.rpartition(".")
-    try:
-        constructor = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        return []
     from neural_graphs.layout.recorded import constructor_parameters
+    from neural_graphs.tasks.task import find_class
 
-    return list(constructor_parameters(constructor))
+    kind = find_class(class_path)
+    return [] if kind is None else list(constructor_parameters(kind))
