@@ -18,10 +18,10 @@ from neural_graphs.nn.run.evaluating import evaluating
 from neural_graphs.nn.run.microbatch import Reader, widest_group
 from neural_graphs.plots import gallery, save
 from neural_graphs.plots.page import Comparison, Comparisons, Picture, Section
-from neural_graphs.tasks.data import ZooData
+from neural_graphs.tasks.data import Batch, ZooData
 from neural_graphs.tasks.pixels import rendered
 from neural_graphs.tasks.task import Task
-from neural_graphs.zoo import Zoo
+from neural_graphs.zoo import Zoo, turns
 from neural_graphs.zoo.canvas import Canvas
 from neural_graphs.zoo.styles import Style
 
@@ -60,6 +60,8 @@ class Editing(Task):
     Args:
         metanetwork: an editor: module from `Networks` to a change of every parameter.
         style: what to make of an image.
+        turns: train on networks and targets that are turned and reflected at random, together and exactly, where the
+            style commutes with that; views are turned, too, and their pictures back.
         options: those of every `Task`.
     """
 
@@ -67,9 +69,9 @@ class Editing(Task):
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("mse", "min")
     scale: ClassVar[float] = 100.0
 
-    def __init__(self, metanetwork: nn.Module, style: Style, **options: Any) -> None:
+    def __init__(self, metanetwork: nn.Module, style: Style, turns: bool = False, **options: Any) -> None:
         super().__init__(metanetwork, **options)
-        self.style = style
+        self.style, self.turns = style, turns
         self.canvas: Canvas | None = None
 
     def setup(self, stage: str) -> None:
@@ -78,6 +80,38 @@ class Editing(Task):
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning
         if isinstance(data, ZooData):
             self.canvas = data.zoo.canvas
+            if stage == "fit" and self.turns:
+                self._require_commuting(data.zoo.split("train").spaced(SHOWN))
+
+    def _require_commuting(self, zoo: Zoo) -> None:
+        """Raise ConfigError where turned images in this style are not the images in this style, turned."""
+        images, canvas = images_of(zoo), self.required_canvas
+        pixels = torch.from_numpy(images).flatten(1, 2)
+        for number in range(turns.count(canvas)):
+            which = torch.full((len(pixels),), number)
+            turned = turns.turn_pictures(pixels, which, canvas).reshape(images.shape).numpy()
+            made = torch.from_numpy(self.style(turned)).flatten(1, 2)
+            if not torch.allclose(made, turns.turn_pictures(self.targets(zoo), which, canvas), atol=1e-4):
+                raise ConfigError(f"{self.style} makes something else of an image that is turned: leave out turns")
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """As of every `Task`, on networks and targets that are turned where `turns` say so."""
+        if self.turns:
+            networks, targets = batch
+            canvas = self.required_canvas
+            which = torch.randint(turns.count(canvas), (len(networks),), device=targets.device)
+            batch = turns.turn(networks, which, canvas), turns.turn_pictures(targets, which, canvas)
+        return super().training_step(batch, index)
+
+    def answer_again(self, networks: Networks, view: int, generator: torch.Generator) -> Tensor:
+        """What other networks of the same functions draw after their edit; with `turns` these are turned before, and
+        their pictures back."""
+        if not self.turns:
+            return super().answer_again(networks, view, generator)
+        canvas = self.required_canvas
+        which = torch.full((len(networks),), view % turns.count(canvas), device=networks.values.device)
+        answers = super().answer_again(turns.turn(networks, which, canvas), view, generator)
+        return turns.turn_pictures(answers, which, canvas, back=True)
 
     def targets(self, zoo: Zoo) -> Float[Tensor, "networks points channels"]:
         """The images in this style."""

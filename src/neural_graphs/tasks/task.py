@@ -121,8 +121,12 @@ class Task(BaseTask):
         answers = self._answers(networks)
         for view in range(1, self.views):
             generator = torch.Generator().manual_seed(self._seed(view, index))
-            answers = answers + self._answers(FlipSigns(missing_ok=True)(networks, generator))
+            answers = answers + self.answer_again(networks, view, generator)
         return answers / self.views
+
+    def answer_again(self, networks: Networks, view: int, generator: torch.Generator) -> Tensor:
+        """The answer for other networks of the same functions, the `view`-th ones."""
+        return self._answers(FlipSigns(missing_ok=True)(networks, generator))
 
     @torch.no_grad()
     def answers(self, zoo: Zoo, batch_size: int) -> Tensor:
