@@ -19,7 +19,6 @@ from neural_graphs.optim import (
     PersistentStepwise,
     Stepwise,
     UpdateRule,
-    meta_gradients,
 )
 from neural_graphs.optim.descent import ByOptimizers, ByRule, train
 from neural_graphs.optim.inner import accuracies, gradients, initial_networks, losses
@@ -68,64 +67,6 @@ def test_the_stepwise_gradient_is_that_of_the_paper(name: str, task: InnerTask) 
     assert worst(found.gradient, by_definition(rule, task, 3, 3)) < 1e-10
     assert found.diverged == 0 and found.runs == 3 and 0 < found.loss < LIMIT
     assert all(parameter.grad is None for parameter in rule.parameters())
-
-
-def judged(rule: UpdateRule, task: InnerTask, count: int, steps: int, horizon: int) -> list[Tensor]:
-    """By definition: every change moves all networks of its horizon, and nothing else depends on the rule."""
-    generator, memory = seeded(), Memory()
-    networks = task.start(count, generator)
-    changes, batches, places = [], [], [networks]
-    for _ in range(steps):
-        batches.append(task.draw(count, generator))
-        _, gradient = gradients(places[-1], batches[-1])
-        changes.append(memory.change(rule, places[-1], gradient))
-        places.append((places[-1] + changes[-1]).map(Tensor.detach))
-    total = torch.zeros(())
-    for step, change in enumerate(changes):
-        for later in range(step, min(step + horizon, steps)):
-            moved = places[later + 1] + change.map(lambda values: values - values.detach())
-            total = total + losses(moved, batches[later]).mean()
-    found = torch.autograd.grad(total, list(rule.parameters()), allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for g, p in zip(found, rule.parameters(), strict=True)]
-
-
-@pytest.mark.parametrize("task", [TASK, MIXED], ids=["one layout", "several"])
-@pytest.mark.parametrize("name", ["FF", "LSTM", "NG-GNN", "NG-T"])
-def test_a_horizon_adds_the_losses_that_follow(name: str, task: InnerTask) -> None:
-    rule = built(RULES[name], list(task.layouts))
-    found = Stepwise(steps=5, networks=3, horizon=3)(rule, task, seeded())
-    assert worst(found.gradient, judged(rule, task, 3, 5, 3)) < 1e-10
-    assert worst(judged(rule, task, 3, 5, 1), by_definition(rule, task, 3, 5)) < 1e-10
-    assert worst(found.gradient, by_definition(rule, task, 3, 5)) > 1e-3
-    with pytest.raises(ConfigError, match="got horizon 0"):
-        Stepwise(horizon=0)
-
-
-def test_a_horizon_ends_where_networks_diverge() -> None:
-    """The first step is judged by its own losses, as if it had been the last one."""
-    calm = built(lambda family: FeedForwardRule(family, width=4), [PAPER])
-    sound, seen = meta_gradients.is_sound, []
-
-    def gone(loss: Tensor, gradient: Tensor, networks: Networks) -> Tensor:
-        seen.append(len(networks))
-        return sound(loss, gradient, networks) & (torch.arange(len(networks)) >= (len(seen) == 2))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(meta_gradients, "is_sound", gone)
-        found = Stepwise(steps=2, networks=3, horizon=2)(calm, TASK, seeded())
-    assert seen == [3, 3, 2] and found.diverged == 1
-    alone = Stepwise(steps=1, networks=3)(calm, TASK, seeded())
-    after = [a - b for a, b in zip(found.gradient, alone.gradient, strict=True)]
-    generator, memory = seeded(), Memory()
-    networks = TASK.start(3, generator)
-    _, gradient = gradients(networks, TASK.draw(3, generator))
-    networks = (networks + memory.change(calm, networks, gradient)).map(Tensor.detach)
-    memory, networks = memory.of(networks, [1, 2]), networks[[1, 2]]
-    x, y = TASK.draw(3, generator)
-    _, gradient = gradients(networks, (x[1:], y[1:]))
-    moved = networks + memory.change(calm, networks, gradient)
-    expected = torch.autograd.grad(losses(moved, (x[1:], y[1:])).sum() / 3, list(calm.parameters()))
-    assert worst(after, list(expected)) < 1e-10
 
 
 class Explosive(FeedForwardRule):

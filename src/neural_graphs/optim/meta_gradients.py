@@ -1,7 +1,6 @@
 """How well an update rule trains, and in which direction it would train better: estimators of the meta-gradient."""
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -57,68 +56,31 @@ class Stepwise(MetaGradient):
     What is remembered is detached between steps, so the gradient sees one step ahead (Kofinas et al. 2024). `networks`
     are trained at once, fresh ones for `steps` steps. With `clip` (ours) the gradient of a network's loss after a step
     is cut to that norm, so that the few steps that go wrong do not outweigh all others.
-
-    With a `horizon` (ours) a change is judged by the losses of so many steps, its own and those that follow, on the
-    mini-batches of these: a rule that takes the most of one mini-batch, or overshoots, is told. The gradients that the
-    rule reads count as given, so that a longer horizon needs memory, one graph of the rule per step, and no time.
-    Raises ConfigError for a horizon below 1.
     """
 
     steps: int = 100
     networks: int = 1
     clip: float | None = None
-    horizon: int = 1
-
-    def __post_init__(self) -> None:
-        if self.horizon < 1:
-            raise ConfigError(f"a change is judged by the losses of one step or more, got horizon {self.horizon}")
 
     def __call__(self, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Estimate:
         return self.go_on(InnerRun.begun(self.networks, rule, task, generator), rule, task, generator)
 
     def go_on(self, run: "InnerRun", rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Estimate:
         """The estimate of the next steps of a run, which is moved along; networks that diverge leave it."""
-        runs, found = len(run.networks), Judgement(rule, self.horizon)
+        runs = len(run.networks)
+        parameters = list(rule.parameters())
+        total = [torch.zeros_like(parameter) for parameter in parameters]
         seen: list[Tensor] = []
         for _ in range(self.steps):
             ahead = look_ahead(rule, run.networks, run.memory, task.draw(len(run.networks), generator))
-            if ahead is None or len(ahead.networks) < len(run.networks):
-                found.close()  # the losses to come are not of the networks that were changed
             if ahead is None:  # all have diverged
-                return Estimate(found.gradient, _mean(seen), runs, runs)
+                return Estimate(total, _mean(seen), runs, runs)
             outer = ahead.outer if self.clip is None else clipped(ahead.networks.with_values(ahead.outer), self.clip)
-            found.add(ahead.change, outer / runs)
+            found = torch.autograd.grad(ahead.change, parameters, outer / runs, allow_unused=True)
+            total = [a if b is None else a + b for a, b in zip(total, found, strict=True)]
             seen.append(ahead.loss)
             run.networks, run.memory = ahead.networks, ahead.memory
-        found.close()
-        return Estimate(found.gradient, _mean(seen), runs - len(run.networks), runs)
-
-
-class Judgement:
-    """Adds up what losses say of changes, and so of a rule: each change is judged by `horizon` losses."""
-
-    def __init__(self, rule: UpdateRule, horizon: int):
-        self.parameters, self.horizon = list(rule.parameters()), horizon
-        self.gradient = [torch.zeros_like(parameter) for parameter in self.parameters]
-        self.waiting: deque[tuple[Tensor, Tensor]] = deque()  # changes, and the gradients of losses since
-
-    def add(self, change: Tensor, outer: Tensor) -> None:
-        """The next change, and the gradient of the loss after it."""
-        self.waiting.append((change, torch.zeros_like(outer)))
-        for _, gathered in self.waiting:
-            gathered += outer
-        if len(self.waiting) == self.horizon:
-            self._judge()
-
-    def close(self) -> None:
-        """No loss is to come for the changes so far."""
-        while self.waiting:
-            self._judge()
-
-    def _judge(self) -> None:
-        change, outer = self.waiting.popleft()
-        found = torch.autograd.grad(change, self.parameters, outer, allow_unused=True)
-        self.gradient = [a if b is None else a + b for a, b in zip(self.gradient, found, strict=True)]
+        return Estimate(total, _mean(seen), runs - len(run.networks), runs)
 
 
 @dataclass
@@ -165,7 +127,6 @@ class PersistentStepwise(Stepwise):
     pool: dict[int, InnerRun] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.length < self.steps or self.runs < 1:
             raise ConfigError(
                 f"expected a run or more of a mean length of at least the {self.steps} steps of an estimate; got "
