@@ -64,5 +64,5 @@ def signals(layouts: list[Layout], count: int = 3) -> Networks:
 
 
 SCALED = Refinements(scaled_inputs=True, scaled_steps=True)
-REFINED = Refinements(scaled_inputs=True, scaled_steps=True, gain=0.1, nominal=0.02, decay=Decay())
+REFINED = Refinements(scaled_inputs=True, scaled_steps=True, gain=0.1, nominal=0.02, saturation=10.0, decay=Decay())
 OPTIONS: dict[str, dict[str, Any]] = {"plain": {}, "refined": {"refinements": REFINED}}

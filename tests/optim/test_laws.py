@@ -202,12 +202,17 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("saturation", [0.0, 3.0])
 @pytest.mark.parametrize("name", RULES)
-def test_an_untrained_rule_with_a_nominal_step_descends_along_past_gradients(name: str) -> None:
-    rule = built(RULES[name], [PAPER], refinements=Refinements(nominal=0.02))
+def test_an_untrained_rule_with_a_nominal_step_descends_along_past_gradients(name: str, saturation: float) -> None:
+    rule = built(RULES[name], [PAPER], refinements=Refinements(nominal=0.02, saturation=saturation))
     networks = signals([PAPER])
     change, step = rule(networks), rule.log_nominal.exp()  # type: ignore[union-attr]  # 0.02, rounded
     for tensor, where in PAPER.slices.items():
         gradient, mean = networks.values[:, where, 1], 0.1 * networks.values[:, where, 3]  # β = 0.9
         size = torch.maximum(*(x.square().mean(1, keepdim=True).sqrt() for x in (gradient, mean)))
-        torch.testing.assert_close(change.values[:, where], -step * mean / size, rtol=1e-12, atol=0, msg=tensor)
+        along = mean / size
+        if saturation:
+            along = torch.sin(torch.atan(3 * along))  # u / √(1 + u²)
+            assert along.abs().max() < 1
+        torch.testing.assert_close(change.values[:, where], -step * along, rtol=1e-12, atol=1e-18, msg=tensor)

@@ -46,7 +46,9 @@ class Refinements:
 
     `nominal` is the first size, learned on, of a step that is made besides: along the mean m of past gradients
     (β = 0.9), in the larger of the root mean squares of m and of the gradient in their tensor. An untrained rule then
-    descends, and training improves on that (after Harrison et al. 2022).
+    descends, and training improves on that (after Harrison et al. 2022). With a `saturation` s no number moves further
+    than the others by much: steps are u / √(1 + u²) of u = s · m, which are signs where s is large (as in Lion, Chen et
+    al. 2023), and networks of all kinds survive their first steps.
     """
 
     scaled_inputs: bool = False
@@ -54,7 +56,14 @@ class Refinements:
     floor: float = 0.01
     gain: float = 0.01
     nominal: float = 0.0
+    saturation: float = 0.0
     decay: Decay | None = None
+
+    def __post_init__(self) -> None:
+        if self.saturation < 0:
+            raise ConfigError(
+                f"nominal steps are saturated at a size above 0, or not at all (0), got {self.saturation}"
+            )
 
 
 class LearnedDecay(nn.Module):
@@ -138,10 +147,13 @@ class UpdateRule(Recorded, nn.Module, ABC):
         return signals.with_values(change if self.decay is None else change * self.decay(step))
 
     def _along(self, signals: Networks) -> Tensor:
-        """The mean of past gradients, in the larger of its root mean square and that of the gradient."""
+        """The mean of past gradients, in the larger of its root mean square and that of the gradient; saturated."""
         mean = (1 - MEAN) * signals.values[..., MOMENTUM]
         sizes = tensor_rms(torch.stack([mean, signals.values[..., 1]], -1), signals).amax(-1)
-        return mean / sizes.clamp(min=TINY)
+        found = mean / sizes.clamp(min=TINY)
+        if not (saturation := self.refinements.saturation):
+            return found
+        return saturation * found / (1 + (saturation * found).square()).sqrt()
 
     def _by_pieces(self, values: Tensor, u: Tensor | None) -> Tensor:
         """`d · exp(0.01 · a)` of every number; without gradients some numbers at a time, whatever their number."""
