@@ -1,10 +1,11 @@
-"""Makes the metanetworks that come with the package, from experiment files: zoo, training, test, and the folder.
+"""Makes the metanetworks and update rules that come with the package, from experiment files: zoo, training, test, and
+the folder.
 
     python experiments/pretrained/make.py                 all that are not there yet
     python experiments/pretrained/make.py mnist-inr       one of them
 
 Zoos go into zoos/ and runs into runs/ of the working directory; what is there is kept, so a stopped script goes on.
-Together they take about an hour and a half on two cores. To make one anew, delete its folder.
+Together they take about two hours and a half on two cores. To make one anew, delete its folder.
 """
 
 import argparse
@@ -12,7 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from neural_graphs.tasks import write_network
+from neural_graphs.optim import save_rule
+from neural_graphs.tasks import load_run, write_network
 from neural_graphs.zoo import Zoo
 
 ROOT = Path(__file__).parents[2]
@@ -22,14 +24,26 @@ EXPERIMENTS = {
     "mnist-inr": "inr_classification/mnist_probegen_2cores.yaml",
     "mnist-dilate": "style_editing/mnist_dilate_propagator_probes64_2cores.yaml",
     "fmnist-cnn": "cnn_generalization/small_propagator_2cores.yaml",
+    "ng-gnn": "learning_to_optimize/fmnist_nggnn_several_2cores.yaml",
+    "ff": "learning_to_optimize/fmnist_ff_several_2cores.yaml",
 }  # name, and the file that it is made by
+RULES = ("ng-gnn", "ff")  # those that train networks
+
+
+def folder_of(name: str) -> Path:
+    """Where it lies in the package."""
+    return (ROOT / "src" / "neural_graphs" / "optim" / "pretrained" if name in RULES else INSIDE) / name
 
 
 def make(name: str) -> None:
     """Reproduce the experiment of a name, as far as that is not done, and share its run into the package."""
     file = ROOT / "experiments" / EXPERIMENTS[name]
-    for words in (["reproduce", str(file)], ["share", f"runs/{file.stem}", str(INSIDE / name)]):
-        subprocess.run([sys.executable, "-m", "neural_graphs", *words], check=True)
+    command = [sys.executable, "-m", "neural_graphs"]
+    subprocess.run([*command, "reproduce", str(file)], check=True)
+    if name in RULES:
+        save_rule(load_run(f"runs/{file.stem}")[0], folder_of(name))
+    else:
+        subprocess.run([*command, "share", f"runs/{file.stem}", str(folder_of(name))], check=True)
 
 
 def make_examples() -> None:
@@ -46,7 +60,7 @@ def main() -> None:
     names = parser.parse_args().names
     if unknown := set(names) - set(EXPERIMENTS):
         parser.error(f"unknown {', '.join(sorted(unknown))}; known: {', '.join(EXPERIMENTS)}")
-    for name in names or [each for each in EXPERIMENTS if not (INSIDE / each).is_dir()]:
+    for name in names or [each for each in EXPERIMENTS if not folder_of(each).is_dir()]:
         make(name)
     if not EXAMPLES.is_dir():
         make_examples()

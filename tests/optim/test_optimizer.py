@@ -327,11 +327,12 @@ def test_ten_steps_on_a_card_are_those_on_the_processor(rule: str) -> None:
 # -- what comes along --------------------------------------------------------------------------------------------------
 
 
-def test_the_rule_that_comes_along_trains_a_network_it_has_not_seen() -> None:
+@pytest.mark.parametrize("name", ["ng-gnn", "ff"])
+def test_a_rule_that_comes_along_trains_a_network_it_has_not_seen(name: str) -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 4))
     x, y = torch.randn(64, 6), torch.randint(0, 4, (64,))
-    optimizer = LearnedOptimizer.from_pretrained("ng-gnn", module, x)
+    optimizer = LearnedOptimizer.from_pretrained(name, module, x)
     losses = []
     for _ in range(60):
         loss = F.cross_entropy(module(x), y)

@@ -12,11 +12,11 @@ from neural_graphs.errors import ConfigError
 DESCRIPTION = """\
 Trains what your function returns on a folder of labelled images, or a set with a name, and prints how it goes.
 
-  neural-graphs optimize models:make_net --images fashion-mnist --rule runs/fmnist_nggnn_2cores
+  neural-graphs optimize models:make_net --images fashion-mnist --rule ng-gnn
   neural-graphs optimize models:make_net --images photos/ --rule my-rule/ --steps 500 --beside 1e-3
 
-The rule is one that comes along, a folder of save_rule, or a run of meta-training. --beside trains the same module from
-the same start by Adam with that learning rate as well.
+The rule is one that comes along (ng-gnn, or ff, which is cheaper), a folder of save_rule, or a run of meta-training.
+--beside trains the same module from the same start by Adam with that learning rate as well.
 """
 
 

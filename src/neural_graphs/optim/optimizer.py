@@ -53,7 +53,7 @@ class LearnedOptimizer(Optimizer):
         cls, name_or_folder: str | Path, module: nn.Module, example_input: Inputs, params: ParamsT | None = None,
         **options: Any,
     ) -> "LearnedOptimizer":  # fmt: skip
-        """An optimizer for a module by a rule of ours (`ng-gnn`, …), or one from a folder of `save_rule`.
+        """An optimizer for a module by a rule of ours (`ng-gnn` or `ff`), or one from a folder of `save_rule`.
 
         `example_input` is what the module takes, see `trace`; `options` are those of the optimizer.
         """
