@@ -49,7 +49,7 @@ def test_a_reflected_picture_is_what_numpy_makes_of_it(axes: str) -> None:
 
 
 def test_an_editor_learns_from_turned_networks(zoo: Zoo, configure, tmp_path) -> None:
-    """It learns, resumes exactly, and its second view is an edit of turned networks, turned back."""
+    """It ends elsewhere than without, and resumes exactly."""
     words = [*configure(zoo, tmp_path), "--model.turns=true"]
     whole = fit([*words, "--trainer.max_epochs=4"], tmp_path / "whole")
     part = fit([*words, "--trainer.max_epochs=2"], tmp_path / "part")

@@ -150,10 +150,11 @@ class UpdateRule(Recorded, nn.Module, ABC):
         """The mean of past gradients, in the larger of its root mean square and that of the gradient; saturated."""
         mean = (1 - MEAN) * signals.values[..., MOMENTUM]
         sizes = tensor_rms(torch.stack([mean, signals.values[..., 1]], -1), signals).amax(-1)
-        found = mean / sizes.clamp(min=TINY)
-        if not (saturation := self.refinements.saturation):
-            return found
-        return saturation * found / (1 + (saturation * found).square()).sqrt()
+        along = mean / sizes.clamp(min=TINY)
+        if self.refinements.saturation:
+            along = self.refinements.saturation * along
+            along = along / (1 + along.square()).sqrt()
+        return along
 
     def _by_pieces(self, values: Tensor, u: Tensor | None) -> Tensor:
         """`d · exp(0.01 · a)` of every number; without gradients some numbers at a time, whatever their number."""

@@ -85,13 +85,13 @@ class Editing(Task):
 
     def _require_commuting(self, zoo: Zoo) -> None:
         """Raise ConfigError where turned images in this style are not the images in this style, turned."""
-        images, canvas = images_of(zoo), self.required_canvas
+        images, targets, canvas = images_of(zoo), self.targets(zoo), self.required_canvas
         pixels = torch.from_numpy(images).flatten(1, 2)
         for number in range(turns.count(canvas)):
             which = torch.full((len(pixels),), number)
             turned = turns.turn_pictures(pixels, which, canvas).reshape(images.shape).numpy()
             made = torch.from_numpy(self.style(turned)).flatten(1, 2)
-            if not torch.allclose(made, turns.turn_pictures(self.targets(zoo), which, canvas), atol=1e-4):
+            if not torch.allclose(made, turns.turn_pictures(targets, which, canvas), atol=1e-4):
                 raise ConfigError(f"{self.style} makes something else of an image that is turned: leave out turns")
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
