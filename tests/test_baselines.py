@@ -1,4 +1,4 @@
-"""FlatMLP and StatNN: what they read, what they are blind to, and what they refuse."""
+"""The baselines: what they read, what they are blind to, and what they refuse."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.nn.baselines import FlatMLP, SetNN, StatNN
+from neural_graphs.nn.baselines import FlatMLP, Inr2Vec, SetNN, StatNN
 from neural_graphs.nn.group_statistics import statistics
 from neural_graphs.nn.spec import InputSpec
 from neural_graphs.testing import assert_invariant
@@ -118,3 +118,33 @@ def test_a_set_of_numbers_does_not_see_which_weights_a_neuron_has() -> None:
     for each in state:
         each["layers.0.weight"] = each["layers.0.weight"].flip(1)  # inputs have places
     assert not torch.allclose(module(Networks.from_state_dicts(state, LAYOUT)), module(networks), rtol=1e-6)
+
+
+def inr2vec(layouts: list[Layout]) -> Inr2Vec:
+    torch.manual_seed(0)
+    return Inr2Vec(InputSpec.of(layouts), 3, hidden=(12, 8), head=(6,)).double()
+
+
+def test_rows_are_read_alone_and_in_company_whatever_tensor_they_are_of() -> None:
+    module, parts = inr2vec(MIXED), [random_networks(2, layout) for layout in MIXED]
+    together = module(Networks.cat(parts))
+    torch.testing.assert_close(together, torch.cat([module(part) for part in parts]), rtol=1e-11, atol=1e-12)
+    together.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in module.parameters())
+    assert module(parts[0][:0]).shape == (0, 3)
+
+
+def test_rows_have_no_places_but_columns_do() -> None:
+    """Rows of one matrix in another order are not seen; a permutation of neurons moves columns, too, and is."""
+    module, networks = inr2vec([LAYOUT]), random_networks(2)
+    state, order = networks.state_dicts(), [3, 1, 4, 0, 2]
+    for each in state:
+        each["layers.0.weight"] = each["layers.0.weight"][order]
+    moved = Networks.from_state_dicts(state, LAYOUT)
+    torch.testing.assert_close(module(moved), module(networks), rtol=1e-11, atol=1e-12)
+    assert not torch.allclose(module(shuffled(networks, order)), module(networks), rtol=1e-6)
+
+
+def test_inr2vec_names_the_rows_it_cannot_read() -> None:
+    with pytest.raises(LayoutError, match=r"reads rows of 5 numbers; layers\.0\.bias of .* has 9"):
+        inr2vec([LAYOUT])(random_networks(1, Layout.mlp((2, 9, 9, 1))))

@@ -53,6 +53,32 @@ def test_networks_a_hundred_times_larger_or_smaller_are_read(layout: Layout, sca
     assert answers.std(0).mean() > 1e-3 * usual.std()
 
 
+@pytest.mark.parametrize("together", [[INR, INR, INR, INR], [INR, CNN, CNN, INR]], ids=["alike", "mixed"])
+def test_a_skipped_round_is_skipped_for_a_network_as_a_whole(together: list[Layout]) -> None:
+    """Of one round, skipped for every other network, the answer is with it, twice as strong, or without it."""
+    torch.manual_seed(0)
+    backbone = Propagation(8, 1, 4, skipped=0.5).double()
+    networks = Networks.cat([draw(layout, 1) for layout in together])
+    graph = Propagator(InputSpec.of(together), 3, 8, 1, 4).double().encoder(networks)
+    topology, change = graph.topology, backbone.rounds[0].eval().nodes(graph) - graph.nodes
+    factors = set()
+    for _ in range(8):
+        moved = backbone.rounds[0].train().nodes(graph) - graph.nodes
+        factor = topology.mean(moved * change) / topology.mean(
+            change * change
+        )  # per network, and alike for all features
+        torch.testing.assert_close(moved, topology.repeat(factor) * change, rtol=1e-9, atol=1e-12)
+        factors |= set(factor.round(decimals=6).flatten().tolist())
+    assert factors == {0.0, 2.0}
+
+
+def test_rates_of_skipping_grow_with_depth_and_nothing_is_skipped_by_default() -> None:
+    assert [each.skip.rate for each in Propagation(8, 4, 4, skipped=0.4).rounds] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert not any(each.skip.rate for each in Propagation(8, 4, 4).rounds)
+    with pytest.raises(ValueError, match="must be in"):
+        Propagation(8, 4, 4, skipped=1.0)
+
+
 def test_statistics_of_a_group_are_those_of_statnn() -> None:
     networks = draw(CNN, 3)
     found = group_statistics(networks)

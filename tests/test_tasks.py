@@ -17,12 +17,15 @@ from lightning.fabric.utilities import move_data_to_device
 from safetensors.torch import save_file
 
 from neural_graphs.errors import CheckpointError, ConfigError, ZooError
+from neural_graphs.layout import Layout
+from neural_graphs.networks import Networks
 from neural_graphs.nn import Propagator
 from neural_graphs.nn.baselines import FlatMLP
 from neural_graphs.tasks import Classification, Muon, Run, ZooData, classify, fit, load_run, predict, test, validate
 from neural_graphs.tasks.data import Batches, BatchSampler
 from neural_graphs.tasks.fit import callbacks
 from neural_graphs.tasks.logging import quiet
+from neural_graphs.tasks.mixing import mix
 from neural_graphs.zoo import Zoo, grow_inrs, preset
 from neural_graphs.zoo.transforms import Noise
 
@@ -227,6 +230,29 @@ def test_training_from_python_with_a_module_of_ones_own(zoo, tmp_path) -> None:
         trainer.fit(module, data)
     assert run.best.is_file() and run.last.is_file()
     assert module.metanetwork.standardise.spread.ne(1).any()  # the statistics were taken
+
+
+def test_mixtures_are_of_networks_of_one_layout_and_of_their_classes() -> None:
+    torch.manual_seed(0)
+    layouts = [Layout.mlp((2, size, 1)) for size in (3, 5, 3, 3, 5)]
+    networks = Networks.cat([Networks(torch.randn(1, layout.size).double(), layout) for layout in layouts])
+    mixture, targets = mix(networks, torch.eye(5).double(), 0.75)
+    assert mixture.layouts == networks.layouts
+    torch.testing.assert_close(targets.diagonal().clamp(max=0.75), torch.full((5,), 0.75).double())
+    for mixed, shares in zip(mixture.vectors(), targets, strict=True):
+        parts = [share * networks.vectors()[place] for place, share in enumerate(shares) if share]
+        torch.testing.assert_close(mixed, sum(parts))  # of two, or of one with itself
+    assert any(len(row.nonzero()) == 2 for row in targets)
+
+
+def test_training_on_mixtures_resumes_exactly(zoo, tmp_path) -> None:
+    words = [*configuration(zoo, tmp_path), "--model.mixing", "0.4"]
+    whole = fit(words, tmp_path / "whole")
+    part = fit([*words, "--trainer.max_epochs", "1"], tmp_path / "part")
+    part = fit(["--trainer.max_epochs", "3", *BARE], part.folder, resume=True)
+    plain = fit([*words, "--model.mixing", "0"], tmp_path / "plain")
+    assert all(torch.equal(weights(whole)[name], tensor) for name, tensor in weights(part).items())
+    assert not all(torch.equal(weights(whole)[name], tensor) for name, tensor in weights(plain).items())
 
 
 def test_the_learning_rate_warms_up_linearly_and_stays(zoo) -> None:

@@ -18,7 +18,7 @@ from neural_graphs.graph import AllPairs
 from neural_graphs.io.documents import write_json
 from neural_graphs.layout.recorded import Recorded
 from neural_graphs.nn.backbones.scale_equivariant import Factors
-from neural_graphs.nn.baselines import FlatMLP, StatNN
+from neural_graphs.nn.baselines import FlatMLP, Inr2Vec, StatNN
 from neural_graphs.nn.embeddings import Standardise
 from neural_graphs.nn.shareable import Shareable
 from neural_graphs.optim.update_rule import UpdateRule
@@ -66,6 +66,7 @@ OPTIONS: dict[type, dict[str, Any]] = {
     nn.ProbeGen: {"probes": 5, "hidden": (7,)},
     ng.NFN: {"width": 8, "hidden": [6]},
     FlatMLP: {"hidden": [6]},
+    Inr2Vec: {"hidden": [6], "head": [5]},
     StatNN: {"hidden": [6]},
 }
 

@@ -78,8 +78,9 @@ class ProductReadout(EditReadout):
 class Propagator(Metanetwork):
     """Features of neurons run through the weights, forwards and backwards, in residual rounds (`Propagation`; ours).
 
-    `family` describes the networks it will read, `classes` the answers per network, `width`, `depth`, `heads`
-    and `dropout` the backbone, `statistics` whether neurons know those of their group; the rest as for `NGGNN`.
+    `family` describes the networks it will read, `classes` the answers per network, `width`, `depth`, `heads`,
+    `dropout` and `skipped` (rounds, while training) the backbone, `statistics` whether neurons know those of their
+    group; the rest as for `NGGNN`.
 
     Examples:
         >>> import torch, neural_graphs as ng
@@ -92,12 +93,12 @@ class Propagator(Metanetwork):
     def __init__(
         self, family: InputSpec, classes: int, width: int = 64, depth: int = 4, heads: int = 8, probes: int = 0,
         dropout: float = 0.0, statistics: bool = True, pool: Pool | None = None,
-        probe_shape: Sequence[int] | None = None, canonical: Sequence[Canonical] = (),
+        probe_shape: Sequence[int] | None = None, canonical: Sequence[Canonical] = (), skipped: float = 0.0,
     ):  # fmt: skip
         pool = pool or ConcatOutputs(family.outputs)
         super().__init__(
             multiscale_encoder(family, width, 2 * heads, statistics, probes, probe_shape),
-            Propagation(width, depth, heads, dropout, outputs_only=pool.outputs_only),
+            Propagation(width, depth, heads, dropout, pool.outputs_only, skipped),
             GraphReadout(width, classes, pool, 2 * width),
             canonical,
         )
@@ -119,13 +120,12 @@ class PropagatorEditor(Metanetwork):
     def __init__(
         self, family: InputSpec, width: int = 64, depth: int = 4, heads: int = 8, probes: int = 0,
         dropout: float = 0.0, statistics: bool = True, initial: float = 0.01, standardised: bool = False,
-        channels: int = 1,
-        canonical: Sequence[Canonical] = (),
+        channels: int = 1, canonical: Sequence[Canonical] = (), skipped: float = 0.0,
     ):  # fmt: skip
         scale = Standardise(require_statistics(family)) if standardised else None
         super().__init__(
             multiscale_encoder(family, width, 2 * heads, statistics, probes, None),
-            Propagation(width, depth, heads, dropout),
+            Propagation(width, depth, heads, dropout, skipped=skipped),
             ProductReadout(width, 2 * heads, family.groups, family.frame, channels, initial, scale),
             canonical,
         )

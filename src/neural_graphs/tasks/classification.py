@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -11,7 +12,8 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 
 from neural_graphs.networks import Networks
 from neural_graphs.plots.page import Matrix, Note, Section, Tile, Tiles
-from neural_graphs.tasks.data import ZooData
+from neural_graphs.tasks.data import Batch, ZooData
+from neural_graphs.tasks.mixing import mix
 from neural_graphs.tasks.task import Task
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.portraits import portrait
@@ -26,6 +28,7 @@ class Classification(Task):
     Args:
         metanetwork: module from `Networks` to scores `(networks, classes)`.
         classes: how many classes there are.
+        mixing: train on mixtures of two networks and of their classes, in shares from Beta(mixing, mixing); 0: none.
         options: those of every `Task`.
     """
 
@@ -33,8 +36,9 @@ class Classification(Task):
     best: ClassVar[tuple[str, Literal["min", "max"]]] = ("accuracy", "max")
     scale: ClassVar[float] = 100.0
 
-    def __init__(self, metanetwork: nn.Module, classes: int = 10, **options: Any) -> None:
+    def __init__(self, metanetwork: nn.Module, classes: int = 10, mixing: float = 0.0, **options: Any) -> None:
         super().__init__(metanetwork, **options)
+        self.classes, self.mixing = classes, mixing
         # Without checks of values, which would wait for the device at every step.
         self.train_accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
         self.val_accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
@@ -49,8 +53,16 @@ class Classification(Task):
         """Scores."""
         return self(networks)
 
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """As of every `Task`, on mixtures of networks where `mixing` says so."""
+        if self.mixing:
+            networks, targets = batch
+            share = float(torch.distributions.Beta(self.mixing, self.mixing).sample())
+            batch = mix(networks, F.one_hot(targets, self.classes).to(networks.values.dtype), share)
+        return super().training_step(batch, index)
+
     def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy."""
+        """Cross-entropy with classes `(networks,)`, or with shares of classes `(networks, classes)`."""
         return F.cross_entropy(answers, targets)
 
     def on_test_epoch_start(self) -> None:
@@ -60,7 +72,7 @@ class Classification(Task):
     def measure(self, split: str, answers: Tensor, targets: Tensor, networks: Networks) -> Tensor:
         """Log loss and accuracy; count confusions in the test split."""
         accuracy = getattr(self, f"{split}_accuracy")
-        accuracy.update(answers.detach(), targets)
+        accuracy.update(answers.detach(), targets if targets.ndim == 1 else targets.argmax(1))
         if split == "test":
             self.confusion.update(answers, targets)
         loss = self.loss(answers, targets)

@@ -39,15 +39,17 @@ class PropagationRound(nn.Module):
     """`x + W₂ φ(W₁ [h; Σ g ⊙ F h; Σ g′ ⊙ B h] + V mean(h))`, h the normed nodes, `[g; g′]` the edges.
 
     The first sum is over the weights into a neuron, the second over those that leave it (`back`), each divided by the
-    root of their number; the mean over all neurons of the network reaches each in one round, however deep it is.
+    root of their number; the mean over all neurons of the network reaches each in one round, however deep it is. While
+    training, a network goes without the round with probability `skipped` (stochastic depth; Huang et al. 2016).
     """
 
-    def __init__(self, width: int, dropout: float, back: bool):
+    def __init__(self, width: int, dropout: float, back: bool, skipped: float = 0.0):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.forwards, self.backwards = nn.Linear(width, width), nn.Linear(width, width) if back else None
         self.combine, self.network = nn.Linear((3 if back else 2) * width, width), nn.Linear(width, width, bias=False)
         self.activation, self.dropout, self.out = SineSiLU(), Dropout(dropout), nn.Linear(width, width)
+        self.skip = Dropout(skipped)
 
     def nodes(self, graph: NeuralGraph) -> Float[Tensor, "*batch width"]:
         """New node features, `(*batch, neurons, width)`."""
@@ -57,9 +59,12 @@ class PropagationRound(nn.Module):
         if self.backwards is not None:
             told = topology.propagate(self.backwards(normed), out_of, "source")
             found.append(told * root(topology.neuron_index(fan_out)[:, None], normed))
-        whole = topology.repeat(self.network(topology.mean(normed)))
-        hidden = self.activation(self.combine(torch.cat(found, -1)) + whole)
-        return graph.nodes + self.out(self.dropout(hidden))
+        mean = topology.mean(normed)
+        hidden = self.activation(self.combine(torch.cat(found, -1)) + topology.repeat(self.network(mean)))
+        change = self.out(self.dropout(hidden))
+        if self.training and self.skip.rate:
+            change = change * topology.repeat(self.skip(torch.ones_like(mean[..., :1])))
+        return graph.nodes + change
 
     def edges(self, graph: NeuralGraph) -> None:
         """Edges stay: what two neurons have to do with each other is in their weight."""
@@ -73,16 +78,21 @@ def root(count: Tensor, like: Tensor) -> Tensor:
 class Propagation(Backbone):
     """`depth` rounds over nodes, `width` wide, and edges, `2 · heads` wide.
 
+    The last round is skipped at the rate `skipped` while training, those before it at rates that grow evenly up to it.
     `outputs_only` as for `Backbone`; the last round is then without the sums over weights that leave a neuron. Raises
     ConfigError for a width that heads do not divide, or an odd one.
     """
 
-    def __init__(self, width: int, depth: int = 4, heads: int = 8, dropout: float = 0.0, outputs_only: bool = False):
+    def __init__(
+        self, width: int, depth: int = 4, heads: int = 8, dropout: float = 0.0, outputs_only: bool = False,
+        skipped: float = 0.0,
+    ):  # fmt: skip
         if width % heads or width % 2:
             raise ConfigError(f"a width of {width} is not a multiple of {heads} heads and of 2")
         super().__init__(EdgeMemory(state=2 * heads, largest=2 * heads, work=width, layers=depth), outputs_only)
         self.rounds = nn.ModuleList(
-            PropagationRound(width, dropout, back=not outputs_only or place < depth) for place in range(1, depth + 1)
+            PropagationRound(width, dropout, not outputs_only or place < depth, skipped * place / depth)
+            for place in range(1, depth + 1)
         )
         self.norm = nn.LayerNorm(width)
 

@@ -33,7 +33,7 @@ from neural_graphs.nn import (
     SignsAndScales,
     UNFEditor,
 )
-from neural_graphs.nn.baselines import FlatMLP, SetNN, StatNN
+from neural_graphs.nn.baselines import FlatMLP, Inr2Vec, SetNN, StatNN
 from neural_graphs.nn.spec import InputSpec, Statistics
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.editing import Editing
@@ -47,6 +47,7 @@ READERS: tuple[type, ...] = (
     DWSNet,
     Ensemble,
     FlatMLP,
+    Inr2Vec,
     NFN,
     NFT,
     NGGNN,
