@@ -38,16 +38,15 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def by_definition(rule: UpdateRule, task: InnerTask, count: int, steps: int, fresh: bool = False) -> list[Tensor]:
-    """Σ_t ∇ of the mean loss after step t on its own mini-batch, or the next, all before the step detached."""
+def by_definition(rule: UpdateRule, task: InnerTask, count: int, steps: int) -> list[Tensor]:
+    """Σ_t ∇ of the mean loss after step t on its own mini-batch, everything before the step detached."""
     generator, memory, total = seeded(), Memory(), None
     networks = task.start(count, generator)
-    batches = [task.draw(count, generator) for _ in range(steps + 1)]
-    for place in range(steps):
-        _, gradient = gradients(networks, batches[place])
+    for _ in range(steps):
+        batch = task.draw(count, generator)
+        _, gradient = gradients(networks, batch)
         moved = networks + memory.change(rule, networks, gradient)
-        judge = batches[place + fresh]
-        found = torch.autograd.grad(losses(moved, judge).mean(), list(rule.parameters()), allow_unused=True)
+        found = torch.autograd.grad(losses(moved, batch).mean(), list(rule.parameters()), allow_unused=True)
         full = [torch.zeros_like(p) if g is None else g for g, p in zip(found, rule.parameters(), strict=True)]
         total = full if total is None else [a + b for a, b in zip(total, full, strict=True)]
         networks = moved.map(Tensor.detach)
@@ -62,12 +61,10 @@ def worst(actual: list[Tensor], expected: list[Tensor]) -> float:
 
 @pytest.mark.parametrize("task", [TASK, MIXED], ids=["one layout", "several"])
 @pytest.mark.parametrize("name", ["FF", "LSTM", "NG-GNN", "NG-T"])
-@pytest.mark.parametrize("fresh", [False, True], ids=["same", "fresh"])
-def test_the_stepwise_gradient_is_that_of_the_paper(name: str, task: InnerTask, fresh: bool) -> None:
+def test_the_stepwise_gradient_is_that_of_the_paper(name: str, task: InnerTask) -> None:
     rule = built(RULES[name], list(task.layouts))
-    found = Stepwise(steps=3, networks=3, fresh=fresh)(rule, task, seeded())
-    assert worst(found.gradient, by_definition(rule, task, 3, 3, fresh)) < 1e-10
-    assert worst(found.gradient, by_definition(rule, task, 3, 3, not fresh)) > 1e-4
+    found = Stepwise(steps=3, networks=3)(rule, task, seeded())
+    assert worst(found.gradient, by_definition(rule, task, 3, 3)) < 1e-10
     assert found.diverged == 0 and found.runs == 3 and 0 < found.loss < LIMIT
     assert all(parameter.grad is None for parameter in rule.parameters())
 
@@ -96,8 +93,6 @@ def test_diverged_runs_are_counted_and_do_not_spoil_the_others() -> None:
     expected = torch.autograd.grad(each.sum() / 6, list(calm.parameters()), allow_unused=True)
     assert worst(found.gradient, [x for x in expected if x is not None]) < 1e-10
     assert found.loss == pytest.approx(float(each.detach().mean()), rel=1e-10)
-    judged = Stepwise(steps=2, networks=6, fresh=True)(rule, TASK, seeded())
-    assert judged.diverged == count and all(bool(each.isfinite().all()) for each in judged.gradient)
     all_gone = Stepwise(steps=3, networks=2)(_always(rule), TASK, seeded())
     assert all_gone.diverged == 2 and all(bool((g == 0).all()) for g in all_gone.gradient)
     assert all_gone.loss != all_gone.loss  # nothing to average

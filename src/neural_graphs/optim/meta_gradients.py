@@ -55,15 +55,12 @@ class Stepwise(MetaGradient):
 
     What is remembered is detached between steps, so the gradient sees one step ahead (Kofinas et al. 2024). `networks`
     are trained at once, fresh ones for `steps` steps. With `clip` (ours) the gradient of a network's loss after a step
-    is cut to that norm, so that the few steps that go wrong do not outweigh all others. With `fresh` (ours) a step is
-    judged by the mini-batch of the next one, not by its own, which a step may just learn by heart; that also halves the
-    gradients to be taken.
+    is cut to that norm, so that the few steps that go wrong do not outweigh all others.
     """
 
     steps: int = 100
     networks: int = 1
     clip: float | None = None
-    fresh: bool = False
 
     def __call__(self, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Estimate:
         return self.go_on(InnerRun.begun(self.networks, rule, task, generator), rule, task, generator)
@@ -74,13 +71,8 @@ class Stepwise(MetaGradient):
         parameters = list(rule.parameters())
         total = [torch.zeros_like(parameter) for parameter in parameters]
         seen: list[Tensor] = []
-        gradient: Tensor | None = None
         for _ in range(self.steps):
-            batch = task.draw(len(run.networks), generator)
-            if gradient is None:
-                _, gradient = gradients(run.networks, batch)
-                batch = task.draw(len(run.networks), generator) if self.fresh else batch
-            ahead = look_ahead(rule, run.networks, run.memory, gradient, batch)
+            ahead = look_ahead(rule, run.networks, run.memory, task.draw(len(run.networks), generator))
             if ahead is None:  # all have diverged
                 return Estimate(total, _mean(seen), runs, runs)
             outer = ahead.outer if self.clip is None else clipped(ahead.networks.with_values(ahead.outer), self.clip)
@@ -88,7 +80,6 @@ class Stepwise(MetaGradient):
             total = [a if b is None else a + b for a, b in zip(total, found, strict=True)]
             seen.append(ahead.loss)
             run.networks, run.memory = ahead.networks, ahead.memory
-            gradient = ahead.outer if self.fresh else None
         return Estimate(total, _mean(seen), runs - len(run.networks), runs)
 
 
@@ -161,7 +152,7 @@ class PersistentStepwise(Stepwise):
 
 @dataclass(frozen=True)
 class Ahead:
-    """One step of the networks that survive it, and their losses on a mini-batch afterwards.
+    """One step of the networks that survive it, and their losses on the same mini-batch afterwards.
 
     `change` is differentiable in the rule, `outer` the gradient of the losses with respect to it.
     """
@@ -173,14 +164,12 @@ class Ahead:
     loss: Float[Tensor, " networks"]
 
 
-def look_ahead(
-    rule: UpdateRule, networks: Networks, memory: Memory, gradient: Tensor, batch: Minibatch
-) -> Ahead | None:  # fmt: skip
-    """Make a step and judge it by a mini-batch; runs that diverge by it are left out and the step made again, None
-    where none is left.
+def look_ahead(rule: UpdateRule, networks: Networks, memory: Memory, batch: Minibatch) -> Ahead | None:
+    """Make a step; runs that diverge by it are left out and the step made again, None where none is left.
 
     No gradient flows through the change of a run that diverged: it would be 0 · ∞.
     """
+    _, gradient = gradients(networks, batch)
     while True:
         own = replace(memory)
         with torch.enable_grad():
