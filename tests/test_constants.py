@@ -24,6 +24,7 @@ from neural_graphs.nn import (
     PropagatorEditor,
     ScaleGMN,
     ScaleGMNEditor,
+    SharedUNF,
     Signs,
     SignsAndScales,
     fourier,
@@ -44,6 +45,7 @@ MODULES: dict[str, Callable[[InputSpec], Metanetwork]] = {
     "NG-T editor": lambda spec: NGTEditor(spec, **SMALL),  # type: ignore[arg-type]
     "representatives": lambda spec: NGGNN(spec, 3, width=8, canonical=[CanonicalScales(True), CompleteSigns(True)]),
     "Propagator": lambda spec: Propagator(spec, 3, width=8, heads=2),
+    "SharedUNF": lambda spec: SharedUNF(spec, 3, width=8),
     "Propagator editor": lambda spec: PropagatorEditor(spec, width=8, heads=2),
     "ScaleGMN": lambda spec: ScaleGMN(spec, 3, SignsAndScales(), width=8),
     "ScaleGMN editor": lambda spec: ScaleGMNEditor(spec, Signs(), width=8),

@@ -24,6 +24,7 @@ from neural_graphs.nn import (
     ScaleGMN,
     ScaleGMNEditor,
     Scales,
+    SharedUNF,
 )
 from neural_graphs.nn.run import checkpointing as checkpointing
 from neural_graphs.nn.run import memory as memory_estimate
@@ -41,6 +42,7 @@ MODELS: dict[str, Callable[[], Metanetwork]] = {
     "NG-GNN both ways": lambda: NGGNN(FAMILY, 3, width=8, depth=3, dropout=0.3),
     "NG-T": lambda: NGT(FAMILY, 3, widths=(8, 6), attention=8, heads=2, hidden=(8, 6), depth=4, dropout=0.3),
     "Propagator": lambda: Propagator(FAMILY, 3, width=8, depth=3, heads=2, dropout=0.3),
+    "SharedUNF": lambda: SharedUNF(FAMILY, 3, width=8, depth=3, dropout=0.3),
     "editing Propagator": lambda: PropagatorEditor(FAMILY, width=8, depth=3, heads=2),
     "ScaleGMN": lambda: ScaleGMN(FAMILY, 3, Scales(), width=8, depth=3, dropout=0.3),
     "editing ScaleGMN": lambda: ScaleGMNEditor(FAMILY, Scales(), width=8, depth=3),

@@ -25,6 +25,7 @@ from neural_graphs.nn import (
     PropagatorEditor,
     ScaleGMN,
     ScaleGMNEditor,
+    SharedUNFEditor,
     Signs,
     SignsAndScales,
 )
@@ -155,6 +156,7 @@ MAKERS: dict[str, Callable[[InputSpec], Metanetwork]] = {
     "NG-T editor": lambda spec: NGTEditor(spec, **SMALL),  # type: ignore[arg-type]
     "representatives": lambda spec: NGGNN(spec, 3, width=8, depth=2, canonical=[CanonicalScales(True)]),
     "Propagator": lambda spec: Propagator(spec, 3, width=8, depth=2, heads=2),
+    "SharedUNF editor": lambda spec: SharedUNFEditor(spec, width=8, depth=2),
     "Propagator editor": lambda spec: PropagatorEditor(spec, width=8, depth=2, heads=2),
     "ScaleGMN": lambda spec: ScaleGMN(spec, 3, SignsAndScales(), width=8, depth=2),
     "ScaleGMN editor": lambda spec: ScaleGMNEditor(spec, Signs(), width=4, depth=2),

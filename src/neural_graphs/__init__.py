@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from neural_graphs.nn import PropagatorEditor as PropagatorEditor
     from neural_graphs.nn import ScaleGMN as ScaleGMN
     from neural_graphs.nn import ScaleGMNEditor as ScaleGMNEditor
+    from neural_graphs.nn import SharedUNF as SharedUNF
+    from neural_graphs.nn import SharedUNFEditor as SharedUNFEditor
     from neural_graphs.nn import UNFEditor as UNFEditor
     from neural_graphs.nn.spec import Family as Family
     from neural_graphs.nn.spec import InputSpec as InputSpec
@@ -73,6 +75,8 @@ _HOME = {
     "PropagatorEditor": "nn",
     "ScaleGMN": "nn",
     "ScaleGMNEditor": "nn",
+    "SharedUNF": "nn",
+    "SharedUNFEditor": "nn",
     "SignFlip": "symmetry",
     "Topology": "graph",
     "UNF": "nn",

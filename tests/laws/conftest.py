@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from neural_graphs.nn import (
     PropagatorEditor,
     ScaleGMN,
     ScaleGMNEditor,
+    SharedUNF,
+    SharedUNFEditor,
     SignsAndScales,
 )
 from neural_graphs.nn.backbones.scale_equivariant import Factors
@@ -35,6 +38,7 @@ class Backbone:
     name: str
     make_reader: Callable[..., Metanetwork]
     make_editor: Callable[..., Metanetwork]
+    whole: bool = False  # every neuron hears of all others in every layer, whatever the readout looks at
 
     def reader(self, family: InputSpec, **options: Any) -> Metanetwork:
         """Answers three numbers for each network."""
@@ -80,6 +84,12 @@ def propagator(name: str, **options: Any) -> Backbone:
     )
 
 
+def shared_linear(name: str) -> Backbone:
+    tiny = {"width": 8, "depth": 2}
+    reader = partial(SharedUNF, classes=3, **tiny)
+    return Backbone(name, reader, partial(SharedUNFEditor, **tiny), whole=True)
+
+
 BACKBONES = [
     gnn("NG-GNN", reverse=False),
     gnn("NG-GNN both ways", reverse=True),
@@ -87,6 +97,7 @@ BACKBONES = [
     transformer("NG-T all pairs both ways", wiring=AllPairs(copies=2)),
     transformer("NG-T over weights", wiring=Looped(), depth=4),  # the inputs are four weights away from the outputs
     propagator("Propagator"),
+    shared_linear("SharedUNF"),
     scale_gmn("ScaleGMN both ways", SignsAndScales()),  # others are in test_scale_gmn.py
 ]
 

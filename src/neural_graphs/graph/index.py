@@ -112,6 +112,12 @@ def neuron_groups(layout: Layout) -> np.ndarray:
 
 
 @constant()
+def fan_out(layout: Layout) -> np.ndarray:
+    """The number of weights that leave every neuron, `(neurons,)`."""
+    return np.bincount(layout.ends[0], minlength=layout.neurons)
+
+
+@constant()
 def output_indices(layout: Layout) -> np.ndarray:
     """The output neurons, in order."""
     roles = [group.role == "output" for group in layout.groups]

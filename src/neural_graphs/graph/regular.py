@@ -121,6 +121,10 @@ class Regular(Topology):
     def mean(self, nodes: Tensor) -> Tensor:
         return nodes.mean(1)
 
+    def group_mean(self, nodes: Tensor) -> Tensor:
+        groups = nodes.split([group.size for group in self.layout.groups], 1)
+        return torch.cat([each.mean(1, keepdim=True).expand_as(each) for each in groups], 1)
+
     def repeat(self, features: Tensor) -> Tensor:
         return features[:, None]
 

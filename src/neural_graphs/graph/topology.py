@@ -166,6 +166,10 @@ class Topology(ABC):
         """The mean over the neurons of each network, `(networks, d)`."""
 
     @abstractmethod
+    def group_mean(self, nodes: Tensor) -> Tensor:
+        """The mean over the neurons of every group, given to each of them: `(*batch, neurons, d)` to the same."""
+
+    @abstractmethod
     def repeat(self, features: Tensor) -> Tensor:
         """Features of networks `(networks, d)`, given to each of their neurons: broadcasts against `nodes`."""
 

@@ -4,6 +4,7 @@ from neural_graphs.nn.ablation import Ablation, Sight
 from neural_graphs.nn.backbones.message_passing import MessagePassing
 from neural_graphs.nn.backbones.propagation import Propagation
 from neural_graphs.nn.backbones.scale_equivariant import ScaleEquivariant, Scales, Signs, SignsAndScales
+from neural_graphs.nn.backbones.shared_linear import SharedLinear
 from neural_graphs.nn.backbones.transformer import RelationalTransformer
 from neural_graphs.nn.canonical import Canonical, CanonicalScales, CanonicalSigns, CompleteSigns
 from neural_graphs.nn.embeddings import (
@@ -38,6 +39,7 @@ from neural_graphs.nn.readout import ConcatOutputs, GraphReadout, MeanNodes, Mea
 from neural_graphs.nn.run.capture import CapturedAnswers, CapturedLoss
 from neural_graphs.nn.run.microbatch import mean_loss
 from neural_graphs.nn.scale_gmn import ScaleGMN, ScaleGMNEditor
+from neural_graphs.nn.shared_unf import SharedUNF, SharedUNFEditor
 
 __all__ = [
     "NFN",
@@ -85,6 +87,9 @@ __all__ = [
     "ScaleGMN",
     "ScaleGMNEditor",
     "Scales",
+    "SharedLinear",
+    "SharedUNF",
+    "SharedUNFEditor",
     "Sight",
     "Signs",
     "SignsAndScales",

@@ -5,7 +5,6 @@ few products of matrices, no feature of a neuron is copied to its edges, and the
 running that layer on as many inputs as neurons have features. Every weight is one edge, which is used both ways.
 """
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -13,17 +12,10 @@ from torch import Tensor, nn
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.graph import NeuralGraph
-from neural_graphs.graph.constants import constant
-from neural_graphs.layout import Layout
+from neural_graphs.graph.index import fan_out
 from neural_graphs.nn.backbones.base import Backbone
 from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.memory import EdgeMemory
-
-
-@constant()
-def fan_out(layout: Layout) -> np.ndarray:
-    """The number of weights that leave every neuron, `(neurons,)`."""
-    return np.bincount(layout.ends[0], minlength=layout.neurons)
 
 
 class SineSiLU(nn.Module):

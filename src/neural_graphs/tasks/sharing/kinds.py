@@ -29,6 +29,8 @@ from neural_graphs.nn import (
     ScaleGMN,
     ScaleGMNEditor,
     Scales,
+    SharedUNF,
+    SharedUNFEditor,
     Signs,
     SignsAndScales,
     UNFEditor,
@@ -56,11 +58,12 @@ READERS: tuple[type, ...] = (
     Propagator,
     ScaleGMN,
     SetNN,
+    SharedUNF,
     StatNN,
     UNF,
 )
 EDITORS: tuple[type, ...] = (DWSNetEditor, NFNEditor, NFTEditor, NGGNNEditor, NGTEditor, PropagatorEditor)
-EDITORS += (ScaleGMNEditor, UNFEditor)
+EDITORS += (ScaleGMNEditor, SharedUNFEditor, UNFEditor)
 PARTS: tuple[type, ...] = (Ablation, All, AllPairs, Bidirectional, CanonicalScales, CanonicalSigns, CompleteSigns)
 PARTS += (ConcatOutputs, Forward, Looped, MeanNodes, MeanOutputs, Neighbours, Scales, Signs, SignsAndScales)
 TASKS: tuple[type, ...] = (Adam, AdamW, Classification, CrossEntropy, Editing, Generalization, Muon, SquaredError)
