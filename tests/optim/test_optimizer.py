@@ -1,6 +1,7 @@
 """`LearnedOptimizer` is an optimizer like any other: groups, states, schedules, clipping, closures, and its errors."""
 
 import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neural_graphs import Layout, Networks, trace
-from neural_graphs.errors import ConfigError, GradientError, LayoutError
+from neural_graphs.errors import CheckpointError, ConfigError, GradientError, LayoutError
 from neural_graphs.optim import LearnedOptimizer, UpdateRule
 from neural_graphs.optim.inner import ImageSet, InnerTask, gradients
 from neural_graphs.optim.memory import Memory
-from neural_graphs.optim.pretrained import CARRIED
+from neural_graphs.optim.pretrained import CARRIED, load_rule
 from tests.optim.rules import OPTIONS, PAPER, RULES, built
 from tests.test_align import TRACED
 
@@ -67,7 +68,7 @@ def loss_of(module: nn.Module, x: Tensor) -> Tensor:
     return module(x).square().mean()
 
 
-def train(module: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, steps: int) -> None:
+def train(module: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, steps: int = 3) -> None:
     for _ in range(steps):
         optimizer.zero_grad()
         loss_of(module, x).backward()
@@ -345,3 +346,115 @@ def test_a_rule_that_comes_along_trains_a_network_it_has_not_seen(name: str) -> 
 
 def test_rules_that_come_along_are_small() -> None:
     assert sum(file.stat().st_size for file in CARRIED.rglob("*") if file.is_file()) < 2_000_000
+
+
+def test_copies_and_pickles_go_on_as_the_original() -> None:
+    module, x, layout = made("MLP")
+    optimizer = LearnedOptimizer(built(RULES["NG-GNN"], [layout]), module, layout, every=2)
+    train(module, optimizer, x)
+    copied = copy.deepcopy((module, optimizer))
+    pickled = pickle.loads(pickle.dumps((module, optimizer)))
+    for other in (copied, pickled, (module, optimizer)):
+        train(*other, x)
+    for other in (copied, pickled):
+        assert all(map(torch.equal, module.parameters(), other[0].parameters()))
+        assert not set(map(id, module.parameters())) & set(map(id, other[0].parameters()))
+
+
+def test_a_network_is_read_anew_where_it_was_read_now_and_then_before() -> None:
+    module, x, layout = made("MLP")
+    seldom, always = (LearnedOptimizer(built(RULES["NG-GNN"], [layout]), module, layout, every=k) for k in (2, 1))
+    train(module, seldom, x)
+    always.load_state_dict(seldom.state_dict())
+    before = [parameter.clone() for parameter in module.parameters()]
+    state = copy.deepcopy(always.state_dict())
+    train(module, always, x, 1)
+    after = [parameter.clone() for parameter in module.parameters()]
+    state["state"]["memory"]["context"] = None  # what was kept is not looked at
+    with torch.no_grad():
+        for parameter, old in zip(module.parameters(), before, strict=True):
+            parameter.copy_(old)
+    always.load_state_dict(state)
+    train(module, always, x, 1)
+    assert all(map(torch.equal, module.parameters(), after))
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+def test_words_never_seen_keep_still(sparse: bool) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Embedding(9, 4, padding_idx=0, sparse=sparse), nn.Linear(4, 3)).double()
+    words = torch.tensor([[0, 1, 2], [3, 1, 0]])
+    layout = trace(module, words)
+    optimizer = LearnedOptimizer(built(RULES["FF"], [layout]), module, layout)
+    start = module[0].weight.detach().clone()
+    train(module, optimizer, words)
+    moved = (module[0].weight - start).abs().amax(1) > 0
+    assert moved.tolist() == [False, True, True, True, *[False] * 5]
+
+
+def test_states_of_others_are_refused() -> None:
+    module, _, layout = made("MLP")
+    optimizer = LearnedOptimizer(built(RULES["FF"], [layout]), module, layout)
+    with pytest.raises(CheckpointError, match="expected the state of a LearnedOptimizer"):
+        optimizer.load_state_dict(torch.optim.Adam(module.parameters()).state_dict())
+    module, x, layout = made("MLP")
+    graph = LearnedOptimizer(built(RULES["NG-GNN"], [layout]), module, layout, every=2)
+    train(module, graph, x, 1)
+    with pytest.raises(CheckpointError, match=r"the context .* another rule"):
+        optimizer.load_state_dict(graph.state_dict())
+    state = graph.state_dict()
+    state["state"]["memory"]["momenta"] = state["state"]["memory"]["momenta"][:, 1:]
+    with pytest.raises(CheckpointError, match=r"the momenta .* of another network"):
+        graph.load_state_dict(state)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_step_that_is_not_finite_changes_nothing(skip: bool) -> None:
+    """Gradients that double precision holds and single precision does not; and a weight that is NaN."""
+    module, x, layout = made("MLP")
+    rule = built(RULES["NG-GNN"], [layout]).float()
+    optimizer = LearnedOptimizer(rule, module, layout, skip_nonfinite=skip)
+    train(module, optimizer, x)
+    before, state = [p.detach().clone() for p in module.parameters()], copy.deepcopy(optimizer.state_dict())
+    module(x).square().mean().backward()
+    module[0].weight.grad[0, 0] = 1e300
+    if skip:
+        optimizer.step()
+    else:
+        with pytest.raises(GradientError, match=r"the step of .* though all gradients are finite"):
+            optimizer.step()
+    assert all(map(torch.equal, before, module.parameters()))
+    assert torch.equal(state["state"]["memory"]["momenta"], optimizer.state_dict()["state"]["memory"]["momenta"])
+
+
+def test_autocast_does_not_reach_the_rule() -> None:
+    (module, x, layout), (other, _, _) = made("MLP"), made("MLP")
+    first, second = (
+        LearnedOptimizer(built(RULES["NG-GNN"], [layout]).float(), each, layout) for each in (module, other)
+    )
+    train(module, first, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        for _ in range(3):
+            second.zero_grad()
+            with torch.autocast("cpu", enabled=False):
+                other(x).square().mean().backward()
+            second.step()
+    assert all(map(torch.equal, module.parameters(), other.parameters()))
+
+
+def test_a_rule_that_is_loaded_draws_nothing() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    load_rule("ff")
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("options", [{"lr": -1.0}, {"lr": float("nan")}, {"every": 0}], ids=str)
+def test_options_that_are_none_are_refused(options: dict[str, Any]) -> None:
+    module, _, layout = made("MLP")
+    rule = built(RULES["FF"], [layout])
+    with pytest.raises(ConfigError, match="expected lr ≥ 0"):
+        LearnedOptimizer(rule, module, layout, **options)
+    with pytest.raises(ConfigError, match="no parameter of this Sequential requires a gradient"):
+        LearnedOptimizer(rule, module.requires_grad_(False), layout)

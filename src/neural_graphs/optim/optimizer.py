@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from neural_graphs.errors import ConfigError, GradientError, LayoutError
+from neural_graphs.errors import CheckpointError, ConfigError, GradientError, LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Inputs, Networks
 from neural_graphs.optim.memory import Memory
 from neural_graphs.optim.pretrained import load_rule
+from neural_graphs.optim.signals import DECAYS
 from neural_graphs.optim.update_rule import UpdateRule
 from neural_graphs.tracing import trace
 
@@ -37,12 +38,14 @@ class LearnedOptimizer(Optimizer):
         self, rule: UpdateRule, module: nn.Module, layout: Layout, params: ParamsT | None = None, *, lr: float = 1.0,
         every: int = 1, skip_nonfinite: bool = False,
     ):  # fmt: skip
-        if lr < 0 or every < 1:
+        if not lr >= 0 or every < 1:
             raise ConfigError(f"expected lr ≥ 0 and every ≥ 1, got lr {lr} and every {every}")
         self._tensors = _tensors_of(module, layout)
-        self._names = {id(tensor): name for name, tensor in self._tensors.items()}
+        self._names = _names_of(self._tensors)
         self.layout, self.every, self.skip_nonfinite = layout, every, skip_nonfinite
         own = [p for p in module.parameters() if p.requires_grad] if params is None else params
+        if params is None and not own:
+            raise ConfigError(f"no parameter of this {type(module).__name__} requires a gradient: nothing is to train")
         super().__init__(own, {"lr": lr})
         first = next(iter(self._tensors.values()))
         self.rule = rule.to(first.device).eval()
@@ -65,33 +68,42 @@ class LearnedOptimizer(Optimizer):
             if id(parameter) not in self._names:
                 self.param_groups.pop()
                 raise ConfigError(
-                    f"a parameter of shape {tuple(parameter.shape)} is not one of the module of this optimizer"
+                    f"a parameter of shape {tuple(parameter.shape)} is not one of the module that was traced; give "
+                    "parameters of that module"
                 )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step along the gradients there are; `closure`, if given, makes them and returns the loss.
 
-        Raises GradientError naming the tensor with NaN or infinite gradients (with `skip_nonfinite` the step is left
-        out), and leaves parameters and momenta as they were.
+        Raises GradientError naming the tensor whose gradient or step is NaN or infinite (with `skip_nonfinite` the step
+        is left out), and leaves parameters and momenta as they were.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         moving = self._with_gradient()
-        if not moving or not self._is_finite(moving):
+        gradients = {name: parameter.grad for name, (parameter, _) in moving.items() if parameter.grad is not None}
+        if not moving or not self._is_finite("gradient", gradients):
             return loss
-        networks, gradient = self._networks(), self._gradient(moving)
-        marks = torch.cat([torch.full((p.size,), p.name in moving) for p in self.layout.parameters])
         memory = Memory(**self.state[MEMORY])  # type: ignore[index]
-        change = memory.change(self.rule, networks, gradient, self.every, marks.to(gradient.device)[None])
+        with torch.autocast(next(self.rule.parameters()).device.type, enabled=False):
+            steps = self._steps(memory, gradients)
+        if not self._is_finite("step", {name: steps[name] for name in moving}):
+            return loss
         self.state[MEMORY] = memory.state_dict()  # type: ignore[index]
-        for name, step in change.state_dicts()[0].items():
-            if name in moving:
-                parameter, rate = moving[name]
-                parameter.copy_(parameter.to(step.dtype) + rate * step)
+        for name, (parameter, rate) in moving.items():
+            parameter.copy_(parameter.to(steps[name].dtype) + rate * steps[name])
         return loss
+
+    def _steps(self, memory: Memory, gradients: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The change of every tensor, 0 for those without gradient; memory goes on."""
+        marks = torch.cat([torch.full((p.size,), p.name in gradients) for p in self.layout.parameters])
+        gradient = self._flat({p.name: gradients.get(p.name) for p in self.layout.parameters})
+        networks = Networks(self._flat(self._tensors), self.layout)  # in the precision of the rule
+        change = memory.change(self.rule, networks, gradient, self.every, marks.to(gradient.device)[None])
+        return change.state_dicts()[0]
 
     def _with_gradient(self) -> dict[str, tuple[Tensor, Any]]:
         """By name, the parameters that have a gradient, each with the learning rate of its group."""
@@ -102,41 +114,73 @@ class LearnedOptimizer(Optimizer):
             if parameter.grad is not None
         }
 
-    def _is_finite(self, moving: Mapping[str, tuple[Tensor, Any]]) -> bool:
-        """Whether a step can be made. Raises GradientError where not, unless such steps are to be left out."""
-        norms = torch._foreach_norm([p.grad for p, _ in moving.values() if p.grad is not None], float("inf"))
-        finite = torch.stack([norm.isfinite() for norm in norms])
+    def _is_finite(self, what: str, tensors: Mapping[str, Tensor]) -> bool:
+        """Whether all are finite. Raises GradientError where one is not, unless such steps are to be left out."""
+        dense = [tensor.coalesce().values() if tensor.is_sparse else tensor for tensor in tensors.values()]
+        finite = torch.stack([norm.isfinite() for norm in torch._foreach_norm(dense, float("inf"))])
         if bool(finite.all()) or self.skip_nonfinite:
             return bool(finite.all())
-        name = list(moving)[finite.tolist().index(False)]
+        name = list(tensors)[finite.tolist().index(False)]
         raise GradientError(
-            f"the gradient of {name} holds NaN or infinite values; clip gradients, or leave such steps out: "
+            f"the {what} of {name} holds NaN or infinite values{_hint(what)}; clip gradients, or leave such steps out: "
             "LearnedOptimizer(…, skip_nonfinite=True)"
         )
-
-    def _networks(self) -> Networks:
-        """The module as a batch of one, in the precision of the rule."""
-        return Networks(self._flat(self._tensors), self.layout)
-
-    def _gradient(self, moving: Mapping[str, tuple[Tensor, Any]]) -> Tensor:
-        """`(1, size)`, 0 for what has none."""
-        found = {name: parameter.grad for name, (parameter, _) in moving.items()}
-        return self._flat({p.name: found.get(p.name) for p in self.layout.parameters})
 
     def _flat(self, tensors: Mapping[str, Tensor | None]) -> Tensor:
         like = next(self.rule.parameters())
         parts = (tensors[p.name] for p in self.layout.parameters)
         sizes = (p.size for p in self.layout.parameters)
-        flat = [like.new_zeros(n) if x is None else x.reshape(-1).to(like) for x, n in zip(parts, sizes, strict=True)]
+        flat = [_zeros_or_dense(x, n).to(like) for x, n in zip(parts, sizes, strict=True)]
         return torch.cat(flat)[None]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles need beside what torch keeps; names go by the tensors of the copy."""
+        own = ("rule", "layout", "every", "skip_nonfinite", "_tensors")
+        return {**super().__getstate__(), **{name: self.__dict__[name] for name in own}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._names = _names_of(self._tensors)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on exactly where the optimizer of this state stood; memory moves to the device of the parameters."""
+        """Go on exactly where the optimizer of this state stood; memory moves to the device of the parameters.
+
+        Raises CheckpointError for a state of another kind of optimizer, of another rule or of another network.
+        """
+        self._require_own(state_dict.get("state", {}).get(MEMORY))
         super().load_state_dict(deepcopy(state_dict))
         device = next(self.rule.parameters()).device
         memory = self.state[MEMORY]  # type: ignore[index]
         moved = {name: each.to(device) if isinstance(each, Tensor) else each for name, each in memory.items()}
         self.state[MEMORY] = moved  # type: ignore[index]
+
+    def _require_own(self, memory: Mapping[str, Any] | None) -> None:
+        """Raise CheckpointError where memory is not that of a network and a rule like these."""
+        if memory is None or memory.keys() != Memory().state_dict().keys():
+            raise CheckpointError("expected the state of a LearnedOptimizer, with what it remembers; got another one")
+        shapes = {
+            "momenta": (1, self.layout.size, len(DECAYS)),
+            "context": (1, self.layout.size, self.rule.context_width),
+        }
+        for name, shape in shapes.items():
+            if memory[name] is not None and tuple(memory[name].shape) != shape:
+                raise CheckpointError(
+                    f"the {name} of this state have shape {tuple(memory[name].shape)}, expected {shape}: it is of "
+                    "another rule or of another network"
+                )
+
+
+def _names_of(tensors: Mapping[str, Tensor]) -> dict[int, str]:
+    return {id(tensor): name for name, tensor in tensors.items()}
+
+
+def _zeros_or_dense(tensor: Tensor | None, size: int) -> Tensor:
+    """A flat tensor; zeros where there is none."""
+    return torch.zeros(size) if tensor is None else tensor.to_dense().reshape(-1)
+
+
+def _hint(what: str) -> str:
+    return "" if what == "gradient" else " in the precision of the rule, though all gradients are finite"
 
 
 def _tensors_of(module: nn.Module, layout: Layout) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from safetensors.torch import save
 
 from neural_graphs.errors import CheckpointError, ConfigError
@@ -57,8 +58,8 @@ def load_rule(name_or_folder: str | Path) -> UpdateRule:
     if name not in UpdateRule.KNOWN:
         known = ", ".join(sorted(UpdateRule.KNOWN))
         raise ConfigError(f"{description}: unknown rule {name!r}; import the module that defines it first ({known})")
-    with reading(description, CheckpointError, AGAIN):
-        rule = UpdateRule.KNOWN[name](**values)
+    with reading(description, CheckpointError, AGAIN), torch.random.fork_rng(devices=[]):
+        rule = UpdateRule.KNOWN[name](**values)  # draws numbers that are then replaced
     tensors = read_tensors(folder / TENSORS)
     precision = next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point())
     with reading(folder / TENSORS, CheckpointError, AGAIN):

@@ -111,7 +111,7 @@ class UpdateRule(Recorded, nn.Module, ABC):
         self.log_nominal = nn.Parameter(nominal.log()) if nominal > 0 else None
         sizes = [CHANNELS + context, *hidden, 2]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.reads = context > 0
+        self.context_width, self.reads = context, context > 0
         if self.log_nominal is not None:  # nothing but the nominal step at first
             for parameter in self.layers[-1].parameters():
                 nn.init.zeros_(parameter)
