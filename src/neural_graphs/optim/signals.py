@@ -13,6 +13,7 @@ from neural_graphs.networks import Networks
 DECAYS = (0.5, 0.9, 0.99, 0.999, 0.9999)  # of the momenta
 SIGNALS = 2 + len(DECAYS)  # value, gradient, momenta
 CHANNELS = 2 * SIGNALS
+TINY = 1e-12  # of a root mean square
 SMALLEST = math.exp(-10)  # below, a number is read as it is, above by its logarithm
 
 
@@ -57,9 +58,12 @@ def to_numbers(found: Float[Tensor, "networks tensors d"], layout: Layout) -> Fl
 
 
 def tensor_rms(values: Float[Tensor, "..."], like: Networks) -> Float[Tensor, "..."]:
-    """The root of the mean square of every number's tensor, for channels `(…, d)` of the numbers of networks."""
+    """The root of the mean square of every number's tensor, for channels `(…, d)` of the numbers of networks.
+
+    At least 10⁻¹², so that one can divide by it, and so that it has a gradient where a tensor is 0.
+    """
 
     def one(part: Networks) -> Tensor:
-        return to_numbers(tensor_means(part.values.square(), part.layout).sqrt(), part.layout)
+        return to_numbers(tensor_means(part.values.square(), part.layout).clamp(min=TINY**2).sqrt(), part.layout)
 
     return by_layout(like.with_values(values), one)

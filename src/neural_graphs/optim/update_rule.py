@@ -16,7 +16,6 @@ from neural_graphs.nn.spec import InputSpec, require_channels
 from neural_graphs.optim.signals import CHANNELS, DECAYS, SIGNALS, log_and_sign, tensor_rms
 
 PIECE = 1 << 18  # numbers whose changes are made at a time where no gradient is asked for
-TINY = 1e-12
 MEAN = 0.9  # decay of the momentum that a nominal step goes along
 MOMENTUM = 2 + DECAYS.index(MEAN)
 
@@ -48,7 +47,9 @@ class Refinements:
     (β = 0.9), in the larger of the root mean squares of m and of the gradient in their tensor. An untrained rule then
     descends, and training improves on that (after Harrison et al. 2022). With a `saturation` s no number moves further
     than the others by much: steps are u / √(1 + u²) of u = s · m, which are signs where s is large (as in Lion, Chen et
-    al. 2023), and networks of all kinds survive their first steps.
+    al. 2023), and networks of all kinds survive their first steps. With `normalised` both steps together have the size
+    of the nominal one in every tensor: what is read says where to go, and not how far, so that no network is thrown off
+    its way, however unlike those of the meta-training it is.
     """
 
     scaled_inputs: bool = False
@@ -58,8 +59,11 @@ class Refinements:
     nominal: float = 0.0
     saturation: float = 0.0
     decay: Decay | None = None
+    normalised: bool = False
 
     def __post_init__(self) -> None:
+        if self.normalised and not self.nominal:
+            raise ConfigError("normalised steps have the size of the nominal one: set nominal above 0, too")
         if self.saturation < 0:
             raise ConfigError(
                 f"nominal steps are saturated at a size above 0, or not at all (0), got {self.saturation}"
@@ -128,7 +132,7 @@ class UpdateRule(Recorded, nn.Module, ABC):
         """Signals `(…, SIGNALS)` in the unit that they are read in. Raises LayoutError for others."""
         require_channels(signals, SIGNALS)
         values = signals.values
-        return values / tensor_rms(values, signals).clamp(min=TINY) if self.refinements.scaled_inputs else values
+        return values / tensor_rms(values, signals) if self.refinements.scaled_inputs else values
 
     def forward(self, signals: Networks, context: Networks | None = None, step: int = 0) -> Networks:
         """The change of every parameter, as `Networks` of one channel; `step` counts from 0.
@@ -140,17 +144,25 @@ class UpdateRule(Recorded, nn.Module, ABC):
             self._counted(signals), None if context is None else context.values
         )
         if self.log_nominal is not None:
-            change = change - self.log_nominal.exp() * self._along(signals)
+            change = self._with_nominal(change, self.log_nominal.exp() * self._along(signals), signals)
         if self.refinements.scaled_steps:
             own = signals.values[..., :1]
             change = change * tensor_rms(own, signals)[..., 0].clamp(min=self.refinements.floor)
         return signals.with_values(change if self.decay is None else change * self.decay(step))
 
+    def _with_nominal(self, change: Tensor, nominal: Tensor, signals: Networks) -> Tensor:
+        """Both steps together; in the size of the nominal one where that is asked."""
+        both = change - nominal
+        if not self.refinements.normalised:
+            return both
+        sizes = tensor_rms(torch.stack([nominal, both], -1), signals)
+        return both * (sizes[..., 0] / sizes[..., 1])
+
     def _along(self, signals: Networks) -> Tensor:
         """The mean of past gradients, in the larger of its root mean square and that of the gradient; saturated."""
         mean = (1 - MEAN) * signals.values[..., MOMENTUM]
         sizes = tensor_rms(torch.stack([mean, signals.values[..., 1]], -1), signals).amax(-1)
-        along = mean / sizes.clamp(min=TINY)
+        along = mean / sizes
         if self.refinements.saturation:
             along = self.refinements.saturation * along
             along = along / (1 + along.square()).sqrt()
