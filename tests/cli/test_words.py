@@ -87,17 +87,6 @@ def test_debug_shows_the_traceback(words: list[str], tmp_path: Path) -> None:
         main([*words, str(tmp_path)])
 
 
-def test_an_interrupt_is_not_a_traceback(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("neural_graphs.zoo.Zoo", interrupt)
-    assert main(["zoo", "info", str(tmp_path)]) == 130
-    assert "interrupted" in capsys.readouterr().err
-
-
 def test_a_reader_that_leaves_is_no_error(zoo: Path) -> None:
     words = ["zoo", "info", "--json", str(zoo)]
     program = f"import sys; from neural_graphs.commands import cli; sys.exit(cli.main({words!r}))"

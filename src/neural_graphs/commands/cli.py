@@ -26,7 +26,7 @@ from neural_graphs.commands import (
     train,
     zoo,
 )
-from neural_graphs.commands.parser import Parser
+from neural_graphs.commands.parser import Parser, from_the_start
 from neural_graphs.errors import NeuralGraphsError
 from neural_graphs.versions import version_of
 
@@ -62,8 +62,13 @@ ADVICE = {
 
 
 def build_parser() -> Parser:
-    """The parser of all commands; each sets ``command``, the function that does the work and returns the exit code."""
+    """The parser of all commands.
+
+    Each sets ``command``, the function that does the work and returns the exit code, and ``goes_on`` where it keeps
+    what was done when it is interrupted: the function that says how to continue.
+    """
     parser = Parser(prog="neural-graphs", description=DESCRIPTION)
+    parser.set_defaults(goes_on=from_the_start)
     parser.add_argument("--version", action="version", version=f"neural-graphs {version_of('neural-graphs')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     everything = (
@@ -97,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"neural-graphs: error: {_advised(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("neural-graphs: interrupted; the same command continues where it stopped", file=sys.stderr)
+        print(f"neural-graphs: interrupted; {parsed.goes_on(parsed)}", file=sys.stderr)
         return 130
 
 

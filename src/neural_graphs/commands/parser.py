@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import math
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,27 @@ def positive(word: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
     return number
+
+
+def positive_number(word: str) -> float:
+    """A finite number above 0, as the type of an option."""
+    try:
+        number = float(word)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {word}")
+    return number
+
+
+def same_command(arguments: argparse.Namespace) -> str:
+    """How a command goes on that keeps what it has done."""
+    return "the same command continues where it stopped"
+
+
+def from_the_start(arguments: argparse.Namespace) -> str:
+    """How a command goes on that keeps nothing."""
+    return "what was done is not kept; the same command begins again"
 
 
 class Parser(argparse.ArgumentParser):

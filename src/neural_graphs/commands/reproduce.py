@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_graphs.commands import show
+from neural_graphs.commands.parser import same_command
 from neural_graphs.errors import ConfigError
 
 DESCRIPTION = """\
@@ -37,7 +38,7 @@ def add(commands: Any) -> None:
         "--small", action="store_true", help=f"{SMALL_COUNT} networks and two epochs, into small/: does all of it work?"
     )
     show.add_json(parser)
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=run, goes_on=same_command)
 
 
 def run(arguments: Namespace) -> int:

@@ -1,5 +1,6 @@
 """``neural-graphs fit | validate | test``: train a metanetwork as a configuration says, and measure it."""
 
+import shlex
 import warnings
 from argparse import ArgumentError, Namespace
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 from neural_graphs.commands import show
 from neural_graphs.commands.explain import FRAME, check_overrides, explain
-from neural_graphs.commands.parser import positive
+from neural_graphs.commands.parser import from_the_start, positive
 from neural_graphs.errors import ConfigError
 
 # Keys at the top of a configuration, and the classes they configure; the task configures itself by `model`.
@@ -53,7 +54,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--config", type=Path, metavar="FILE", action="append", help="YAML; later ones override")
     parser.add_argument("--run", type=Path, metavar="DIR", help="folder of the run; default: runs/NAME for NAME.yaml")
     parser.add_argument("--resume", action="store_true", help="go on with the run where it stopped")
-    parser.set_defaults(command=fit)
+    parser.set_defaults(command=fit, goes_on=resumed)
     for name, split, command in (("validate", "val", validate), ("test", "test", test)):
         parser = commands.add_parser(name, help=f"measure the best checkpoint of a run on the {split} split")
         parser.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run")
@@ -74,7 +75,7 @@ def fit(arguments: Namespace) -> int:
     for config in configs:
         if not config.is_file():
             raise ConfigError(f"{config} is no file; the project's experiments are in experiments/")
-    folder = arguments.run or Path("runs") / configs[0].stem
+    folder = _folder(arguments)
     from neural_graphs import tasks
 
     words = [word for config in configs for word in ("--config", str(config))] + arguments.overrides
@@ -87,6 +88,21 @@ def fit(arguments: Namespace) -> int:
 
     rank_zero_only(print)(f"{run.folder} is trained; measure it with: neural-graphs test --run {run.folder}")
     return 0
+
+
+def resumed(arguments: Namespace) -> str:
+    """How a run that was interrupted goes on: as a run, once it has begun."""
+    from neural_graphs.tasks import Run
+
+    folder = _folder(arguments)
+    if not Run(folder).config_file.is_file():
+        return from_the_start(arguments)
+    return f"go on after its last whole epoch: neural-graphs fit --run {shlex.quote(str(folder))} --resume"
+
+
+def _folder(arguments: Namespace) -> Path:
+    """The folder of the run; `runs/NAME` of the first configuration where none is named."""
+    return arguments.run or Path("runs") / arguments.config[0].stem
 
 
 @contextmanager

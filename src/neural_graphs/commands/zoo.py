@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neural_graphs.commands import show
-from neural_graphs.commands.parser import Parser, positive
+from neural_graphs.commands.parser import Parser, positive, same_command
 from neural_graphs.commands.zoo_import import add_import
 from neural_graphs.errors import ConfigError, ZooError
 
@@ -83,7 +83,7 @@ def _add_grow(parser: Parser) -> None:
         "--engine", choices=("process", "ray"), help="grow shards side by side, as for cnn; default: threads share one"
     )
     inr.add_argument("--workers", type=positive, default=2, metavar="N", help="on the CPU; default: 2")
-    inr.set_defaults(command=grow_inr)
+    inr.set_defaults(command=grow_inr, goes_on=same_command)
     _add_cnn(kinds.add_parser("cnn", help="convolutional networks that classify images", description=GROW_CNN))
 
 
@@ -100,7 +100,7 @@ def _add_cnn(cnn: Parser) -> None:
         help="processes here, or the Ray cluster that RAY_ADDRESS names (none: one that begins here); default: process",
     )
     cnn.add_argument("--workers", type=positive, default=2, metavar="N", help="shards grown at a time; default: 2")
-    cnn.set_defaults(command=grow_cnn)
+    cnn.set_defaults(command=grow_cnn, goes_on=same_command)
 
 
 def _add_info(parser: Parser) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neural_graphs.commands import show
-from neural_graphs.commands.parser import Parser
+from neural_graphs.commands.parser import Parser, same_command
 
 if TYPE_CHECKING:  # heavy
     from neural_graphs.zoo import Zoo
@@ -44,15 +44,15 @@ def add_import(parser: Parser) -> None:
     for name, whose in (("navon", "Navon et al. 2023, dws2023"), ("zhou", "Zhou et al. 2023, nfn2023")):
         one = formats.add_parser(name, help=f"implicit networks of {whose}", description=IMPLICIT)
         _add_folder(one, "folder of .pt, .pth or .ckpt files")
-        one.set_defaults(command=convert, format=name)
+        one.set_defaults(command=convert, goes_on=same_command, format=name)
     small = formats.add_parser("small-cnn-zoo", help="the Small CNN Zoo: weights.npy and its tables", description=SMALL)
     _add_folder(small, "folder of weights.npy, metrics.csv.gz and layout.csv")
     small.add_argument("--shuffle", type=Path, metavar="CSV", help="the published order of the final checkpoints")
-    small.set_defaults(command=convert_small)
+    small.set_defaults(command=convert_small, goes_on=same_command)
     park = formats.add_parser("cnn-wild-park", help="CNN Wild Park: folders of checkpoint.pt", description=PARK)
     _add_folder(park, "folder of folders of .pt files")
     park.add_argument("--seed", type=int, default=0, metavar="N", help="of the splits; default: 0")
-    park.set_defaults(command=convert_park)
+    park.set_defaults(command=convert_park, goes_on=same_command)
     own = formats.add_parser("state-dicts", help="your own checkpoints and their accuracies", description=STATE_DICTS)
     _add_own(own)
 
@@ -77,7 +77,7 @@ def _add_own(parser: Parser) -> None:
         "--activation", default="relu", metavar="NAME", help="between layers, without --module; default: %(default)s"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the splits; default: %(default)s")
-    parser.set_defaults(command=convert_own)
+    parser.set_defaults(command=convert_own, goes_on=same_command)
 
 
 def shape(word: str) -> tuple[int, ...]:

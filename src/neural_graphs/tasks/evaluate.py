@@ -14,7 +14,7 @@ from neural_graphs.networks import Networks
 from neural_graphs.nn.run.evaluating import evaluating
 from neural_graphs.tasks.base import BaseTask, TaskData
 from neural_graphs.tasks.classification import Classification
-from neural_graphs.tasks.logging import quiet
+from neural_graphs.tasks.logging import interruptible, quiet
 from neural_graphs.tasks.runs import Run, Trained, load_task
 from neural_graphs.tasks.task import CLASSIFICATION
 from neural_graphs.zoo.remote import is_zoo
@@ -49,7 +49,7 @@ def _measure(
     run: Run, task: BaseTask, config: dict[str, Any], zoo: str | Path | None, split: str
 ) -> dict[str, Any]:  # fmt: skip
     data: TaskData = task.data_class.of(config["data"], zoo)
-    with quiet():
+    with quiet(), interruptible():
         figures = task.figures(data, split, run.folder)
     return {
         "task": config.get("task", CLASSIFICATION),

@@ -16,7 +16,7 @@ from neural_graphs.tasks.base import BaseTask, TaskData
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.former import current, renamed
 from neural_graphs.tasks.history import History
-from neural_graphs.tasks.logging import quiet
+from neural_graphs.tasks.logging import interruptible, quiet
 from neural_graphs.tasks.runs import MetanetworkOf, Run, device_name, made_with
 from neural_graphs.tasks.task import CLASSIFICATION, find_task
 
@@ -93,7 +93,7 @@ def fit(arguments: Sequence[str], folder: str | Path, *, resume: bool = False) -
         arguments = ["--config", str(run.config_file), *arguments]
     elif begun:
         raise ConfigError(f"{run.folder} holds a run already; add --resume to go on with it, or choose another folder")
-    with quiet():
+    with quiet(), interruptible():
         cli = FitCLI(current(arguments), run, find_task(asked_task(arguments)))
         if cli.trainer.is_global_zero:
             _begin(run, cli, asked)
