@@ -147,7 +147,7 @@ def test_persistent_es_starts_diverged_runs_anew() -> None:
     found = estimator(rule, TASK, seeded())
     assert found.diverged == found.runs == 8 and not estimator.particles
     assert all(bool(each.isfinite().all()) for each in found.gradient)
-    with pytest.raises(ConfigError, match="whole pieces of 3 steps in 4"):
+    with pytest.raises(ConfigError, match="got 4 steps in pieces of 3"):
         PersistentES(steps=4, piece=3)
 
 

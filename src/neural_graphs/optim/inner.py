@@ -30,9 +30,9 @@ class ImageSet:
         """How many classes there are."""
         return int(self.labels.max()) + 1
 
-    def to(self, device: torch.device) -> "ImageSet":
-        """The same images on a device."""
-        return ImageSet(self.pixels.to(device), self.labels.to(device))
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> "ImageSet":
+        """The same images on a device, pixels in a precision."""
+        return ImageSet(self.pixels.to(device, dtype), self.labels.to(device))
 
 
 @dataclass(frozen=True)

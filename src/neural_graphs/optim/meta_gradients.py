@@ -55,12 +55,20 @@ class Stepwise(MetaGradient):
 
     What is remembered is detached between steps, so the gradient sees one step ahead (Kofinas et al. 2024). `networks`
     are trained at once, fresh ones for `steps` steps. With `clip` (ours) the gradient of a network's loss after a step
-    is cut to that norm, so that the few steps that go wrong do not outweigh all others.
+    is cut to that norm, so that the few steps that go wrong do not outweigh all others. Raises ConfigError where
+    one of them is 0 or less.
     """
 
     steps: int = 100
     networks: int = 1
     clip: float | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.networks) < 1 or (self.clip is not None and self.clip <= 0):
+            raise ConfigError(
+                f"expected steps and networks of at least 1 and clip above 0 or null (off); got {self.steps} steps, "
+                f"{self.networks} networks and clip {self.clip}"
+            )
 
     def __call__(self, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Estimate:
         return self.go_on(InnerRun.begun(self.networks, rule, task, generator), rule, task, generator)
@@ -127,6 +135,7 @@ class PersistentStepwise(Stepwise):
     pool: dict[int, InnerRun] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.length < self.steps or self.runs < 1:
             raise ConfigError(
                 f"expected a run or more of a mean length of at least the {self.steps} steps of an estimate; got "
@@ -224,7 +233,8 @@ class PersistentES(MetaGradient):
     Each of `pairs` pairs of runs goes on for `piece` steps by the rule moved by ±ε, ε from N(0, sigma²), then by
     another one; the gradient is the mean over pairs of `ξ (L⁺ − L⁻) / (2 σ²)`, ξ the sum of a pair's ε since its start.
     After `steps` steps, or when it diverges, a pair starts anew; a diverged piece has the loss `LIMIT`. L is the mean
-    loss over the piece. `networks` are in every run.
+    loss over the piece. `networks` are in every run. Raises ConfigError where one of these is 0
+    or less, and where pieces do not add up.
     """
 
     steps: int = 100
@@ -235,10 +245,11 @@ class PersistentES(MetaGradient):
     particles: dict[int, Particle] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.steps % self.piece or self.pairs < 1 or self.sigma <= 0:
+        if min(self.steps, self.piece, self.pairs, self.networks) < 1 or self.steps % self.piece or self.sigma <= 0:
             raise ConfigError(
-                f"expected whole pieces of {self.piece} steps in {self.steps}, a pair or more and a sigma above 0; got "
-                f"{self.pairs} pairs and sigma {self.sigma}"
+                "expected steps that are whole pieces, a pair and a network or more, and a sigma above 0; got "
+                f"{self.steps} steps in pieces of {self.piece}, {self.pairs} pairs, {self.networks} networks and sigma "
+                f"{self.sigma}"
             )
 
     def __call__(self, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Estimate:

@@ -39,6 +39,10 @@ class Splits:
     val: ImageSet
     test: ImageSet
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Splits":
+        """The same images on a device, pixels in a precision."""
+        return Splits(*(each.to(device, dtype) for each in (self.train, self.val, self.test)))
+
 
 class InnerTasks(LightningDataModule):
     """Inner networks and their images.

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from neural_graphs.errors import ConfigError
 from neural_graphs.nn.run.microbatch import known_gradients
 from neural_graphs.optim.descent import ByRule, Trained, joined, train
 from neural_graphs.optim.inner import ImageSet, InnerTask
@@ -38,6 +39,8 @@ class LearningToOptimize(BaseTask):
         inner_steps: of the trainings that it is measured by.
         val_networks: of each architecture that are trained after every epoch.
         options: those of every `BaseTask`; the decay of weights is that of Adam.
+
+    Raises ConfigError for trainings of no steps, or none to be measured by.
     """
 
     data_class = InnerTasks
@@ -50,6 +53,8 @@ class LearningToOptimize(BaseTask):
         steps: int | None = None, seed: int = 0,
     ) -> None:  # fmt: skip
         super().__init__(metanetwork, lr, weight_decay, warmup, steps, seed, Adam())
+        if min(inner_steps, val_networks) < 1:
+            raise ConfigError(f"expected inner_steps and val_networks of at least 1, got {inner_steps}, {val_networks}")
         self.estimator = estimator or Stepwise()
         self.inner_steps, self.val_networks = inner_steps, val_networks
         self._splits: Splits | None = None
@@ -70,10 +75,7 @@ class LearningToOptimize(BaseTask):
     def _here(self, splits: Splits) -> Splits:
         like = next(self.rule.parameters())
         device = self.trainer.strategy.root_device if self._trainer is not None else like.device
-        return Splits(*(
-            ImageSet(each.pixels.to(device, like.dtype), each.labels.to(device))
-            for each in (splits.train, splits.val, splits.test)
-        ))  # fmt: skip
+        return splits.to(device, like.dtype)
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
