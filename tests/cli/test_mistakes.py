@@ -81,6 +81,73 @@ def after(*done: Any) -> Words:
     return done[-1]
 
 
+OWN = """
+import torch
+from torch import nn
+from torch.nn import Conv2d, Embedding, Linear
+
+
+def perceptron(classes=10):
+    return nn.Sequential(nn.Flatten(), Linear(64, 4), nn.ReLU(), Linear(4, classes))
+
+
+class Answering(nn.Module):
+    def __init__(self, answer):
+        super().__init__()
+        self.answer, self.inner = answer, perceptron()
+
+    def forward(self, x):
+        return self.answer(self.inner(x))
+
+
+class Coloured(nn.Module):  # by the brightness of pixels, which are normalised here
+    def __init__(self):
+        super().__init__()
+        self.colours, self.head = Embedding(256, 2), Linear(128, 10)
+
+    def forward(self, x):
+        return self.head(self.colours((255 * x).long()).flatten(1))
+
+
+MADE = {
+    "few": lambda: perceptron(5),
+    "maps": lambda: Conv2d(1, 10, 3),
+    "pair": lambda: Answering(lambda y: (y, y)),
+    "labels": lambda: Answering(lambda y: y.argmax(1)),
+    "detached": lambda: Answering(lambda y: y.detach()),
+    "embedding": lambda: Embedding(7, 10),
+    "coloured": Coloured,
+    "fine": perceptron,
+    "frozen": lambda: perceptron().requires_grad_(False),
+}
+globals().update(MADE)
+"""
+
+
+def optimized(module: str, *words: str) -> Words:
+    """Words that train a module of `OWN` by a rule that comes along."""
+    Path("own_modules.py").write_text(OWN, encoding="utf-8")
+    return ["optimize", f"own_modules:{module}", "--images", "digits", "--rule", "ff", "--steps", "2", *words]
+
+
+def meta_trained(estimator: dict[str, Any] | None = None, **changes: Any) -> Words:
+    """Words that train an update rule, with such a part of the configuration."""
+    kind = {"class_path": "neural_graphs.optim.Stepwise", "init_args": {"steps": 2}} if estimator is None else estimator
+    rule = {"class_path": "neural_graphs.optim.FeedForwardRule"}
+    content = {
+        "task": "neural_graphs.tasks.LearningToOptimize",
+        "model": {"metanetwork": rule, "estimator": kind, **changes},
+        "data": {"images": "digits", "batch_size": 8, "outer_steps": 1},
+        "trainer": {"max_epochs": 1, "accelerator": "cpu"},
+    }
+    Path("meta.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return ["fit", "--config", "meta.yaml", "--run", "runs/new"]
+
+
+def estimator(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"class_path": f"neural_graphs.optim.{name}", "init_args": arguments}
+
+
 GROW = ["zoo", "grow", "inr", "--preset", "same-start", "--hidden", "8", "--count", "16", "--workers", "1", "--images"]
 
 MISTAKES: dict[str, tuple[Callable[[], Words], str]] = {
@@ -168,6 +235,35 @@ MISTAKES: dict[str, tuple[Callable[[], Words], str]] = {
     "a name that does not come with the package": (lambda: ["predict", "--pretrained", "mnist-irn", NET], r"known: "),
     "both a run and a name": (lambda: [*PREDICT, "--pretrained", "mnist-inr", NET], r"not allowed with"),
     "neither": (lambda: ["predict", NET], r"one of the arguments --run --pretrained is required"),
+    "too few answers": (lambda: optimized("few"), r"Sequential answers .* \(128, 5\) .*; expected floats \(128, 10\)"),
+    "maps as answers": (lambda: optimized("maps"), r"Conv2d answers .* \(128, 10, 6, 6\) .*; expected floats"),
+    "two answers": (lambda: optimized("pair"), r"Answering answers .* with a tuple; expected floats"),
+    "labels as answers": (lambda: optimized("labels"), r"answers .* \(128,\) of torch.int64; expected floats"),
+    "answers without a gradient": (
+        lambda: optimized("detached"),
+        r"Answering cannot be trained on images 1 × 8 × 8.* does not require grad",
+    ),
+    "a module that reads no images": (lambda: optimized("embedding"), r"Embedding cannot be traced"),
+    "a module that reads other pixels": (
+        lambda: optimized("coloured"),
+        r"Coloured cannot be trained on images .*, torch.float32 from -0\.42 to 2\.82 \(IndexError",
+    ),
+    "nothing to train": (lambda: optimized("frozen"), r"no parameter of .* requires a gradient"),
+    "a negative rate": (lambda: optimized("fine", "--beside", "-1"), r"--beside: expected a number above 0, got -1"),
+    "a rate of zero": (lambda: optimized("fine", "--beside", "0"), r"--beside: expected a number above 0, got 0"),
+    "a rate that is not a number": (lambda: optimized("fine", "--beside", "nan"), r"expected .* above 0, got nan"),
+    "a rate in words": (lambda: optimized("fine", "--beside", "low"), r"expected a number above 0, got low"),
+    "no networks in an estimate": (
+        lambda: meta_trained(estimator("Stepwise", networks=0)),
+        r"networks of at least 1 .*got 100 steps, 0 networks",
+    ),
+    "no steps in an estimate": (
+        lambda: meta_trained(estimator("PersistentStepwise", steps=0)),
+        r"steps and networks of at least 1 .*got 0 steps",
+    ),
+    "pieces of no steps": (lambda: meta_trained(estimator("PersistentES", piece=0)), r"got 100 steps in pieces of 0"),
+    "trainings of no steps": (lambda: meta_trained(inner_steps=0), r"inner_steps .* of at least 1, got 0"),
+    "nothing to be measured by": (lambda: meta_trained(val_networks=0), r"val_networks of at least 1, got 500, 0"),
     "a licence that is a sentence": (
         lambda: ["share", RUN, "s", "--licence", "do as you like"],
         r"expected an identifier",
@@ -189,7 +285,7 @@ def says(words: Words, capsys: pytest.CaptureFixture[str]) -> str:
 
 def short(said: str) -> bool:
     lines = said.strip().splitlines()
-    return 0 < len(lines) <= 3 and max(map(len, lines)) < 400 and "Traceback" not in said
+    return 0 < len(lines) <= 3 and max(map(len, lines)) < 400 and not re.search(r"Traceback|Namespace\(", said)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -203,7 +299,11 @@ def test_a_mistake_is_answered_in_three_lines(mistake: str, capsys: pytest.Captu
 def test_there_are_at_least_twenty_and_the_tester_sees_long_ones() -> None:
     assert len(MISTAKES) >= 20
     assert (
-        not short("Traceback (most recent call last)") and not short("a\nb\nc\nd") and not short("") and short("a\nb")
+        not short("Traceback (most recent call last)")
+        and not short("a\nb\nc\nd")
+        and not short("")
+        and short("a\nb")
+        and not short("Namespace(a=1)")
     )
 
 

@@ -15,7 +15,7 @@ CLASS = re.compile(r"class_path '([^']+)'")
 CONFIGURED = re.compile(r"class_path(?:=|': )'([^']+)'")
 CALLABLE = re.compile(r"Type collections.*? expects a function or a callable class: ")
 ECHO = re.compile(r"\.? Got value: Namespace\(.*")
-VALUE = re.compile(r"Given value: (.{1,80})")
+VALUE = re.compile(r"Given value: (?!Namespace\()(.{1,80})")
 # Lines that only say where in a union or a class jsonargparse was when it failed.
 FRAME = re.compile(
     r"Does not validate against any|Subtypes:|Errors:|Given value|NoneType|Problem with given|^Parser key"

@@ -1,5 +1,6 @@
 """Files that exist whole or not at all."""
 
+import errno
 import hashlib
 import os
 from contextlib import suppress
@@ -30,6 +31,17 @@ def write_whole(path: Path, data: bytes) -> None:
         os.fsync(folder)  # makes the rename itself durable
     finally:
         os.close(folder)
+
+
+def make_room(path: Path) -> None:
+    """Make the folder of a file that is written later, so that what is in its way is said before the work.
+
+    Raises OSError naming the file where it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    refused = errno.EISDIR if path.is_dir() else None if os.access(path.parent, os.W_OK) else errno.EACCES
+    if refused is not None:
+        raise OSError(refused, os.strerror(refused), str(path))
 
 
 def sha256(data: bytes) -> str:

@@ -176,6 +176,12 @@ class Layout:
         return np.bincount(self.ends[1], minlength=self.neurons)
 
     @cached_property
+    def fan_in(self) -> np.ndarray:
+        """The number of numbers that weigh what comes into every neuron, `(neurons,)`: all taps of its kernels."""
+        taps = np.array([block.kernel_size if block.parameter else 0 for block in self.blocks])
+        return np.bincount(self.ends[1], taps[self.weight_block], self.neurons).astype(np.int64)
+
+    @cached_property
     def axes(self) -> dict[str, tuple[Axis, ...]]:
         """The axis of every dimension of every tensor, by its name: which atoms permute it, and what is fixed."""
         return forwarded("layout.tensor_axes.tensor_axes")(self)

@@ -108,7 +108,7 @@ class UpdateRule(Recorded, nn.Module, ABC):
                 f"an update rule reads {CHANNELS} channels of every parameter, and the family has {family.channels}; "
                 f"make it so: InputSpec.of(layouts, channels={CHANNELS})"
             )
-        self.refinements = refinements or Refinements()
+        self.family, self.refinements = family, refinements or Refinements()
         decay = self.refinements.decay
         self.decay = None if decay is None else LearnedDecay(decay)
         nominal = torch.tensor(self.refinements.nominal)
