@@ -220,6 +220,7 @@ def test_normalised_steps_are_as_large_as_nominal_ones_wherever_they_go(name: st
     assert (change.values * nominal).sum() < 0.9 * nominal.square().sum()  # elsewhere
     change.values.sum().backward()
     assert all(bool(p.grad.isfinite().all()) for p in rule.parameters() if p.grad is not None)
+    assert not [name for name, _ in rule.named_parameters() if "log_" in name] and rule.log_nominal is not None
     with pytest.raises(ConfigError, match="set nominal above 0"):
         Refinements(normalised=True)
 

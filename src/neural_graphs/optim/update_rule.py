@@ -48,8 +48,8 @@ class Refinements:
     descends, and training improves on that (after Harrison et al. 2022). With a `saturation` s no number moves further
     than the others by much: steps are u / √(1 + u²) of u = s · m, which are signs where s is large (as in Lion, Chen et
     al. 2023), and networks of all kinds survive their first steps. With `normalised` both steps together have the size
-    of the nominal one in every tensor: what is read says where to go, and not how far, so that no network is thrown off
-    its way, however unlike those of the meta-training it is.
+    of the nominal one in every tensor, and neither that size nor the decay is learned: what is read says where to go,
+    not how far, so that no network is thrown off its way, however unlike those of the meta-training it is.
     """
 
     scaled_inputs: bool = False
@@ -71,15 +71,27 @@ class Refinements:
 
 
 class LearnedDecay(nn.Module):
-    """The factor of a decay, its time and power learned."""
+    """The factor of a decay, its time and power learned, or kept."""
 
-    def __init__(self, decay: Decay):
+    log_time: Tensor
+    log_power: Tensor
+
+    def __init__(self, decay: Decay, learned: bool):
         super().__init__()
-        self.log_time, self.log_power = (nn.Parameter(torch.tensor(x).log()) for x in (decay.time, decay.power))
+        for name, value in (("log_time", decay.time), ("log_power", decay.power)):
+            hold(self, name, torch.tensor(value).log(), learned)
 
     def forward(self, step: int) -> Tensor:
         """The factor of a step, counted from 0."""
         return (1 + step * (-self.log_time).exp()) ** -self.log_power.exp()
+
+
+def hold(module: nn.Module, name: str, value: Tensor | None, learned: bool) -> None:
+    """Give a module a tensor, as a parameter or as a buffer."""
+    if learned:
+        module.register_parameter(name, None if value is None else nn.Parameter(value))
+    else:
+        module.register_buffer(name, value)
 
 
 class UpdateRule(Recorded, nn.Module, ABC):
@@ -94,6 +106,7 @@ class UpdateRule(Recorded, nn.Module, ABC):
     """
 
     KNOWN: ClassVar[dict[str, type["UpdateRule"]]] = {}
+    log_nominal: Tensor | None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -110,9 +123,9 @@ class UpdateRule(Recorded, nn.Module, ABC):
             )
         self.family, self.refinements = family, refinements or Refinements()
         decay = self.refinements.decay
-        self.decay = None if decay is None else LearnedDecay(decay)
-        nominal = torch.tensor(self.refinements.nominal)
-        self.log_nominal = nn.Parameter(nominal.log()) if nominal > 0 else None
+        learned, nominal = not self.refinements.normalised, torch.tensor(self.refinements.nominal)
+        self.decay = None if decay is None else LearnedDecay(decay, learned)
+        hold(self, "log_nominal", nominal.log() if nominal > 0 else None, learned)
         sizes = [CHANNELS + context, *hidden, 2]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.context_width, self.reads = context, context > 0
