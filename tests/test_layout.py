@@ -178,6 +178,11 @@ def test_structures_that_contradict_themselves_are_refused(
         Layout(_groups(), blocks, parameters)
 
 
+def test_a_layout_without_groups_is_refused() -> None:
+    with pytest.raises(LayoutError, match="at least one group of neurons, got none"):
+        Layout((), (), ())
+
+
 def test_builders_say_what_does_not_fit() -> None:
     with pytest.raises(LayoutError, match="at least an input and an output size"):
         Layout.mlp((3,))

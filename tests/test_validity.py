@@ -39,7 +39,7 @@ def change(layout: Layout, what: str, place: int, **changes: Any) -> Layout:
         (ATTENTION, "blocks", 6, {"joins": Table((2, 3), (1, 0), (1, 0))}, r"dimensions \[3\] .* move neither end"),
         (RECURRENCE, "parameters", 0, {"dtype": "int64"}, r"\['embedding.weight'\] are carried along"),
         (RECURRENCE, "parameters", 1, {"dtype": ""}, r"read exactly once; check \['positions'\]"),
-        (RECURRENCE, "parameters", 1, {"name": "head.weight"}, "tensors with distinct names"),
+        (RECURRENCE, "parameters", 1, {"name": "head.weight"}, r"distinct names, got \['head.weight'\]"),
         (ATTENTION, "groups", 6, {"axis": Atom("heads", 2)}, r"scores: .*'heads'.* is .*'heads'.* elsewhere"),
     ],
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """What makes a layout valid: groups, blocks, axes and tensors that fit each other."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import prod
 
@@ -17,8 +18,10 @@ def validate(layout: Layout) -> None:
     """Raise LayoutError where groups, blocks, axes and tensors do not fit each other."""
     tensors = {parameter.name: parameter for parameter in layout.parameters}
     names = [name for parameter in layout.parameters for name in (parameter.name, *parameter.also)]
-    if not layout.groups or len(set(names)) != len(names):
-        raise LayoutError("a layout needs groups, and tensors with distinct names")
+    if not layout.groups:
+        raise LayoutError("a layout needs at least one group of neurons, got none; has the network any parameters?")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise LayoutError(f"the tensors of a layout need distinct names, got {twice} more than once")
     _check_atoms(layout)
     for group in layout.groups:
         _check_bias(group, tensors)

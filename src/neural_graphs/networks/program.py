@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from neural_graphs.errors import LayoutError
@@ -19,11 +20,12 @@ class Program:
     """A copy of a module in evaluation mode, run on the parameters of any network of its layout.
 
     `pick` chooses from what the module returns what counts as the answer; by default everything but the caches of
-    decoders. Inputs are a tensor, a tuple of positional arguments, or a mapping of keyword arguments.
+    decoders. Inputs are a tensor, a tuple of positional arguments, or a mapping of keyword arguments. Raises
+    LayoutError for what is no module, or one that has no shapes yet or cannot be copied.
     """
 
     def __init__(self, module: nn.Module, pick: Callable[[Any], Any] | None = None):
-        self.module = deepcopy(module).eval().requires_grad_(False)
+        self.module = copied(module).eval().requires_grad_(False)
         self.pick = pick or without_caches
         self.batches = True  # as long as torch.vmap can run it
         self.groups: Any = None  # what reads the values of single groups, where tracing left it
@@ -46,6 +48,36 @@ class Program:
     def __call__(self, state: Mapping[str, Tensor], inputs: Inputs) -> Tensor:
         """The answer, or its first tensor where there are several."""
         return self.outputs(state, inputs)[0]
+
+
+def require_module(module: object) -> None:
+    """Raise LayoutError for what is no module, and for a lazy one that never ran: its tensors have no shapes."""
+    if not isinstance(module, nn.Module):
+        got = module.__name__ if isinstance(module, type) else f"a {type(module).__name__}"
+        raise LayoutError(f"expected a torch.nn.Module with its tensors, got {got}; make one whose forward calls it")
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(tensor):
+            raise LayoutError(
+                f"{name} of {type(module).__name__} has no shape yet; run the module once on an example input first"
+            )
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A copy of a module; tensors that hooks compute before each run (pruning, old weight norm) without their past.
+
+    Raises LayoutError for what is no module with shapes, or cannot be copied.
+    """
+    require_module(module)
+    attributes = [value for each in module.modules() for value in vars(each).values()]
+    computed = [value for value in attributes if isinstance(value, Tensor) and not value.is_leaf]
+    try:
+        return deepcopy(module, {id(tensor): tensor.detach() for tensor in computed})
+    except Exception as error:  # whatever the module holds
+        reason = str(error).strip().partition("\n")[0][:300]
+        raise LayoutError(
+            f"{type(module).__name__} cannot be copied: {reason} ({type(error).__name__}); keep its tensors as "
+            "parameters and buffers, and what copy.deepcopy does not take outside of it"
+        ) from error
 
 
 def without_caches(found: Any) -> Any:

@@ -6,6 +6,7 @@ Tape          ── Op.lower ──────▶  LayoutBuilder  groups, bloc
 LayoutBuilder ── build ─────────▶  Layout         groups in order, axes with names, an owner of every number
 """
 
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -21,7 +22,7 @@ from torch.utils import _pytree as pytree
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout, Parameter
 from neural_graphs.layout.builders import from_shapes
-from neural_graphs.networks.program import Inputs, Program, as_arguments, plain_attention
+from neural_graphs.networks.program import Inputs, Program, as_arguments, plain_attention, require_module
 from neural_graphs.tracing import rules as rules
 from neural_graphs.tracing.build import build, ordered
 from neural_graphs.tracing.builder import LayoutBuilder
@@ -47,8 +48,9 @@ def trace(module: nn.Module, example_input: Inputs, *, output: Callable[[Any], A
     `example_input` is a tensor, a tuple of positional arguments, or a mapping of keyword arguments; only its shapes
     matter. `output` chooses what counts as the answer of what the module returns (default: every tensor but the caches
     of decoders); whatever counts has an order that stays. The module is traced as in evaluation, and modules that are
-    built alike have its layout from then on (`Networks.from_modules`) unless `output` was given. Raises LayoutError for
-    an operator without a rule, by name, for complex tensors, and for modules that cannot be exported.
+    built alike have its layout from then on (`Networks.from_modules`) unless `output` was given. Empty tensors that
+    nothing reads are carried along. Raises LayoutError for an operator without a rule, by name, for complex tensors,
+    for inputs without a number, and for modules without parameters or that cannot be exported.
 
     Examples:
         >>> import torch, neural_graphs as ng
@@ -77,6 +79,7 @@ def layout_of(module: nn.Module, example_input: Inputs | None) -> Layout:
 
     Raises LayoutError for a module whose layout its shapes do not tell.
     """
+    require_module(module)
     known = recall(module)
     if known is not None:
         return known
@@ -94,6 +97,11 @@ def layout_of(module: nn.Module, example_input: Inputs | None) -> Layout:
 def export(program: Program, example_input: Inputs) -> ExportedProgram:
     """The operators of a module. Raises LayoutError where it cannot be written as a fixed list of them."""
     arguments, keywords = as_arguments(example_input)
+    for leaf in pytree.tree_leaves((arguments, keywords)):
+        if isinstance(leaf, Tensor) and not leaf.numel():
+            raise LayoutError(
+                f"an example input has shape {tuple(leaf.shape)} and holds nothing; give one row at least"
+            )
 
     class Answer(nn.Module):
         def __init__(self) -> None:
@@ -110,17 +118,22 @@ def export(program: Program, example_input: Inputs) -> ExportedProgram:
     except Exception as error:  # export raises many kinds
         reason = str(error).strip().partition("\n")[0][:300]
         raise LayoutError(
-            f"{type(program.module).__name__} cannot be traced: its operators depend on the values it is given, or the "
-            f"example input does not fit it ({type(error).__name__}: {reason})"
+            f"{type(program.module).__name__} cannot be traced: {reason} ({type(error).__name__}); the example input "
+            "does not fit it, or its operators depend on the values it is given"
         ) from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what export says about recurrent layers, and the listing it prints of a module that it gives up on."""
+    """Without what export says about recurrent layers, and what it prints and logs of a module that it gives up on."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True
     with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
-        yield
+        try:
+            yield
+        finally:
+            log.disabled = before
 
 
 class Tracer:
@@ -139,8 +152,14 @@ class Tracer:
                 known = self.parameters[first]
                 self.parameters[first] = replace(known, also=(*known.also, name))
                 continue
-            kind = "" if tensor.is_floating_point() else str(tensor.dtype).removeprefix("torch.")
+            kind = str(tensor.dtype).removeprefix("torch.")
+            if tensor.is_floating_point():
+                kind = "" if tensor.numel() else "float"  # an empty one is carried along
             self.parameters[name] = Parameter(name, tuple(tensor.shape), name in buffers, (), kind)
+        if not self.parameters:
+            raise LayoutError(
+                f"{type(module).__name__} has no parameters, and graphs are made of them; trace one that has"
+            )
         self.builder, self.nodes = LayoutBuilder(), dict[str, TracedTensor]()  # nodes: of the whole graph, by name
         self.values = {
             name: TracedTensor(fresh(p.shape), stored=True) for name, p in self.parameters.items() if not p.dtype
@@ -221,11 +240,22 @@ class Tracer:
                 f"the operator {operator} ({self.tape.name}) has no rule, and none is guessed; add one with "
                 f'@neural_graphs.tracing.rule("{operator}"), see neural_graphs.tracing.registry.rule'
             )
+        self._require_numbers(node)
         _settle(tensors if not knows_places(operator) else [])
         try:
             return function(OpCall(self.tape, operator, shapes), *args, **kwargs)
         except LayoutError as error:
             raise LayoutError(f"{operator} ({self.tape.name}): {error}") from error
+
+    def _require_numbers(self, node: fx.Node) -> None:
+        """Raise LayoutError for an operator that joins parameters and a tensor of no numbers."""
+        shapes = [shape for each in node.all_input_nodes for shape in _shapes(each)]
+        if empty := [shape for shape in shapes if 0 in shape]:
+            names = [name for name, p in self.parameters.items() if 0 in p.shape]
+            raise LayoutError(
+                f"{_name(node)} ({self.tape.name}) reads a tensor of shape {empty[0]}, which has no numbers; leave it "
+                f"out of the module (empty there: {', '.join(names) or 'no parameter'})"
+            )
 
     def _untouched(self, node: fx.Node, function: Any, tensors: list[TracedTensor], args: Any, kwargs: Any) -> Any:
         """What no parameter has touched: followed where there is a rule, else dimensions that stay as they are."""
