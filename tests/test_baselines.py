@@ -81,12 +81,12 @@ def test_statnn_mixes_depths_without_mixing_networks() -> None:
     alone = torch.cat([model(mixed[i]) for i in range(4)])
     torch.testing.assert_close(model(mixed), alone, rtol=1e-12, atol=1e-12)
     with pytest.raises(LayoutError, match=r"reads 6 tensors.*has 8"):
-        StatNN(FAMILY, 2)(mixed)
+        StatNN(FAMILY, 2).double()(mixed)
 
 
 def test_flat_mlp_names_the_size_it_cannot_read() -> None:
     with pytest.raises(LayoutError, match=rf"reads networks of {LAYOUT.size} parameters.*has {DEEPER.size}"):
-        FlatMLP(FAMILY, 3)(random_networks(1, DEEPER))
+        FlatMLP(FAMILY, 3).double()(random_networks(1, DEEPER))
 
 
 MIXED = [LAYOUT, DEEPER, Layout.cnn((1, 3, 4), (3, 5), 2, residual=(-1, 0))]

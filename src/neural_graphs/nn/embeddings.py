@@ -260,6 +260,16 @@ class Standardise(nn.Module):
         means = [tuple(float(x.mean()) for x in xs) for xs in (weights, biases)]
         return Statistics(means[0], stds[0], means[1], stds[1])
 
+    def require(self, networks: Networks) -> None:
+        """Raise LayoutError for a network with more groups than there are statistics of."""
+        known = min(len(self.weight_mean), len(self.bias_mean))
+        for layout in dict.fromkeys(networks.layouts):
+            if len(layout.groups) > known:
+                raise LayoutError(
+                    f"{layout} has {len(layout.groups) - 1} groups after its inputs; this metanetwork standardises by "
+                    f"statistics of {known - 1}: train one for such networks"
+                )
+
     def weights(self, values: Tensor, groups: Tensor) -> Tensor:
         """`values` `(*batch, weights, numbers)` with the group each weight leads to, `(weights,)`."""
         return (values - self.weight_mean[groups][:, None]) / self.weight_std[groups][:, None]

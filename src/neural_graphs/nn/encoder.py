@@ -87,6 +87,7 @@ class Encoder(nn.Module):
         """`(*batch, neurons, node_width)`."""
         values, mask = topology.biases(networks)
         if self.standardise is not None:
+            self.standardise.require(networks)
             groups = topology.neuron_index(neuron_groups)
             values = torch.where(mask, self.standardise.biases(values, groups), 0.0)
         if self.probes is None:

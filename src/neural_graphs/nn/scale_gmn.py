@@ -84,6 +84,7 @@ class ScaleEncoder(nn.Module):
         """`(*batch, neurons, 2 · width)`."""
         values, mask = topology.biases(networks)
         if self.standardise is not None:
+            self.standardise.require(networks)
             values = torch.where(mask, self.standardise.biases(values, topology.neuron_index(neuron_groups)), 0.0)
         x = self.biases(values)
         if self.probes is not None and self.activity is not None:

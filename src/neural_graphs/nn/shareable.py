@@ -1,11 +1,13 @@
 """`Shareable`: a metanetwork that is saved into a folder or onto the Hub, and made again from there."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import nn
 
+from neural_graphs.errors import ConfigError, LayoutError
 from neural_graphs.layout.forwarding import forwarded
 from neural_graphs.layout.recorded import Recorded, arguments_of
 from neural_graphs.nn.spec import InputSpec
@@ -19,6 +21,23 @@ class Shareable(Recorded, nn.Module):
     What is written: `config.json` (how it was made, for which networks), `model.safetensors` (its numbers) and
     `README.md` (the model card).
     """
+
+    def remember(self, *arguments: Any, **named: Any) -> None:
+        """As of everything `Recorded`.
+
+        Raises LayoutError for a `family` that is no InputSpec, ConfigError for less than one of the `classes`.
+        """
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        given = dict(zip(names, arguments, strict=False)) | named
+        family, classes = given.get("family"), given.get("classes")
+        if "family" in given and not isinstance(family, InputSpec):
+            raise LayoutError(
+                f"{type(self).__name__} is made for an InputSpec, the bounds of all networks it will read, got a "
+                f"{type(family).__name__}; make one of their layouts: InputSpec.of([layout])"
+            )
+        if isinstance(classes, int) and classes < 1:
+            raise ConfigError(f"classes is {classes}: {type(self).__name__} gives at least one answer per network")
+        super().remember(*arguments, **named)
 
     def save_pretrained(
         self, folder: str | Path, *, licence: str = "mit", figures: Mapping[str, Any] | None = None

@@ -6,6 +6,7 @@ from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout
@@ -131,6 +132,19 @@ class InputSpec:
 
 
 Family = InputSpec  # its former name
+
+
+def require_networks(reader: nn.Module, networks: object) -> None:
+    """Raise LayoutError for anything but Networks, and for those of another precision than a metanetwork."""
+    name = type(reader).__name__
+    if not isinstance(networks, Networks):
+        shape = f" of shape {tuple(networks.shape)}" if isinstance(networks, Tensor) else ""
+        raise LayoutError(
+            f"{name} reads Networks, got a {type(networks).__name__}{shape}; make them: Networks(values, layout)"
+        )
+    own, theirs = next(reader.parameters(), networks.values).dtype, networks.values.dtype
+    if own != theirs:
+        raise LayoutError(f"{name} is of {own}, these networks are of {theirs}; give it networks.to({own})")
 
 
 def require_channels(networks: Networks, expected: int) -> None:

@@ -39,6 +39,7 @@ class GridEncoder(nn.Module):
         require_channels(networks, self.channels)
         values, layout = networks.values.reshape(len(networks), -1, self.channels), networks.layout
         if self.standardise is not None:
+            self.standardise.require(networks)
             groups, bias = statistics_index(layout, values.device).each
             each = self.standardise.biases(values, groups), self.standardise.weights(values, groups)
             values = torch.where(bias[:, None], *each)

@@ -1,0 +1,77 @@
+"""What a metanetwork cannot read, or cannot be made for, is refused in one line that says what to do."""
+
+from collections.abc import Callable
+
+import jaxtyping
+import pytest
+import torch
+
+from neural_graphs import InputSpec, Layout, Networks, nn
+from neural_graphs.errors import ConfigError, LayoutError
+from neural_graphs.nn import baselines
+
+LAYOUT = Layout.mlp((2, 6, 5, 1), "sine")
+DEEPER = Layout.mlp((2, 6, 5, 5, 1), "sine")
+READERS = [nn.NGGNN, nn.NGT, nn.Propagator, nn.SharedUNF, nn.ScaleGMN, nn.DWSNet, nn.UNF]
+OTHERS = [nn.ProbeGen, baselines.SetNN, baselines.FlatMLP, baselines.StatNN, baselines.Inr2Vec]
+EDITORS = [nn.NGGNNEditor, nn.NGTEditor, nn.PropagatorEditor, nn.SharedUNFEditor, nn.ScaleGMNEditor, nn.NFNEditor]
+Kind = Callable[..., torch.nn.Module]
+
+
+def made(kind: Kind, family: InputSpec) -> torch.nn.Module:
+    own = {"symmetry": nn.Signs()} if kind.__name__.startswith("ScaleGMN") else {}
+    return kind(family, **own, **({} if kind in EDITORS else {"classes": 3}))
+
+
+def some(layout: Layout) -> Networks:
+    return Networks(torch.randn(4, layout.size, generator=torch.Generator().manual_seed(0)), layout)
+
+
+@pytest.fixture(autouse=True)
+def as_users_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the checks of annotations, which are there in tests only."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.parametrize("kind", [*READERS, *OTHERS])
+def test_tensors_and_networks_of_another_precision_are_refused(kind: Kind) -> None:
+    reader, networks = made(kind, InputSpec.of([LAYOUT])).double(), some(LAYOUT)
+    with pytest.raises(
+        LayoutError, match=rf"^{kind.__name__} reads Networks, got a Tensor of shape \(4, {LAYOUT.size}"
+    ):
+        reader(networks.values)
+    with pytest.raises(LayoutError, match=f"^{kind.__name__} reads Networks, got a list; make them"):
+        reader([networks])
+    with pytest.raises(LayoutError, match=r"is of torch\.float64, these networks .* networks\.to\(torch\.float64\)"):
+        reader(networks)
+    assert reader(networks.to(torch.float64)).shape == (4, 3)
+
+
+@pytest.mark.parametrize("kind", [*READERS, *OTHERS, *EDITORS])
+def test_what_is_no_family_is_refused(kind: Kind) -> None:
+    for given in (LAYOUT, [LAYOUT]):
+        with pytest.raises(
+            LayoutError, match=rf"{kind.__name__} is made for an InputSpec.*got a {type(given).__name__};"
+        ):
+            made(kind, given)
+    with pytest.raises(LayoutError, match="got a Layout"):
+        kind(family=LAYOUT)
+
+
+@pytest.mark.parametrize("kind", [*READERS, *OTHERS])
+@pytest.mark.parametrize("classes", [0, -1])
+def test_no_classes_are_refused(kind: Kind, classes: int) -> None:
+    with pytest.raises(ConfigError, match=f"classes is {classes}: {kind.__name__} gives at least one answer"):
+        kind(InputSpec.of([LAYOUT]), classes)
+
+
+@pytest.mark.parametrize("kind", [*READERS, *EDITORS])
+def test_deeper_networks_than_the_statistics_are_of_are_refused(kind: Kind) -> None:
+    networks = some(LAYOUT)
+    family = InputSpec.of([LAYOUT], nn.Standardise.measure(networks))
+    reader = made(kind, family)
+    reader(networks)
+    with pytest.raises(
+        LayoutError, match=r"2 → 6 → 5 → 5 → 1 · sine has 4 groups .* statistics of 3: train one for such"
+    ):
+        reader(some(DEEPER))
