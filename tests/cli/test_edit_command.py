@@ -41,19 +41,23 @@ def test_an_edited_network_and_its_picture(editor: Path, zoo: Path, tmp_path: Pa
     out = tmp_path / "deeper" / "edited.safetensors"
     assert main(["edit", "--run", str(editor), str(zoo), "--index", "5", "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert f"{out}: the edited network, 2 → 4 → 1 · sine" in said and f"{out.with_suffix('.png')}: " in said
+    assert f"{out}: the edited network, 2 → 4 → 1 · sine" in said
+    assert f"{out.with_suffix('.png')}: what it draws before and after, and what was wanted" in said
     before, after = Zoo(zoo).networks([5]).state_dicts()[0], load_file(out)
     assert after.keys() == before.keys()
     assert all(not torch.equal(tensor, before[name]) for name, tensor in after.items())
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_file_is_edited_and_the_picture_goes_where_it_is_told(editor: Path, zoo: Path, tmp_path: Path) -> None:
+def test_a_file_is_edited_and_the_picture_goes_where_it_is_told(
+    editor: Path, zoo: Path, tmp_path: Path, capsys: Capture
+) -> None:
     torch.save(
         {name: tensor.clone() for name, tensor in Zoo(zoo).networks([5]).state_dicts()[0].items()}, tmp_path / "n.pt"
     )
     words = ["edit", "--run", str(editor), str(tmp_path / "n.pt"), "--out", str(tmp_path / "file.safetensors")]
     assert main([*words, "--picture", str(tmp_path / "seen" / "picture.png")]) == 0
+    assert "what it draws before and after; no target" in capsys.readouterr().out
     assert (tmp_path / "seen" / "picture.png").is_file() and not (tmp_path / "file.png").exists()
     assert (
         main(["edit", "--run", str(editor), str(zoo), "--index", "5", "--out", str(tmp_path / "zoo.safetensors")]) == 0

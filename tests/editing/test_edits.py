@@ -16,6 +16,7 @@ from neural_graphs.networks import Networks
 from neural_graphs.tasks import Run, edit, fit, load_run, read_network, write_network
 from neural_graphs.zoo import Zoo
 from neural_graphs.zoo.styles import Dilate
+from neural_graphs.zoo.writer import ShardData, writing
 
 State = dict[str, Tensor]
 
@@ -48,6 +49,17 @@ def test_a_network_of_a_zoo_is_changed_as_the_run_says(run: Run, zoo: Zoo, tmp_p
     found.write(tmp_path / "deeper" / "edited.safetensors")
     assert torch.equal(read_network(tmp_path / "deeper" / "edited.safetensors", run.layouts).values, found.after.values)
     assert torch.equal(edit(run.folder, zoo.path, -85).after.values, found.after.values)  # from the end, of ninety
+
+
+def test_a_zoo_without_images_is_drawn_as_the_run_draws_and_has_no_target(run: Run, zoo: Zoo, tmp_path: Path) -> None:
+    networks = zoo.networks([3, 5])
+    with writing(tmp_path / "bare", {}, [networks.layout], 2) as writer:
+        writer.write(ShardData(networks.values.numpy(), {"split": ["test"] * 2, "label": np.zeros(2, int)}))
+    found, judged = edit(run.folder, tmp_path / "bare", 1), edit(run.folder, zoo.path, 5)
+    assert torch.equal(found.after.values, judged.after.values)
+    assert judged.target and len(judged.picture.axes) == 4
+    assert not found.target and len(found.picture.axes) == 3
+    np.testing.assert_array_equal(shown(found.picture, 1), shown(judged.picture, 2))
 
 
 @pytest.mark.parametrize("end", [".safetensors", ".pt"])

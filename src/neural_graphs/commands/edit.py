@@ -9,7 +9,7 @@ from neural_graphs.errors import ConfigError
 
 DESCRIPTION = """\
 Edits one implicit network with a trained run, and writes the edited network and a picture of what it draws before and
-after (and of what was wanted, for networks of a zoo).
+after (and of what was wanted, for networks of a zoo of images).
 
   neural-graphs edit --run runs/mnist_dilate_ngt zoos/mnist --index 5 --out edited.safetensors
   neural-graphs edit --run runs/mnist_dilate_ngt net.pt --out edited.safetensors
@@ -37,5 +37,8 @@ def edit(arguments: Namespace) -> int:
     found = tasks.edit(trained(arguments), arguments.source, arguments.index)
     found.write(arguments.out)
     picture = save(found.picture, arguments.picture or arguments.out.with_suffix(".png"))
-    print(f"{arguments.out}: the edited network, {found.after.layout}\n{picture}: what it draws, before and after")
+    wanted = ", and what was wanted" if found.target else "; no target, as its image is not known"
+    print(
+        f"{arguments.out}: the edited network, {found.after.layout}\n{picture}: what it draws before and after{wanted}"
+    )
     return 0

@@ -19,12 +19,16 @@ from neural_graphs.zoo import Zoo
 
 @dataclass(frozen=True)
 class Edit:
-    """A network before and after an edit, batches of one; `like` holds the tensors it was read from, if from a file."""
+    """A network before and after an edit, batches of one.
+
+    `like` holds the tensors it was read from, if from a file; `target` tells whether the picture shows what was wanted.
+    """
 
     before: Networks
     after: Networks
     picture: Figure
     like: StateDict | None
+    target: bool
 
     def write(self, path: str | Path) -> None:
         """Write the edited network as `.safetensors`, with names and precision of the tensors it came in."""
@@ -34,9 +38,9 @@ class Edit:
 def edit(run: str | Path | Trained, source: str | Path, index: int | None = None) -> Edit:
     """Edit one network with the best checkpoint of a run, or with what was shared of one.
 
-    `source` is a file of parameters, or a zoo of which `index` chooses the network. Raises ConfigError where the run is
-    no editing run or the index is missing or out of range, CheckpointError naming the file for networks the run does
-    not know.
+    `source` is a file of parameters, or a zoo of which `index` chooses the network; what was wanted is known for zoos
+    of implicit images only. Raises ConfigError where the run is no editing run or the index is missing or out of range,
+    CheckpointError naming the file for networks the run does not know.
     """
     trained = run if isinstance(run, Trained) else Run(run)
     task = trained.task()
@@ -51,14 +55,14 @@ def edit(run: str | Path | Trained, source: str | Path, index: int | None = None
         task.canvas = trained.canvas
         like = read_tensors(path)
         before = as_network(like, trained.layouts, path)
-        return Edit(before, *_apply(task, before, None), like)
+        return Edit(before, *_apply(task, before, None), like, target=False)
     zoo = Zoo(path)
     if index is None or not -len(zoo) <= index < len(zoo):
         raise ConfigError(f"{path} holds {len(zoo):,} networks: choose one by an index from 0 to {len(zoo) - 1}")
-    task.canvas = zoo.canvas
-    chosen = zoo.at([index % len(zoo)])
+    task.canvas = zoo.canvas or trained.canvas
+    chosen, known = zoo.at([index % len(zoo)]), zoo.canvas is not None
     before = chosen.networks()
-    return Edit(before, *_apply(task, before, chosen), None)
+    return Edit(before, *_apply(task, before, chosen if known else None), None, known)
 
 
 @torch.no_grad()
