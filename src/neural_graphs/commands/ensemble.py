@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTION = """\
-Joins trained runs, such as those of several seeds, to one whose answer is the mean of theirs. Nothing is trained; the
-new run is tested, ranks, predicts and is shared as any other. Runs must be of the same task and the same zoo.
+Joins trained runs, such as those of several seeds, to one whose answer is the mean of theirs, of editors the mean
+change. Nothing is trained; the new run is tested, ranks, predicts, edits and is shared as any other. Runs must be of
+the same task and the same zoo.
 
   neural-graphs reproduce experiments/cnn_generalization/small_propagator_2cores.yaml --seeds 0 1 2
   neural-graphs ensemble runs/small_propagator_2cores* --out runs/small_ensemble

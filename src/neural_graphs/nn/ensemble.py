@@ -1,6 +1,7 @@
 """`Ensemble`: several metanetworks that answer as one (deep ensembles, Lakshminarayanan et al. 2017)."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,7 +15,7 @@ from neural_graphs.nn.spec import InputSpec
 
 
 class Ensemble(Shareable, Reader):
-    """The mean of what its members answer; symmetric wherever they are.
+    """The mean of what its members answer, of editors the mean of their changes; symmetric wherever they are.
 
     `tasks.ensemble` joins trained runs. Trained as one, members learn by the error of their mean.
 
@@ -35,20 +36,23 @@ class Ensemble(Shareable, Reader):
         self.members = nn.ModuleList(made)
         self.remember(family, made)  # what was made, not what made it: that can be written down
 
-    def read(self, networks: Networks) -> Float[Tensor, "networks classes"]:
-        """The mean answer, in one go.
+    def read(self, networks: Networks) -> Any:
+        """The mean answer in one go, `(networks, classes)`, or the mean change, as `Networks`.
 
-        Raises ConfigError for editors (edits of two editors have nothing in common), and for answers of other shapes.
+        Raises ConfigError for readers among editors, and for answers of other shapes.
         """
         answers = [member(networks) for member in self.members]
-        if any(isinstance(answer, Networks) for answer in answers):
-            raise ConfigError("an ensemble of editors edits nothing; take one of them")
+        changes = [answer.values for answer in answers if isinstance(answer, Networks)]
+        if 0 < len(changes) < len(answers):
+            raise ConfigError("an ensemble is of readers or of editors; this one has members of both kinds")
+        answers = changes or answers
         if len(shapes := dict.fromkeys(tuple(answer.shape) for answer in answers)) > 1:
             raise ConfigError(
                 f"members of an ensemble answer alike, got answers of {' and '.join(map(str, shapes))};"
                 " give all of them the same classes"
             )
-        return torch.stack(answers).mean(0)
+        mean = torch.stack(answers).mean(0)
+        return networks.with_values(mean) if changes else mean
 
     def embed(self, networks: Networks) -> Float[Tensor, "networks features"]:
         """What the members see of each network, side by side."""

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.io.atomic import write_whole
-from neural_graphs.tasks.editing import Editing
 from neural_graphs.tasks.learning_to_optimize import LearningToOptimize
 from neural_graphs.tasks.runs import PREFIX, Run, load_run
 from neural_graphs.tasks.task import CLASSIFICATION, find_task
@@ -25,9 +24,9 @@ Json = dict[str, Any]
 def ensemble(runs: Sequence[str | Path], folder: str | Path) -> Run:
     """Write a run whose metanetwork is the `Ensemble` of the best checkpoints of others; nothing is trained.
 
-    All that trained runs do, it does: test, rank, predict, share. Configuration and zoo are those of the first. Nothing
-    is written where it raises: ConfigError for fewer than two runs, runs of other tasks or networks than the first, or
-    a folder that holds a run, CheckpointError for a damaged checkpoint.
+    All that trained runs do, it does: test, rank, predict, edit, share. Configuration and zoo are those of the first.
+    Nothing is written where it raises: ConfigError for fewer than two runs, runs of other tasks, styles or networks
+    than the first, or a folder that holds a run, CheckpointError for a damaged checkpoint.
     """
     members, made = [Run(run).known() for run in runs], Run(folder)
     if len(members) < 2:
@@ -51,13 +50,15 @@ def ensemble(runs: Sequence[str | Path], folder: str | Path) -> Run:
 def _require_alike(members: Sequence[Run], configs: Sequence[Json], facts: Sequence[Json]) -> None:
     """Raise ConfigError naming what a run differs from the first in."""
     first, *tasks = [config.get("task", CLASSIFICATION) for config in configs]
-    if issubclass(find_task(first), (Editing, LearningToOptimize)):
-        raise ConfigError(f"{members[0].folder} is a run of {first}: ensembles answer, they neither edit nor optimise")
+    if issubclass(find_task(first), LearningToOptimize):
+        raise ConfigError(f"{members[0].folder} is a run of {first}: an update rule remembers, and has no mean")
     for other, task, known in zip(members[1:], tasks, facts[1:], strict=True):
         if task != first:
             raise ConfigError(
                 f"{other.folder} is a run of {task}, {members[0].folder} of {first}: their answers differ"
             )
+        if other.config["model"].get("style") != members[0].config["model"].get("style"):
+            raise ConfigError(f"{other.folder} edits in another style than {members[0].folder}; join runs of one style")
         if different := [fact for fact in ALIKE if known[fact] != facts[0][fact]]:
             raise ConfigError(
                 f"{other.folder} was trained for other networks than {members[0].folder} ({', '.join(different)} in"
