@@ -47,9 +47,9 @@ class Refinements:
     (β = 0.9), in the larger of the root mean squares of m and of the gradient in their tensor. An untrained rule then
     descends, and training improves on that (after Harrison et al. 2022). With a `saturation` s no number moves further
     than the others by much: steps are u / √(1 + u²) of u = s · m, which are signs where s is large (as in Lion, Chen et
-    al. 2023), and networks of all kinds survive their first steps. With `normalised` both steps together have the size
-    of the nominal one in every tensor, and neither that size nor the decay is learned: what is read says where to go,
-    not how far, so that no network is thrown off its way, however unlike those of the meta-training it is.
+    al. 2023), and networks of all kinds survive their first steps. With `bounded` no number moves further
+    than by twice the nominal size, whatever is read, and neither that size nor the decay is learned: so no network is
+    thrown off its way, however unlike those of the meta-training it is.
     """
 
     scaled_inputs: bool = False
@@ -59,11 +59,11 @@ class Refinements:
     nominal: float = 0.0
     saturation: float = 0.0
     decay: Decay | None = None
-    normalised: bool = False
+    bounded: bool = False
 
     def __post_init__(self) -> None:
-        if self.normalised and not self.nominal:
-            raise ConfigError("normalised steps have the size of the nominal one: set nominal above 0, too")
+        if self.bounded and not self.nominal:
+            raise ConfigError("bounded steps are at most twice the nominal one: set nominal above 0, too")
         if self.saturation < 0:
             raise ConfigError(
                 f"nominal steps are saturated at a size above 0, or not at all (0), got {self.saturation}"
@@ -123,7 +123,7 @@ class UpdateRule(Recorded, nn.Module, ABC):
             )
         self.family, self.refinements = family, refinements or Refinements()
         decay = self.refinements.decay
-        learned, nominal = not self.refinements.normalised, torch.tensor(self.refinements.nominal)
+        learned, nominal = not self.refinements.bounded, torch.tensor(self.refinements.nominal)
         self.decay = None if decay is None else LearnedDecay(decay, learned)
         hold(self, "log_nominal", nominal.log() if nominal > 0 else None, learned)
         sizes = [CHANNELS + context, *hidden, 2]
@@ -157,19 +157,14 @@ class UpdateRule(Recorded, nn.Module, ABC):
             self._counted(signals), None if context is None else context.values
         )
         if self.log_nominal is not None:
-            change = self._with_nominal(change, self.log_nominal.exp() * self._along(signals), signals)
+            nominal = self.log_nominal.exp()
+            change = change - nominal * self._along(signals)
+            if self.refinements.bounded:
+                change = change / (1 + (change / (2 * nominal)).square()).sqrt()
         if self.refinements.scaled_steps:
             own = signals.values[..., :1]
             change = change * tensor_rms(own, signals)[..., 0].clamp(min=self.refinements.floor)
         return signals.with_values(change if self.decay is None else change * self.decay(step))
-
-    def _with_nominal(self, change: Tensor, nominal: Tensor, signals: Networks) -> Tensor:
-        """Both steps together; in the size of the nominal one where that is asked."""
-        both = change - nominal
-        if not self.refinements.normalised:
-            return both
-        sizes = tensor_rms(torch.stack([nominal, both], -1), signals)
-        return both * (sizes[..., 0] / sizes[..., 1])
 
     def _along(self, signals: Networks) -> Tensor:
         """The mean of past gradients, in the larger of its root mean square and that of the gradient; saturated."""
