@@ -201,27 +201,6 @@ def test_what_does_not_fit_is_refused() -> None:
     assert issubclass(LSTMRule, UpdateRule)
 
 
-@pytest.mark.parametrize("name", RULES)
-def test_bounded_steps_move_no_number_further_than_twice_the_nominal_size(name: str) -> None:
-    options = {"gain": 0.1, "nominal": 0.02, "saturation": 3.0}
-    rule = built(RULES[name], [PAPER], refinements=Refinements(**options, bounded=True))
-    plain = built(RULES[name], [PAPER], refinements=Refinements(**options))
-    networks = signals([PAPER])
-    nominal, step = plain(networks).values.detach(), float(rule.log_nominal.exp())  # type: ignore[union-attr, operator]
-    expected = nominal / (1 + (nominal / (2 * step)).square()).sqrt()
-    torch.testing.assert_close(rule(networks).values, expected, rtol=1e-12, atol=1e-18)  # both are untrained
-    with torch.no_grad():
-        for parameter in rule.layers[-1].parameters():
-            parameter.normal_(std=100.0)
-    change = rule(networks)
-    assert 1.5 * step < change.values.abs().max() < 2 * step
-    change.values.sum().backward()
-    assert all(bool(p.grad.isfinite().all()) for p in rule.parameters() if p.grad is not None)
-    assert not [name for name, _ in rule.named_parameters() if "log_" in name]  # the size is not learned
-    with pytest.raises(ConfigError, match="set nominal above 0"):
-        Refinements(bounded=True)
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("saturation", [0.0, 3.0])
 @pytest.mark.parametrize("name", RULES)

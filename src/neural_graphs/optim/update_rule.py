@@ -47,9 +47,7 @@ class Refinements:
     (β = 0.9), in the larger of the root mean squares of m and of the gradient in their tensor. An untrained rule then
     descends, and training improves on that (after Harrison et al. 2022). With a `saturation` s no number moves further
     than the others by much: steps are u / √(1 + u²) of u = s · m, which are signs where s is large (as in Lion, Chen et
-    al. 2023), and networks of all kinds survive their first steps. With `bounded` no number moves further
-    than by twice the nominal size, whatever is read, and neither that size nor the decay is learned: so no network is
-    thrown off its way, however unlike those of the meta-training it is.
+    al. 2023), and networks of all kinds survive their first steps.
     """
 
     scaled_inputs: bool = False
@@ -59,11 +57,8 @@ class Refinements:
     nominal: float = 0.0
     saturation: float = 0.0
     decay: Decay | None = None
-    bounded: bool = False
 
     def __post_init__(self) -> None:
-        if self.bounded and not self.nominal:
-            raise ConfigError("bounded steps are at most twice the nominal one: set nominal above 0, too")
         if self.saturation < 0:
             raise ConfigError(
                 f"nominal steps are saturated at a size above 0, or not at all (0), got {self.saturation}"
@@ -71,27 +66,15 @@ class Refinements:
 
 
 class LearnedDecay(nn.Module):
-    """The factor of a decay, its time and power learned, or kept."""
+    """The factor of a decay, its time and power learned."""
 
-    log_time: Tensor
-    log_power: Tensor
-
-    def __init__(self, decay: Decay, learned: bool):
+    def __init__(self, decay: Decay):
         super().__init__()
-        for name, value in (("log_time", decay.time), ("log_power", decay.power)):
-            hold(self, name, torch.tensor(value).log(), learned)
+        self.log_time, self.log_power = (nn.Parameter(torch.tensor(x).log()) for x in (decay.time, decay.power))
 
     def forward(self, step: int) -> Tensor:
         """The factor of a step, counted from 0."""
         return (1 + step * (-self.log_time).exp()) ** -self.log_power.exp()
-
-
-def hold(module: nn.Module, name: str, value: Tensor | None, learned: bool) -> None:
-    """Give a module a tensor, as a parameter or as a buffer."""
-    if learned:
-        module.register_parameter(name, None if value is None else nn.Parameter(value))
-    else:
-        module.register_buffer(name, value)
 
 
 class UpdateRule(Recorded, nn.Module, ABC):
@@ -106,7 +89,6 @@ class UpdateRule(Recorded, nn.Module, ABC):
     """
 
     KNOWN: ClassVar[dict[str, type["UpdateRule"]]] = {}
-    log_nominal: Tensor | None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -123,9 +105,9 @@ class UpdateRule(Recorded, nn.Module, ABC):
             )
         self.family, self.refinements = family, refinements or Refinements()
         decay = self.refinements.decay
-        learned, nominal = not self.refinements.bounded, torch.tensor(self.refinements.nominal)
-        self.decay = None if decay is None else LearnedDecay(decay, learned)
-        hold(self, "log_nominal", nominal.log() if nominal > 0 else None, learned)
+        self.decay = None if decay is None else LearnedDecay(decay)
+        nominal = torch.tensor(self.refinements.nominal)
+        self.log_nominal = nn.Parameter(nominal.log()) if nominal > 0 else None
         sizes = [CHANNELS + context, *hidden, 2]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.context_width, self.reads = context, context > 0
@@ -157,10 +139,7 @@ class UpdateRule(Recorded, nn.Module, ABC):
             self._counted(signals), None if context is None else context.values
         )
         if self.log_nominal is not None:
-            nominal = self.log_nominal.exp()
-            change = change - nominal * self._along(signals)
-            if self.refinements.bounded:
-                change = change / (1 + (change / (2 * nominal)).square()).sqrt()
+            change = change - self.log_nominal.exp() * self._along(signals)
         if self.refinements.scaled_steps:
             own = signals.values[..., :1]
             change = change * tensor_rms(own, signals)[..., 0].clamp(min=self.refinements.floor)
