@@ -58,6 +58,7 @@ def test_an_optimizer_trains(file, tmp_path) -> None:
     tiny = {"data.images": "digits", "data.shrink": 1, "data.batch_size": 4, "data.held_out": 50, "data.unseen": "[]"}
     tiny |= {"data.outer_steps": 2, "trainer.max_epochs": 1, "model.inner_steps": 2}
     tiny |= {"model.estimator.init_args.steps": 2, "model.estimator.init_args.networks": 1}
+    tiny |= {"model.estimator.init_args.piece": 1} if "PersistentES" in file.read_text(encoding="utf-8") else {}
     tiny |= {"trainer.enable_progress_bar": "false", "trainer.accelerator": "cpu"}
     run = fit(["--config", str(file), *(f"--{key}={value}" for key, value in tiny.items())], tmp_path / "run")
     assert len(run.metrics_file.read_text().splitlines()) == 2
