@@ -42,9 +42,10 @@ def test_tensors_and_networks_of_another_precision_are_refused(kind: Kind) -> No
         reader(networks.values)
     with pytest.raises(LayoutError, match=f"^{kind.__name__} reads Networks, got a list; make them"):
         reader([networks])
-    with pytest.raises(LayoutError, match=r"is of torch\.float64, these networks .* networks\.to\(torch\.float64\)"):
-        reader(networks)
-    assert reader(networks.to(torch.float64)).shape == (4, 3)
+    exact = reader(networks.to(torch.float64))
+    assert exact.shape == (4, 3) and torch.equal(reader(networks), exact)  # nothing is lost by more precision
+    with pytest.raises(LayoutError, match=r"is of torch\.float32, these networks .* networks\.to\(torch\.float32\)"):
+        reader.float()(networks.to(torch.float64))
 
 
 @pytest.mark.parametrize("kind", [*READERS, *OTHERS, *EDITORS])

@@ -229,7 +229,7 @@ def test_a_wrong_folder_is_told_before_files_are_read(runs, out):
             r"^None of 25 files can be used. runs/0/epoch_1.pt: its accuracy is 1.5; .*--percent; norm",
         ),
         ({"module": None, "files": "norm/*.pt"}, "its shapes tell no layout .* say --module and --input"),
-        ({"module": nn.Identity}, "a layout needs groups"),
+        ({"module": nn.Identity}, "Identity has no parameters"),
     ],
 )
 def test_mistakes_are_named(runs, changes, message):

@@ -6,6 +6,7 @@ from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
@@ -134,8 +135,11 @@ class InputSpec:
 Family = InputSpec  # its former name
 
 
-def require_networks(reader: nn.Module, networks: object) -> None:
-    """Raise LayoutError for anything but Networks, and for those of another precision than a metanetwork."""
+def networks_for(reader: nn.Module, networks: object) -> Networks:
+    """Networks in the precision of a metanetwork, where they lose nothing by it.
+
+    Raises LayoutError for anything but Networks, and for those of a precision that it has not.
+    """
     name = type(reader).__name__
     if not isinstance(networks, Networks):
         shape = f" of shape {tuple(networks.shape)}" if isinstance(networks, Tensor) else ""
@@ -143,8 +147,9 @@ def require_networks(reader: nn.Module, networks: object) -> None:
             f"{name} reads Networks, got a {type(networks).__name__}{shape}; make them: Networks(values, layout)"
         )
     own, theirs = next(reader.parameters(), networks.values).dtype, networks.values.dtype
-    if own != theirs:
+    if torch.promote_types(own, theirs) != own:
         raise LayoutError(f"{name} is of {own}, these networks are of {theirs}; give it networks.to({own})")
+    return networks if own == theirs else networks.to(own)
 
 
 def require_channels(networks: Networks, expected: int) -> None:

@@ -248,13 +248,13 @@ class Tracer:
             raise LayoutError(f"{operator} ({self.tape.name}): {error}") from error
 
     def _require_numbers(self, node: fx.Node) -> None:
-        """Raise LayoutError for an operator that joins parameters and a tensor of no numbers."""
-        shapes = [shape for each in node.all_input_nodes for shape in _shapes(each)]
+        """Raise LayoutError for an operator that joins parameters and one of no numbers."""
+        names = [name for name, p in self.parameters.items() if 0 in p.shape]
+        shapes = [shape for each in node.all_input_nodes for shape in _shapes(each)] if names else []
         if empty := [shape for shape in shapes if 0 in shape]:
-            names = [name for name, p in self.parameters.items() if 0 in p.shape]
             raise LayoutError(
                 f"{_name(node)} ({self.tape.name}) reads a tensor of shape {empty[0]}, which has no numbers; leave it "
-                f"out of the module (empty there: {', '.join(names) or 'no parameter'})"
+                f"out of the module (empty there: {', '.join(names)})"
             )
 
     def _untouched(self, node: fx.Node, function: Any, tensors: list[TracedTensor], args: Any, kwargs: Any) -> Any:

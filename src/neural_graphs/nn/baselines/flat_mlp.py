@@ -11,7 +11,7 @@ from neural_graphs.errors import LayoutError
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.standardise import StandardiseFeatures
 from neural_graphs.nn.shareable import Shareable
-from neural_graphs.nn.spec import InputSpec, require_networks
+from neural_graphs.nn.spec import InputSpec, networks_for
 
 
 def perceptron(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
@@ -59,5 +59,5 @@ class FlatMLP(Shareable):
         return self.standardise(self.features(networks))
 
     def forward(self, networks: Networks) -> Float[Tensor, "networks classes"]:
-        require_networks(self, networks)
+        networks = networks_for(self, networks)
         return self.mlp(self.embed(networks))

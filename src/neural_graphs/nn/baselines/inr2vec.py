@@ -14,7 +14,7 @@ from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.flat_mlp import perceptron
 from neural_graphs.nn.shareable import Shareable
-from neural_graphs.nn.spec import InputSpec, require_networks
+from neural_graphs.nn.spec import InputSpec, networks_for
 
 
 def matrices(layout: Layout) -> dict[str, tuple[int, int]]:
@@ -72,5 +72,5 @@ class Inr2Vec(Shareable):
         return torch.stack(networks.map_by_layout(lambda part, _: self.embed(part)))
 
     def forward(self, networks: Networks) -> Float[Tensor, "networks classes"]:
-        require_networks(self, networks)
+        networks = networks_for(self, networks)
         return self.head(self.embed(networks))

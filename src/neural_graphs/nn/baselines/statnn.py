@@ -13,7 +13,7 @@ from neural_graphs.nn.baselines.flat_mlp import perceptron
 from neural_graphs.nn.baselines.standardise import StandardiseFeatures
 from neural_graphs.nn.group_statistics import STATISTICS, statistics
 from neural_graphs.nn.shareable import Shareable
-from neural_graphs.nn.spec import InputSpec, require_networks
+from neural_graphs.nn.spec import InputSpec, networks_for
 
 
 class StatNN(Shareable):
@@ -57,5 +57,5 @@ class StatNN(Shareable):
         return self.standardise(self.features(networks))
 
     def forward(self, networks: Networks) -> Float[Tensor, "networks classes"]:
-        require_networks(self, networks)
+        networks = networks_for(self, networks)
         return self.mlp(self.embed(networks))

@@ -22,7 +22,7 @@ from neural_graphs.networks import Networks
 from neural_graphs.nn.run.checkpointing import is_large
 from neural_graphs.nn.run.dropout import dropout_generator
 from neural_graphs.nn.run.products import by_onednn
-from neural_graphs.nn.spec import require_networks
+from neural_graphs.nn.spec import networks_for
 
 Loss = Callable[[Any, Tensor], Tensor]  # outputs and targets of some networks to their mean loss
 BUDGET = {"cpu": 1_200_000}  # numbers of the largest edge tensor of a piece
@@ -39,9 +39,9 @@ class Reader(nn.Module, ABC):
     def forward(self, networks: Networks) -> Any:
         """The answers for a batch of any size.
 
-        Raises ConfigError for none, LayoutError for what is no Networks, or of another precision than this module.
+        Raises ConfigError for none, LayoutError for what is no Networks, or of more precision than this module.
         """
-        require_networks(self, networks)
+        networks = networks_for(self, networks)
         if not len(networks):
             raise ConfigError("got no networks to read; a batch has at least one")
         return self.read(networks) if torch.is_grad_enabled() else read(self, networks)
