@@ -44,3 +44,9 @@ class GradientError(NeuralGraphsError):
 
 class HubError(NeuralGraphsError):
     """Something of the Hugging Face Hub that is not there, not open to you, or out of reach; names it."""
+
+
+def reason(error: Exception, most: int = 200) -> str:
+    """The first line of what another library says, of `most` characters, or the kind of its error where it says
+    nothing."""
+    return str(error).strip().partition("\n")[0][:most] or type(error).__name__

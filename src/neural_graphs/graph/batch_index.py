@@ -21,6 +21,7 @@ from neural_graphs.graph.index import (
     ends,
     kernel_indices,
     kernel_numbers,
+    neuron_groups,
     output_indices,
     owned_bias_indices,
 )
@@ -180,6 +181,17 @@ class BatchIndex:
             return [every.index_select(0, kernels.weights) for kernels in self.kernels]
 
         return self.tables.get(table, "weights", make)
+
+    def of_groups(self) -> tuple[Tensor, Tensor]:
+        """The group of every neuron, numbered throughout the batch, `(neurons,)`, and the size of each, at least one,
+        `(groups, 1)`."""
+
+        def make() -> tuple[Tensor, Tensor]:
+            most = max(len(layout.groups) for layout in self.layouts)
+            group = self.network * most + self.of_neurons(neuron_groups)
+            return group, torch.bincount(group).clamp(min=1)[:, None]
+
+        return self.tables.get(neuron_groups, "groups", make)
 
     def _join(self, table: Table) -> Tensor:
         joined = np.concatenate([table_of(table, layout) for layout in self.layouts])

@@ -6,7 +6,6 @@ from torch import Tensor
 from neural_graphs.errors import LayoutError
 from neural_graphs.graph.batch_index import BatchEdges, BatchIndex, batch_index
 from neural_graphs.graph.edges import Wiring
-from neural_graphs.graph.index import neuron_groups
 from neural_graphs.graph.ops.aggregate import summary
 from neural_graphs.graph.regular import Regular
 from neural_graphs.graph.topology import EdgeSubset, Kernels, NeuronTable, Topology, WeightTable, reversed_edges
@@ -98,11 +97,9 @@ class Ragged(Topology):
         return total / self.index.sizes.to(nodes.dtype)
 
     def group_mean(self, nodes: Tensor) -> Tensor:
-        most = max(len(layout.groups) for layout in self.index.layouts)
-        group = self.index.network * most + self.index.of_neurons(neuron_groups)
-        ones = torch.cat([nodes, torch.ones_like(nodes[:, :1])], 1)
-        total = nodes.new_zeros(self.networks * most, ones.shape[1]).index_add(0, group, ones)
-        return (total[:, :-1] / total[:, -1:].clamp(min=1)).index_select(0, group)
+        group, sizes = self.index.of_groups()
+        total = nodes.new_zeros(len(sizes), nodes.shape[1]).index_add(0, group, nodes)
+        return (total / sizes.to(nodes.dtype)).index_select(0, group)
 
     def repeat(self, features: Tensor) -> Tensor:
         return features.index_select(0, self.index.network)

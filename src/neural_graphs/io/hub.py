@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from neural_graphs.errors import HubError
-from neural_graphs.io.tensors import reason
+from neural_graphs.errors import HubError, reason
 
 WAIT = 10  # seconds for the first answer
 ADDRESS = re.compile(r"(?P<scheme>hub:/{1,2})?(?P<name>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>[\w.-]+))?")

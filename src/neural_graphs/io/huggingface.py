@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neural_graphs.errors import CheckpointError
-from neural_graphs.io.tensors import check_finite, reason
+from neural_graphs.errors import CheckpointError, reason
+from neural_graphs.io.tensors import check_finite
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from neural_graphs.errors import CheckpointError
-from neural_graphs.io.tensors import bare, check_finite, reason
+from neural_graphs.errors import CheckpointError, reason
+from neural_graphs.io.tensors import bare, check_finite
 
 Source: TypeAlias = nn.Module | Callable[[], nn.Module] | str
 COUNTER = "num_batches_tracked"  # older checkpoints have none, and no output depends on it

@@ -12,7 +12,7 @@ from zipfile import BadZipFile, ZipFile, is_zipfile
 import torch
 from torch import Tensor
 
-from neural_graphs.errors import CheckpointError
+from neural_graphs.errors import CheckpointError, reason
 
 StateDict = dict[str, Tensor]
 WRAPPINGS = ("state_dict", "model_state_dict", "model", "net")  # what training scripts put a state dict into
@@ -157,11 +157,6 @@ def _changed(path: Path) -> str | None:
     except (BadZipFile, zlib.error, EOFError, ValueError, RuntimeError):
         return name
     return None
-
-
-def reason(error: Exception) -> str:
-    """The first line of what another library says, or the kind of its error where it says nothing."""
-    return str(error).strip().partition("\n")[0][:200] or type(error).__name__
 
 
 def _read_shards(index: Path) -> StateDict:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
-from neural_graphs.errors import LayoutError
+from neural_graphs.errors import LayoutError, reason
 
 Inputs: TypeAlias = Tensor | tuple[Any, ...] | Mapping[str, Any]
 CACHES = ("past_key_values", "mems", "cache_params")  # what decoders hand to their next call: no part of an answer
@@ -73,10 +73,9 @@ def copied(module: nn.Module) -> nn.Module:
     try:
         return deepcopy(module, {id(tensor): tensor.detach() for tensor in computed})
     except Exception as error:  # whatever the module holds
-        reason = str(error).strip().partition("\n")[0][:300]
         raise LayoutError(
-            f"{type(module).__name__} cannot be copied: {reason} ({type(error).__name__}); keep its tensors as "
-            "parameters and buffers, and what copy.deepcopy does not take outside of it"
+            f"{type(module).__name__} cannot be copied: {reason(error, 300)} ({type(error).__name__}); keep its "
+            "tensors as parameters and buffers, and what copy.deepcopy does not take outside of it"
         ) from error
 
 

@@ -19,6 +19,7 @@ from neural_graphs.optim.signals import DECAYS
 from neural_graphs.optim.update_rule import UpdateRule
 from neural_graphs.tracing import trace
 
+TOO_LARGE = "the step of {} holds NaN or infinite values in the precision of the rule, though all gradients are finite"
 MEMORY = "memory"  # the key of what the optimizer remembers in its state
 
 
@@ -85,12 +86,12 @@ class LearnedOptimizer(Optimizer):
                 loss = closure()
         moving = self._with_gradient()
         gradients = {name: parameter.grad for name, (parameter, _) in moving.items() if parameter.grad is not None}
-        if not moving or not self._is_finite("gradient", gradients):
+        if not moving or not self._is_finite(gradients, "the gradient of {} holds NaN or infinite values"):
             return loss
         memory = Memory(**self.state[MEMORY])  # type: ignore[index]
         with torch.autocast(next(self.rule.parameters()).device.type, enabled=False):
             steps = self._steps(memory, gradients)
-        if not self._is_finite("step", {name: steps[name] for name in moving}):
+        if not self._is_finite({name: steps[name] for name in moving}, TOO_LARGE):
             return loss
         self.state[MEMORY] = memory.state_dict()  # type: ignore[index]
         for name, (parameter, rate) in moving.items():
@@ -114,15 +115,16 @@ class LearnedOptimizer(Optimizer):
             if parameter.grad is not None
         }
 
-    def _is_finite(self, what: str, tensors: Mapping[str, Tensor]) -> bool:
-        """Whether all are finite. Raises GradientError where one is not, unless such steps are to be left out."""
+    def _is_finite(self, tensors: Mapping[str, Tensor], otherwise: str) -> bool:
+        """Whether all are finite. Raises GradientError, which says `otherwise` of the first that is not, unless such
+        steps are to be left out."""
         dense = [tensor.coalesce().values() if tensor.is_sparse else tensor for tensor in tensors.values()]
         finite = torch.stack([norm.isfinite() for norm in torch._foreach_norm(dense, float("inf"))])
         if bool(finite.all()) or self.skip_nonfinite:
             return bool(finite.all())
         name = list(tensors)[finite.tolist().index(False)]
         raise GradientError(
-            f"the {what} of {name} holds NaN or infinite values{_hint(what)}; clip gradients, or leave such steps out: "
+            f"{otherwise.format(name)}; clip gradients, or leave such steps out: "
             "LearnedOptimizer(…, skip_nonfinite=True)"
         )
 
@@ -130,7 +132,10 @@ class LearnedOptimizer(Optimizer):
         like = next(self.rule.parameters())
         parts = (tensors[p.name] for p in self.layout.parameters)
         sizes = (p.size for p in self.layout.parameters)
-        flat = [_zeros_or_dense(x, n).to(like) for x, n in zip(parts, sizes, strict=True)]
+        flat = [
+            like.new_zeros(n) if x is None else x.to_dense().reshape(-1).to(like)
+            for x, n in zip(parts, sizes, strict=True)
+        ]
         return torch.cat(flat)[None]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -172,15 +177,6 @@ class LearnedOptimizer(Optimizer):
 
 def _names_of(tensors: Mapping[str, Tensor]) -> dict[int, str]:
     return {id(tensor): name for name, tensor in tensors.items()}
-
-
-def _zeros_or_dense(tensor: Tensor | None, size: int) -> Tensor:
-    """A flat tensor; zeros where there is none."""
-    return torch.zeros(size) if tensor is None else tensor.to_dense().reshape(-1)
-
-
-def _hint(what: str) -> str:
-    return "" if what == "gradient" else " in the precision of the rule, though all gradients are finite"
 
 
 def _tensors_of(module: nn.Module, layout: Layout) -> dict[str, Tensor]:

@@ -10,8 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from neural_graphs.errors import ConfigError, NeuralGraphsError
-from neural_graphs.io.tensors import reason
+from neural_graphs.errors import ConfigError, NeuralGraphsError, reason
 from neural_graphs.nn.run.evaluating import evaluating
 from neural_graphs.optim.inner import TESTED, ImageSet
 

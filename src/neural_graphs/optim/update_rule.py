@@ -110,7 +110,7 @@ class UpdateRule(Recorded, nn.Module, ABC):
         self.log_nominal = nn.Parameter(nominal.log()) if nominal > 0 else None
         sizes = [CHANNELS + context, *hidden, 2]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.context_width, self.reads = context, context > 0
+        self.context_width = context
         if self.log_nominal is not None:  # nothing but the nominal step at first
             for parameter in self.layers[-1].parameters():
                 nn.init.zeros_(parameter)
@@ -121,7 +121,7 @@ class UpdateRule(Recorded, nn.Module, ABC):
 
     def context(self, signals: Networks) -> Networks | None:
         """The context of every parameter, that several steps may use; None for rules without."""
-        return self.read(signals.with_values(log_and_sign(self._counted(signals)))) if self.reads else None
+        return self.read(signals.with_values(log_and_sign(self._counted(signals)))) if self.context_width else None
 
     def _counted(self, signals: Networks) -> Tensor:
         """Signals `(…, SIGNALS)` in the unit that they are read in. Raises LayoutError for others."""

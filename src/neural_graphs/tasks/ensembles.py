@@ -52,12 +52,13 @@ def _require_alike(members: Sequence[Run], configs: Sequence[Json], facts: Seque
     first, *tasks = [config.get("task", CLASSIFICATION) for config in configs]
     if issubclass(find_task(first), LearningToOptimize):
         raise ConfigError(f"{members[0].folder} is a run of {first}: an update rule remembers, and has no mean")
-    for other, task, known in zip(members[1:], tasks, facts[1:], strict=True):
+    styles = [config["model"].get("style") for config in configs]
+    for other, task, style, known in zip(members[1:], tasks, styles[1:], facts[1:], strict=True):
         if task != first:
             raise ConfigError(
                 f"{other.folder} is a run of {task}, {members[0].folder} of {first}: their answers differ"
             )
-        if other.config["model"].get("style") != members[0].config["model"].get("style"):
+        if style != styles[0]:
             raise ConfigError(f"{other.folder} edits in another style than {members[0].folder}; join runs of one style")
         if different := [fact for fact in ALIKE if known[fact] != facts[0][fact]]:
             raise ConfigError(

@@ -19,7 +19,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
-from neural_graphs.errors import LayoutError
+from neural_graphs.errors import LayoutError, reason
 from neural_graphs.layout import Layout, Parameter
 from neural_graphs.layout.builders import from_shapes
 from neural_graphs.networks.program import Inputs, Program, as_arguments, plain_attention, require_module
@@ -116,10 +116,9 @@ def export(program: Program, example_input: Inputs) -> ExportedProgram:
         with plain_attention(), torch.enable_grad(), _quiet():
             return torch.export.export(Answer().eval(), arguments, keywords, strict=False)
     except Exception as error:  # export raises many kinds
-        reason = str(error).strip().partition("\n")[0][:300]
         raise LayoutError(
-            f"{type(program.module).__name__} cannot be traced: {reason} ({type(error).__name__}); the example input "
-            "does not fit it, or its operators depend on the values it is given"
+            f"{type(program.module).__name__} cannot be traced: {reason(error, 300)} ({type(error).__name__}); the "
+            "example input does not fit it, or its operators depend on the values it is given"
         ) from error
 
 

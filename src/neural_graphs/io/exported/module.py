@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neural_graphs.errors import CheckpointError
+from neural_graphs.errors import CheckpointError, reason
 from neural_graphs.io.exported.archive import DTYPES, SMALL, ExportedProgram, Json
 from neural_graphs.io.modules import register
-from neural_graphs.io.tensors import check_finite, reason
+from neural_graphs.io.tensors import check_finite
 from neural_graphs.tracing.registry import find, short
 
 SKIPPED = frozenset(

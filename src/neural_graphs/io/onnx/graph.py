@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from neural_graphs.errors import CheckpointError
+from neural_graphs.errors import CheckpointError, reason
 from neural_graphs.io.onnx.joins import join
 from neural_graphs.io.onnx.nodes import Node
-from neural_graphs.io.tensors import reason
 
 ELEMENTWISE = frozenset({"Add", "And", "Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
 ELEMENTWISE |= {"Max", "Min", "Mod", "Mul", "Or", "Pow", "Sub", "Where"}

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neural_graphs.errors import CheckpointError
+from neural_graphs.errors import CheckpointError, reason
 from neural_graphs.io.modules import register
 from neural_graphs.io.onnx import operators as operators
 from neural_graphs.io.onnx.graph import Graph, needed
 from neural_graphs.io.onnx.nodes import Node
 from neural_graphs.io.onnx.registry import OPERATORS, Value
-from neural_graphs.io.tensors import check_finite, reason
+from neural_graphs.io.tensors import check_finite
 
 GIVEN = ("opset", "outputs")  # what operators are told beside their attributes, if they ask
 
