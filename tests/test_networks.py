@@ -189,3 +189,15 @@ def test_as_many_layouts_as_state_dicts() -> None:
 def test_the_printed_form_fits_on_a_line() -> None:
     assert repr(draw(INR)) == "Networks(3 × [2 → 5 → 3 · sine], torch.float64, cpu)"
     assert "many layouts" in repr(mixed())
+
+
+def test_functions_of_one_layout_answer_about_any_batch() -> None:
+    """In the order of the batch: a row for every network, or as many numbers as each has."""
+    layouts = [Layout.mlp((2, 3, 1), "sine"), Layout.mlp((2, 4, 4, 1), "relu")]
+    parts = [Networks(torch.randn(2, each.size, dtype=torch.float64), each) for each in layouts]
+    for batch in (parts[0], Networks.cat(parts)[[2, 0, 3, 1]]):
+        sums = batch.stack_by_layout(lambda part: part.values.sum(1, keepdim=True))
+        assert sums.shape == (len(batch), 1)
+        assert sums[:, 0].tolist() == [vector.sum().item() for vector in batch.vectors()]
+        doubled = batch.cat_by_layout(lambda part: 2 * part.values)
+        assert torch.equal(doubled, 2 * batch.values)

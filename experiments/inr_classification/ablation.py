@@ -25,6 +25,7 @@ FLIP, TRANSLATE = (
     {"class_path": f"{PLACE}.Translate", "init_args": {"limit": 0.1}},
 )
 ROTATE = {"class_path": f"{PLACE}.Rotate", "init_args": {"degrees": 10.0}}
+EMA = {"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.99}}
 MADE = "--model.metanetwork.init_args"
 
 
@@ -41,6 +42,7 @@ ONE = {
     "images not moved": moved_by(FLIP),
     "no dropout": [f"{MADE}.dropout=0"],
     "statistics of groups": [f"{MADE}.statistics=true"],
+    "mean of weights (EMA)": [f"--trainer.callbacks={json.dumps([EMA])}"],
 }
 DEPTHS = {str(depth): [f"{MADE}.depth={depth}"] for depth in (2, 4, 8)}
 SIZES = {"1050": 10, "2100": 5, "5250": 2, "10500": 1}  # training networks, and how often as many epochs they are seen

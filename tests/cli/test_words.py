@@ -34,6 +34,8 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
             "invalid positive value: 'many'",
         ),
         (["zoo", "grow", "inr", "--images", "digits", "--out", "z", "--count", "-5"], "expected at least 1, got -5"),
+        (["align", "a", "b", "--seed", "-1"], "expected a number from 0 to 2⁶³ − 1, got -1"),
+        (["zoo", "grow", "inr", "--images", "digits", "--out", "z", "--seed", "9" * 20], f"2⁶³ − 1, got {'9' * 20}"),
         (["demo", "--uot", "x"], "did you mean --out?"),
         (["zoo", "info", "a", "b"], "unknown argument b"),
     ],

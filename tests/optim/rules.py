@@ -16,6 +16,7 @@ from neural_graphs.optim import (
     NGTRule,
     PropagatorRule,
     Refinements,
+    SharedUNFRule,
     UpdateRule,
 )
 from neural_graphs.optim.signals import CHANNELS, SIGNALS
@@ -26,10 +27,11 @@ RULES: dict[str, Make] = {
     "FF": lambda f, **o: FeedForwardRule(f, width=8, **o),
     "LSTM": lambda f, **o: LSTMRule(f, width=8, **o),
     "NG-GNN": lambda f, **o: NGGNNRule(f, width=8, depth=2, rows=128, **o),
-    "NG-GNN with waves": lambda f, **o: NGGNNRule(f, width=8, depth=2, rows=None, **o),
+    "NG-GNN of any size": lambda f, **o: NGGNNRule(f, width=8, depth=2, rows=None, **o),
     "NG-T": lambda f, **o: NGTRule(f, width=8, depth=2, heads=2, rows=128, **o),
     "NG-T over weights": lambda f, **o: NGTRule(f, width=8, depth=2, heads=2, wiring=Looped(), rows=None, **o),
     "Propagator": lambda f, **o: PropagatorRule(f, width=8, depth=2, heads=2, **o),
+    "SharedUNF": lambda f, **o: SharedUNFRule(f, width=8, depth=2, **o),
     "NFN": lambda f, **o: NFNRule(f, width=6, depth=2, **o),
 }
 PAPER = Layout.cnn((1, 3, 6, 6), (3, 3, 3), 4, stride=(2, 1, 1), padding=(0, None, None))  # at h = 3

@@ -65,6 +65,24 @@ def test_three_steps_of_training_commute_with_relabelling(name: str, layout: Lay
     assert relative_error(expected.values, moving.act(start).values) > 1e-3  # it did move
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["NG-GNN of any size", "NG-T over weights", "Propagator", "SharedUNF", "NG-GNN"])
+def test_without_a_table_of_places_inputs_and_outputs_have_no_order_either(name: str) -> None:
+    (layout,) = LAYOUTS["MLP"]()
+    rule, networks = built(RULES[name], [layout]), signals([layout])
+    first, last = torch.tensor([2, 0, 3, 1]), torch.tensor([1, 2, 0])
+
+    def moved(given: Networks) -> Networks:
+        found = given.map(torch.clone)
+        found.tensor("layers.0.weight").copy_(given.tensor("layers.0.weight")[:, :, first])
+        for part in ("weight", "bias"):
+            found.tensor(f"layers.2.{part}").copy_(given.tensor(f"layers.2.{part}")[:, last])
+        return found
+
+    error = relative_error(rule(moved(networks)).values, moved(rule(networks)).values)
+    assert error < 1e-10 if name != "NG-GNN" else error > 1e-3
+
+
 class Misread(ParameterReadout):
     """Reads every neuron in place of the one before it: as wrong as an off-by-one in an index."""
 

@@ -60,7 +60,7 @@ def made(name: str) -> tuple[nn.Module, Tensor, Layout]:
     return module, x, trace(module, x)
 
 
-def rule_for(layout: Layout, name: str = "NG-GNN with waves", **options: Any) -> UpdateRule:
+def rule_for(layout: Layout, name: str = "NG-GNN of any size", **options: Any) -> UpdateRule:
     return built(RULES[name], [layout], **options)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neural_graphs.commands.graph import factory, sizes
+from neural_graphs.commands.parser import seed
 from neural_graphs.commands.show import add_json, print_json, table
 from neural_graphs.errors import CheckpointError, ConfigError
 
@@ -41,7 +42,7 @@ def add(commands: Any) -> None:
                         help="of the pixels as the networks read them; default: 0 1")  # fmt: skip
     parser.add_argument("--count", type=int, default=2000, metavar="N", help="images at most; default: %(default)s")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the barrier, with --images")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="order of the search; default: %(default)s")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="order of the search; default: %(default)s")
     add_json(parser)
     parser.set_defaults(command=align)
 

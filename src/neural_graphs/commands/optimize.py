@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_graphs.commands.graph import factory
-from neural_graphs.commands.parser import positive, positive_number
+from neural_graphs.commands.parser import positive, positive_number, seed
 from neural_graphs.commands.show import add_json, print_json
 from neural_graphs.errors import ConfigError
 
@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--batch", type=positive, default=128, metavar="N", help="images in a step; default: 128")
     parser.add_argument("--every", type=positive, default=1, metavar="K", help="read the network each K-th step only")
     parser.add_argument("--shrink", type=positive, default=1, metavar="N", help="means of N × N pixels; default: 1")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the start and of the mini-batches")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the start and of the mini-batches")
     parser.add_argument(
         "--beside", type=positive_number, metavar="LR", help="train by Adam as well, with this learning rate"
     )

@@ -29,6 +29,14 @@ def positive(word: str) -> int:
     return number
 
 
+def seed(word: str) -> int:
+    """A whole number from 0 on that generators take, as the type of an option."""
+    number = int(word)
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 2⁶³ − 1, got {number}")
+    return number
+
+
 def positive_number(word: str) -> float:
     """A finite number above 0, as the type of an option."""
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neural_graphs.commands import show
-from neural_graphs.commands.parser import Parser, positive, same_command
+from neural_graphs.commands.parser import Parser, positive, same_command, seed
 from neural_graphs.commands.zoo_import import add_import
 from neural_graphs.errors import ConfigError, ZooError
 
@@ -66,7 +66,7 @@ def _add_grow(parser: Parser) -> None:
     inr.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the zoo")
     inr.add_argument("--preset", default="dws2023", metavar="NAME", help="default: dws2023")
     inr.add_argument("--count", type=positive, metavar="N", help="networks in all; default: one per image and copy")
-    inr.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed, the same bytes; default: 0")
+    inr.add_argument("--seed", type=seed, default=0, metavar="N", help="the same seed, the same bytes; default: 0")
     inr.add_argument("--copies", type=positive, metavar="N", help="networks per training image; default: the preset's")
     inr.add_argument(
         "--shares",
@@ -92,7 +92,7 @@ def _add_cnn(cnn: Parser) -> None:
     cnn.add_argument("--images", required=True, metavar="NAME|DIR", help="see above")
     cnn.add_argument("--count", required=True, type=positive, metavar="N", help="networks, each with its checkpoints")
     cnn.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the zoo")
-    cnn.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed, the same bytes; default: 0")
+    cnn.add_argument("--seed", type=seed, default=0, metavar="N", help="the same seed, the same bytes; default: 0")
     cnn.add_argument(
         "--engine",
         choices=("process", "ray"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neural_graphs.commands import show
-from neural_graphs.commands.parser import Parser, same_command
+from neural_graphs.commands.parser import Parser, same_command, seed
 
 if TYPE_CHECKING:  # heavy
     from neural_graphs.zoo import Zoo
@@ -51,7 +51,7 @@ def add_import(parser: Parser) -> None:
     small.set_defaults(command=convert_small, goes_on=same_command)
     park = formats.add_parser("cnn-wild-park", help="CNN Wild Park: folders of checkpoint.pt", description=PARK)
     _add_folder(park, "folder of folders of .pt files")
-    park.add_argument("--seed", type=int, default=0, metavar="N", help="of the splits; default: 0")
+    park.add_argument("--seed", type=seed, default=0, metavar="N", help="of the splits; default: 0")
     park.set_defaults(command=convert_park, goes_on=same_command)
     own = formats.add_parser("state-dicts", help="your own checkpoints and their accuracies", description=STATE_DICTS)
     _add_own(own)
@@ -76,7 +76,7 @@ def _add_own(parser: Parser) -> None:
     parser.add_argument(
         "--activation", default="relu", metavar="NAME", help="between layers, without --module; default: %(default)s"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the splits; default: %(default)s")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the splits; default: %(default)s")
     parser.set_defaults(command=convert_own, goes_on=same_command)
 
 

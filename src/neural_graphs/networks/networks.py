@@ -174,6 +174,19 @@ class Networks:
             found.update(zip(places, function(part, places), strict=True))
         return [found[place] for place in range(len(self))]
 
+    def stack_by_layout(self, function: Callable[[Networks], Tensor]) -> Tensor:
+        """What a function of networks of one layout says of each of them, `(networks, …)`, for any batch."""
+        if self.regular:
+            return function(self)
+        return torch.stack(self.map_by_layout(lambda part, _: function(part)))
+
+    def cat_by_layout(self, function: Callable[[Networks], Tensor]) -> Tensor:
+        """The same for a function that says `(networks, n, …)`, of numbers or neurons: one after the other, `(total,
+        …)`, where layouts are mixed."""
+        if self.regular:
+            return function(self)
+        return torch.cat(self.map_by_layout(lambda part, _: function(part)))
+
     def __len__(self) -> int:
         return self.values.shape[0] if self._shared else len(self.layouts)
 

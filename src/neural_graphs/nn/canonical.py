@@ -52,16 +52,12 @@ class Canonical(Recorded, nn.Module, ABC):
         layouts = dict.fromkeys(networks.layouts)
         if not self.missing_ok and not any(map(self.moves, layouts)):
             raise LayoutError(f"no canonical {self.name}: {nothing_moves(self.kind, next(iter(layouts)))}; {FINE}")
-        return self._factors(networks) if networks.regular else self._mixed(networks)
+        return networks.cat_by_layout(self._factors)
 
     @torch.no_grad()
     def prepare(self, networks: Networks) -> None:
         """Make ahead of time, by going through it once, what `factors` needs of the layouts of a batch."""
         self.factors(networks)
-
-    def _mixed(self, networks: Networks) -> Tensor:
-        """`(total,)` of a mixed batch."""
-        return torch.cat(networks.map_by_layout(lambda part, _: self._factors(part)))
 
     def _factors(self, networks: Networks) -> Tensor:
         """`(networks, size)` of a regular batch: those of the neurons at the ends of every number."""

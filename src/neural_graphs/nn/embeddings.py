@@ -1,7 +1,7 @@
 """What a neuron is beside its bias: its position, its kinds, its layer's statistics, what it computes."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from neural_graphs.graph import Topology
 from neural_graphs.layout import Layout
 from neural_graphs.layout.axes import Atom, Axis, Concat, Product
 from neural_graphs.layout.kinds import activation_name, block_kinds, group_kinds
+from neural_graphs.layout.parts import Role
 from neural_graphs.networks import Networks
 from neural_graphs.networks.execution import run_groups
 from neural_graphs.nn.probe_generators import generator
@@ -52,20 +53,12 @@ class Position(nn.Module):
         return np.concatenate(rows)
 
 
-class OpenPosition(nn.Module):
-    """Places of input neurons, hidden groups and output neurons, counted from the start: wider and deeper networks than
-    those of the training find the rows of these, and then further ones (paper section 4.4)."""
+class PositionTable(nn.Module):
+    """A learned vector for each of so many places, sinusoids at first.
 
-    def rows(self, layout: Layout) -> np.ndarray:
-        """The row of every neuron, `(neurons,)`; those of a hidden group share one."""
-        sizes = [1 if group.role == "hidden" else group.size for group in layout.groups]
-        starts = np.cumsum([0, *sizes[:-1]])
-        pairs = zip(layout.groups, starts, strict=True)
-        return np.concatenate([start + (0 if g.role == "hidden" else 1) * np.arange(g.size) for g, start in pairs])
-
-
-class PositionTable(OpenPosition):
-    """A learned vector for each of so many places, sinusoids at first."""
+    Input neurons, hidden groups and output neurons are counted from the start: wider and deeper networks than those of
+    the training find the rows of these, and then further ones (paper section 4.4).
+    """
 
     def __init__(self, count: int, width: int):
         super().__init__()
@@ -77,43 +70,44 @@ class PositionTable(OpenPosition):
         return F.embedding(topology.neuron_index(self.rows), self.table)
 
     def rows(self, layout: Layout) -> np.ndarray:
-        found = super().rows(layout)
+        """The row of every neuron, `(neurons,)`; those of a hidden group share one."""
+        sizes = [1 if group.role == "hidden" else group.size for group in layout.groups]
+        starts = np.cumsum([0, *sizes[:-1]])
+        pairs = zip(layout.groups, starts, strict=True)
+        found = np.concatenate([start + (0 if g.role == "hidden" else 1) * np.arange(g.size) for g, start in pairs])
         if found.max() >= len(self.table):
             raise LayoutError(
                 f"{layout} has {found.max() + 1} places of inputs, hidden groups and outputs, and this metanetwork has "
-                f"rows for {len(self.table)}; take one with sinusoids (rows=None)"
+                f"rows for {len(self.table)}; take one without places (rows=None)"
             )
         return found
 
 
-class ProjectedWaves(nn.Module, ABC):
-    """Sines and cosines of the place of every neuron, `waves` of each, through a Linear layer.
+class Depth(nn.Module):
+    """Whether a neuron is of the input, hidden or of the output, and how deep it stands: the share of all groups that
+    come before its own (ours). The same in networks of any size, whose inputs and outputs it does not tell apart."""
 
-    Of `place / 10000^(i / waves)`, Vaswani et al. 2017, section 3.5.
-    """
+    UNIT = 1000  # rows are whole numbers
 
-    rates: Tensor
-
-    def __init__(self, width: int, waves: int):
+    def __init__(self, width: int):
         super().__init__()
-        self.register_buffer("rates", wave_rates(waves), persistent=False)
-        self.project = nn.Linear(2 * waves, width, bias=False)
-
-    @abstractmethod
-    def rows(self, layout: Layout) -> np.ndarray:
-        """The place of every neuron, `(neurons,)`."""
+        self.roles = nn.Parameter(torch.randn(3, width))
+        self.slope = nn.Parameter(torch.randn(width))
 
     def forward(self, topology: Topology) -> Tensor:
         """`(neurons, width)`."""
-        found = sinusoids(topology.neuron_index(self.rows), self.rates)
-        return self.project(found.to(self.project.weight.dtype))
+        places = topology.neuron_index(self.rows)
+        role, depth = places // (self.UNIT + 1), places % (self.UNIT + 1)
+        return F.embedding(role, self.roles) + (depth / self.UNIT).to(self.slope.dtype)[:, None] * self.slope
 
-
-class PositionWaves(OpenPosition, ProjectedWaves):
-    """Projected sinusoids, for any number of places (ours)."""
-
-    def __init__(self, width: int, waves: int = 16):
-        super().__init__(width, waves)
+    def rows(self, layout: Layout) -> np.ndarray:
+        """The role, and the depth in thousandths, as one number per neuron, `(neurons,)`."""
+        last = max(len(layout.groups) - 1, 1)
+        found = [
+            get_args(Role).index(group.role) * (self.UNIT + 1) + round(place / last * self.UNIT)
+            for place, group in enumerate(layout.groups)
+        ]
+        return np.array(found)[layout.neuron_group]
 
 
 class Kinds(nn.Module):
@@ -187,15 +181,25 @@ class WeightKinds(Kinds):
         return np.array(rows)[layout.weight_block]
 
 
-class PositionEmbedding(ProjectedWaves):
+class PositionEmbedding(nn.Module):
     """Where a hidden neuron stands among the fixed places of its group, as projected sinusoids (ours).
 
     Positions and vocabularies are hidden groups whose neurons have an order: exchanging two of them changes the
-    function, so their features must differ. Place 0 for all neurons of a group without fixed places.
+    function, so their features must differ. Place 0 for all neurons of a group without fixed places. Sines and cosines
+    of `place / 10000^(i / waves)`, `waves` of each (Vaswani et al. 2017, section 3.5), go through a Linear layer.
     """
 
+    rates: Tensor
+
     def __init__(self, width: int, waves: int = 32):
-        super().__init__(width, waves)
+        super().__init__()
+        self.register_buffer("rates", wave_rates(waves), persistent=False)
+        self.project = nn.Linear(2 * waves, width, bias=False)
+
+    def forward(self, topology: Topology) -> Tensor:
+        """`(neurons, width)`."""
+        found = sinusoids(topology.neuron_index(self.rows), self.rates)
+        return self.project(found.to(self.project.weight.dtype))
 
     def rows(self, layout: Layout) -> np.ndarray:
         """The place of every neuron, `(neurons,)`."""
@@ -305,9 +309,7 @@ class Probes(nn.Module):
         """`(*batch, neurons, width)` for networks with raw (not standardised) parameters."""
         inputs = self.inputs if self.generator is None else self.generator()
         assert inputs is not None
-        if networks.regular:
-            return self._regular(networks, inputs)
-        return torch.cat(networks.map_by_layout(lambda part, _: self._regular(part, inputs)))
+        return networks.cat_by_layout(lambda part: self._regular(part, inputs))
 
     def _regular(self, networks: Networks, inputs: Tensor) -> Tensor:
         groups = activity(networks, inputs)

@@ -14,10 +14,11 @@ from neural_graphs.nn.ablation import Ablation
 from neural_graphs.nn.canonical import CanonicalSigns
 from neural_graphs.nn.embeddings import (
     ActivationKinds,
+    Depth,
     NeuronKinds,
-    OpenPosition,
     Position,
     PositionEmbedding,
+    PositionTable,
     Probes,
     Standardise,
     WeightKinds,
@@ -42,7 +43,7 @@ class Encoder(nn.Module):
 
     def __init__(
         self, wiring: Wiring, biases: Numbers, weights: Numbers, frame: tuple[int, int] = (1, 1), *,
-        scalars: Numbers | None = None, position: Position | OpenPosition | None = None,
+        scalars: Numbers | None = None, position: Depth | Position | PositionTable | None = None,
         activations: ActivationKinds | None = None, probes: Probes | None = None,
         standardise: Standardise | None = None, signs: CanonicalSigns | None = None,
         neuron_kinds: NeuronKinds | None = None, weight_kinds: WeightKinds | None = None,

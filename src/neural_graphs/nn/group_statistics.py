@@ -38,10 +38,12 @@ class GroupStatistics(nn.Module):
 
     def forward(self, networks: Networks) -> Tensor:
         """`(*batch, neurons, width)`, of raw parameters."""
-        if not networks.regular:
-            return torch.cat(networks.map_by_layout(lambda part, _: self.forward(part)))
+        return networks.cat_by_layout(self._of_neurons)
+
+    def _of_neurons(self, networks: Networks) -> Tensor:
         groups = table_on(networks.values.device, neuron_groups, networks.layout)
-        return self.mlp(group_statistics(networks)).index_select(1, groups)
+        found: Tensor = self.mlp(group_statistics(networks))
+        return found.index_select(1, groups)
 
 
 def group_statistics(networks: Networks) -> Tensor:

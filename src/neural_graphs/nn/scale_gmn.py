@@ -96,9 +96,7 @@ class ScaleEncoder(nn.Module):
 
     def _activity(self, networks: Networks, probes: Tensor) -> Tensor:
         """`(*batch, neurons, probes)`: what a neuron computes carries its factor."""
-        if networks.regular:
-            return torch.cat(activity(networks, probes), -1).mT
-        return torch.cat(networks.map_by_layout(lambda part, _: self._activity(part, probes)))
+        return networks.cat_by_layout(lambda part: torch.cat(activity(part, probes), -1).mT)
 
     def encode_weights(self, networks: Networks, topology: Topology) -> Tensor:
         """`(*batch, edges, width)`; zeros for reversed edges whose weights cannot be turned."""

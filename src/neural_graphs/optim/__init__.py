@@ -1,7 +1,7 @@
 """Learned optimizers: metanetworks that train networks, and what they are trained by."""
 
 from neural_graphs.optim.architectures import Architecture, ConvNet, Perceptron
-from neural_graphs.optim.graph_rules import NFNRule, NGGNNRule, NGTRule, PropagatorRule
+from neural_graphs.optim.graph_rules import NFNRule, NGGNNRule, NGTRule, PropagatorRule, SharedUNFRule
 from neural_graphs.optim.inner import ImageSet, InnerTask
 from neural_graphs.optim.meta_gradients import MetaGradient, PersistentES, PersistentStepwise, Stepwise
 from neural_graphs.optim.optimizer import LearnedOptimizer
@@ -27,6 +27,7 @@ __all__ = [
     "PersistentStepwise",
     "PropagatorRule",
     "Refinements",
+    "SharedUNFRule",
     "Stepwise",
     "UpdateRule",
     "load_rule",

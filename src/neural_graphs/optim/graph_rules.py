@@ -12,8 +12,9 @@ from neural_graphs.networks import Networks
 from neural_graphs.nn.backbones.base import Backbone
 from neural_graphs.nn.backbones.message_passing import MessagePassing
 from neural_graphs.nn.backbones.propagation import Propagation
+from neural_graphs.nn.backbones.shared_linear import SharedLinear
 from neural_graphs.nn.backbones.transformer import RelationalTransformer
-from neural_graphs.nn.embeddings import PositionTable, PositionWaves
+from neural_graphs.nn.embeddings import Depth, PositionTable
 from neural_graphs.nn.encoder import Encoder
 from neural_graphs.nn.fourier import ValueEncoder
 from neural_graphs.nn.linear.cut import Cut
@@ -33,7 +34,7 @@ class ChannelEncoder(Encoder):
     """The channels of parameters as they are, kernels in a frame, and the place of inputs, hidden groups and outputs.
 
     There is no bound on the networks it reads: kernels larger than the frame are averaged to its size (ours), and
-    places have `rows` of a table, or, for None, sinusoids (ours).
+    places have `rows` of a table, or, for None, there are roles and depths in their stead (`Depth`, ours).
     """
 
     def __init__(self, wiring: Wiring, width: int, rows: int | None = 10_000, edges: int | None = None):
@@ -43,7 +44,7 @@ class ChannelEncoder(Encoder):
             ValueEncoder(CHANNELS, width, None),
             ValueEncoder(parts * prod(FRAME) * CHANNELS, edges or width, None),
             FRAME,
-            position=PositionWaves(width) if rows is None else PositionTable(rows, width),
+            position=Depth(width) if rows is None else PositionTable(rows, width),
         )
 
     def kernels(self, networks: Networks, topology: Topology) -> list[Kernels]:
@@ -125,14 +126,17 @@ class GraphRule(UpdateRule):
 class NGGNNRule(GraphRule):
     """NG-GNN as an optimizer: message passing over weights, both ways, edges updated in every layer.
 
-    `rows` are those of the position table (None: sinusoids, for networks of any size); the rest as for `UpdateRule`.
+    `rows` are those of the position table. For None nothing that it sees grows with the size of a network, so that it
+    trains larger ones than it was meta-trained on: roles and depths instead of places, and no messages amplified by the
+    degree (ours). The rest as for `UpdateRule`.
     """
 
     def __init__(
         self, family: InputSpec, width: int = 64, depth: int = 8, rows: int | None = 10_000,
         refinements: Refinements | None = None,
     ):  # fmt: skip
-        backbone = MessagePassing(width, depth, family.log_degree, update_edges=True)
+        log_degree = None if rows is None else family.log_degree
+        backbone = MessagePassing(width, depth, log_degree, update_edges=True)
         readout = ParameterReadout(_mlp(width, 1), _mlp(width, 1), width)
         encoder = ChannelEncoder(Bidirectional(), width, rows)
         super().__init__(family, width, encoder, backbone, readout, refinements=refinements)
@@ -168,6 +172,22 @@ class PropagatorRule(GraphRule):
     ):  # fmt: skip
         encoder = ChannelEncoder(Forward(), width, rows, edges=2 * heads)
         backbone, readout = Propagation(width, depth, heads), EndsReadout(2 * heads, width)
+        super().__init__(family, width, encoder, backbone, readout, refinements=refinements)
+
+
+class SharedUNFRule(GraphRule):
+    """SharedUNF as an optimizer (ours): equivariant linear layers of means, the same for all layers and networks.
+
+    Unlike `NFNRule` it serves networks of any layouts. `rows` as for `NGGNNRule`, the rest as for `UpdateRule`.
+    """
+
+    def __init__(
+        self, family: InputSpec, width: int = 32, depth: int = 4, rows: int | None = None,
+        refinements: Refinements | None = None,
+    ):  # fmt: skip
+        node = nn.Sequential(nn.Linear(3 * width, width), nn.ReLU(), nn.Linear(width, width))
+        encoder, backbone = ChannelEncoder(Forward(), width, rows), SharedLinear(width, depth)
+        readout = ParameterReadout(node, _mlp(width, 1), width)
         super().__init__(family, width, encoder, backbone, readout, refinements=refinements)
 
 

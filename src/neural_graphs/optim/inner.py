@@ -129,11 +129,11 @@ def gradients(networks: Networks, batch: Minibatch) -> tuple[Float[Tensor, " net
 def accuracies(networks: Networks, images: ImageSet) -> Float[Tensor, " networks"]:
     """The share of images that every network takes for what they are."""
 
-    def one(part: Networks, places: Sequence[int] = ()) -> Tensor:
+    def one(part: Networks) -> Tensor:
         right = torch.zeros(len(part), dtype=torch.float64, device=part.values.device)
         for pixels, labels in zip(images.pixels.split(TESTED), images.labels.split(TESTED), strict=True):
             x = pixels if _is_spatial(part.layout) else pixels.flatten(1)
             right = right + (part.run(x).argmax(-1) == labels).double().sum(1)
         return right / len(images.labels)
 
-    return one(networks) if networks.regular else torch.stack(networks.map_by_layout(one))
+    return networks.stack_by_layout(one)

@@ -1,7 +1,6 @@
 """What a learned optimizer reads of every parameter: its value, its gradient and five momenta, as 14 channels."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -35,16 +34,6 @@ def log_and_sign(signals: Float[Tensor, "*numbers signals"]) -> Float[Tensor, "*
     return torch.stack([logarithm, sign], -1).flatten(-2)
 
 
-def by_layout(networks: Networks, function: Callable[[Networks], Tensor]) -> Tensor:
-    """What a function makes of every number of networks of one layout, `(networks, size, …)`, for any batch.
-
-    The answer has the leading axes of `networks.values`.
-    """
-    if networks.regular:
-        return function(networks)
-    return torch.cat(networks.map_by_layout(lambda part, _: function(part)))
-
-
 def tensor_means(values: Float[Tensor, "networks size d"], layout: Layout) -> Float[Tensor, "networks tensors d"]:
     """The mean over each tensor, in their order."""
     parts = values.split([parameter.size for parameter in layout.parameters], 1)
@@ -66,4 +55,4 @@ def tensor_rms(values: Float[Tensor, "..."], like: Networks) -> Float[Tensor, ".
     def one(part: Networks) -> Tensor:
         return to_numbers(tensor_means(part.values.square(), part.layout).clamp(min=TINY**2).sqrt(), part.layout)
 
-    return by_layout(like.with_values(values), one)
+    return like.with_values(values).cat_by_layout(one)

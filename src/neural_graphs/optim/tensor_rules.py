@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from neural_graphs.networks import Networks
 from neural_graphs.nn.spec import InputSpec
-from neural_graphs.optim.signals import CHANNELS, by_layout, tensor_means, to_numbers
+from neural_graphs.optim.signals import CHANNELS, tensor_means, to_numbers
 from neural_graphs.optim.update_rule import Refinements, UpdateRule
 
 
@@ -37,4 +37,4 @@ class LSTMRule(UpdateRule):
             features = self.second(F.relu(self.first(part.values)))
             return to_numbers(self.walk(tensor_means(features, part.layout))[0], part.layout)
 
-        return channels.with_values(by_layout(channels, one))
+        return channels.with_values(channels.cat_by_layout(one))

@@ -25,6 +25,7 @@ def ensemble(runs: Sequence[str | Path], folder: str | Path) -> Run:
     """Write a run whose metanetwork is the `Ensemble` of the best checkpoints of others; nothing is trained.
 
     All that trained runs do, it does: test, rank, predict, edit, share. Configuration and zoo are those of the first.
+    A run that is an ensemble counts as one member.
     Nothing is written where it raises: ConfigError for fewer than two runs, runs of other tasks, styles or networks
     than the first, or a folder that holds a run, CheckpointError for a damaged checkpoint.
     """

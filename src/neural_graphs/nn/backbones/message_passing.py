@@ -34,24 +34,27 @@ class Messages(nn.Module):
 
     The statistics are mean, minimum, maximum and deviation, as they are and times `log(degree + 1) / δ` (PNA: identity
     and amplification scalers; Corso et al. 2020); δ is `log_degree`, the average of `log(degree + 1)` when training.
+    For None there is no amplification: features do not grow with the degree.
     """
 
-    log_degree: Tensor
+    log_degree: Tensor | None
 
-    def __init__(self, width: int, log_degree: float):
+    def __init__(self, width: int, log_degree: float | None):
         super().__init__()
         self.modulation = nn.Linear(width, 2 * width)
         self.target, self.source = nn.Linear(width, width), nn.Linear(width, width, bias=False)
-        self.combine, self.update = nn.Linear(9 * width, width), nn.Linear(width, width)
-        self.register_buffer("log_degree", torch.tensor(float(log_degree)))
+        self.combine, self.update = nn.Linear((5 if log_degree is None else 9) * width, width), nn.Linear(width, width)
+        self.register_buffer("log_degree", None if log_degree is None else torch.tensor(float(log_degree)))
 
     def forward(self, graph: NeuralGraph) -> Tensor:
         """New node features, `(*batch, neurons, width)`."""
         scale, shift = self.modulation(graph.edges).chunk(2, -1)
         pairs = graph.topology.gather_add(self.source(graph.nodes), self.target(graph.nodes))
         found = graph.topology.statistics(scale * pairs + shift)
-        amplify = (graph.topology.in_degree + 1).log().to(found.dtype) / self.log_degree
-        return self.update(self.combine(torch.cat([graph.nodes, found, found * amplify], -1)))
+        parts = [graph.nodes, found]
+        if self.log_degree is not None:
+            parts.append(found * ((graph.topology.in_degree + 1).log().to(found.dtype) / self.log_degree))
+        return self.update(self.combine(torch.cat(parts, -1)))
 
 
 class EdgeUpdate(nn.Module):
@@ -92,14 +95,14 @@ class Round:
 class MessagePassing(Backbone):
     """The NG-GNN backbone: `depth` rounds of messages, and edge updates between them.
 
-    `log_degree` is δ, see `InputSpec`; `dropout` follows the norm between rounds; `outputs_only` as for `Backbone`.
-    Neurons are updated `depth` times, edges `depth − 1` times, or as often with `update_edges` (a readout that looks at
-    edges alone).
+    `log_degree` is δ, see `InputSpec` and `Messages`; `dropout` follows the norm between rounds; `outputs_only` as for
+    `Backbone`. Neurons are updated `depth` times, edges `depth − 1` times, or as often with `update_edges` (a readout
+    that looks at edges alone).
     """
 
     def __init__(
-        self, width: int, depth: int = 4, log_degree: float = 1.0, dropout: float = 0.0, outputs_only: bool = False,
-        update_edges: bool = False,
+        self, width: int, depth: int = 4, log_degree: float | None = 1.0, dropout: float = 0.0,
+        outputs_only: bool = False, update_edges: bool = False,
     ):  # fmt: skip
         if update_edges and outputs_only:
             raise ValueError("update_edges reads weights and outputs_only reads output neurons: choose one")

@@ -67,9 +67,7 @@ class Inr2Vec(Shareable):
 
     def embed(self, networks: Networks) -> Float[Tensor, "networks features"]:
         """Of every feature the largest over a network's rows."""
-        if networks.regular:
-            return self.encoder(self.rows(networks)).amax(1)
-        return torch.stack(networks.map_by_layout(lambda part, _: self.embed(part)))
+        return networks.stack_by_layout(lambda part: self.encoder(self.rows(part)).amax(1))
 
     def forward(self, networks: Networks) -> Float[Tensor, "networks classes"]:
         networks = networks_for(self, networks)

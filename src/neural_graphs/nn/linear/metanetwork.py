@@ -1,7 +1,7 @@
 """Metanetworks that read the grids of a network: what those of linear layers and of attention share."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from math import isqrt
 from typing import Any
@@ -22,7 +22,6 @@ from neural_graphs.nn.run.memory import require_bytes
 from neural_graphs.nn.run.microbatch import BUDGET, Reader
 from neural_graphs.nn.shareable import Shareable
 
-Answer = Callable[[Networks], Tensor]  # about networks of one layout
 PIECE, LARGEST = BUDGET["cpu"], LARGE["cpu"]  # numbers of a tensor
 
 
@@ -52,25 +51,18 @@ class GridMetanetwork(Shareable, Reader):
         """
         require_bytes(self.bytes_needed(networks), networks)
         if isinstance(self.readout, GridEdit):
-            return networks.with_values(self._by_layout(networks, self._answer, torch.cat))
-        return self._by_layout(networks, self._answer, torch.stack)
+            return networks.with_values(networks.cat_by_layout(self._answer))
+        return networks.stack_by_layout(self._answer)
 
     def _answer(self, part: Networks) -> Tensor:
         found: Tensor = self.readout(self.encode(part), part)
         return found
 
-    @staticmethod
-    def _by_layout(networks: Networks, answer: Answer, joined: Callable[[list[Tensor]], Tensor]) -> Tensor:
-        """What is answered about networks of one layout, about each of a batch; `joined` puts rows together."""
-        if networks.regular:
-            return answer(networks)
-        return joined(networks.map_by_layout(lambda part, _: answer(part)))
-
     def embed(self, networks: Networks) -> Float[Tensor, "networks d"]:
         """One vector per network: what the MLP of the readout sees. Raises ConfigError for an editor."""
         if not isinstance(self.readout, GridReadout):
             raise ConfigError("an editor pools nothing: it has no embedding of a network")
-        return self._by_layout(networks, lambda part: torch.cat(self.encode(part), 1), torch.stack)
+        return networks.stack_by_layout(lambda part: torch.cat(self.encode(part), 1))
 
     def bytes_needed(self, networks: Networks) -> int:
         """For reading these networks in one go, with their gradients where torch records them, about."""
