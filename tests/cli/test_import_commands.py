@@ -84,7 +84,7 @@ def test_checkpoints_of_ones_own(here: Path, capsys: pytest.CaptureFixture[str])
     assert "give its shape, such as --input 1x3x32x32" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         main([*words, "--input", "1xx8", "zoo"])
-    assert "expected sizes such as 1x3x32x32, got '1xx8'" in capsys.readouterr().err
+    assert "expected sizes such as 1x3x224x224 or 1x16:int64, got '1xx8'" in capsys.readouterr().err
     assert main([*words, "--input", "1x1x8x8", "zoo"]) == 0
     assert "files skipped: 1;" in capsys.readouterr().out
     assert sorted(Zoo("zoo").column("test_accuracy").tolist()) == [0.0, 0.1, 0.2]

@@ -114,6 +114,15 @@ def test_initial_weights_have_the_standard_deviation_asked_for_and_biases_are_0(
         torch.testing.assert_close(rows @ rows.T, torch.eye(64), rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("name", "std", "said"),
+    [("xavier", None, "unknown initializer 'xavier'"), ("normal", None, "takes a std"), ("he_normal", 0.1, "no std")],
+)
+def test_initializers_that_are_none_are_refused(name, std, said):
+    with pytest.raises(ConfigError, match=said):
+        Initializer(name, std)
+
+
 def test_images_that_are_too_small_are_refused():
     with pytest.raises(ConfigError, match="too small"):
         Geometry((1, 16, 16, 16), 3, 2, 10, (14, 14))

@@ -152,6 +152,16 @@ def test_pickles_are_not_written(run: Run, zoo: Zoo, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_networks_with_tied_weights_are_written_whole(tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU(), torch.nn.Linear(4, 4))
+    module[2].weight = module[0].weight
+    networks = Networks.from_modules([module], example_input=torch.rand(2, 4))
+    write_network(networks, tmp_path / "tied.safetensors")
+    written = load_file(tmp_path / "tied.safetensors")
+    assert written.keys() == module.state_dict().keys()
+    assert all(torch.equal(written[name], tensor) for name, tensor in module.state_dict().items())
+
+
 def test_a_run_on_several_layouts_takes_the_one_that_fits(tmp_path: Path) -> None:
     layouts = [Layout.mlp((2, hidden, 1), "sine") for hidden in (3, 5)]
     network = Networks(torch.randn(1, layouts[1].size, generator=torch.Generator().manual_seed(0)), layouts[1])

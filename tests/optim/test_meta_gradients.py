@@ -139,6 +139,11 @@ def test_persistent_es_goes_on_from_its_state(task: InnerTask, tmp_path: Any) ->
     assert fresh.loss != one.loss
     with pytest.raises(CheckpointError, match="Stepwise keeps nothing"):
         Stepwise().load_state_dict(first.state_dict())
+    with pytest.raises(CheckpointError, match="no state of PersistentStepwise: expected"):
+        PersistentStepwise().load_state_dict(first.state_dict())
+    kept = {"0": {"values": [], "layouts": [], "memories": []}}
+    with pytest.raises(CheckpointError, match=r"no state of PersistentES: expected .*moved"):
+        second.load_state_dict(kept)
 
 
 def test_persistent_es_starts_diverged_runs_anew() -> None:
@@ -260,3 +265,18 @@ def test_a_clipped_gradient_is_that_of_losses_whose_slope_is_bounded() -> None:
     small, smaller = (Stepwise(2, 3, clip=c)(rule, MIXED, seeded()).gradient for c in (1e-6, 1e-7))
     assert worst([10 * each for each in smaller], small) < 1e-10
     assert worst([1e6 * each for each in small], whole) > 1e-3
+
+
+def test_an_interrupted_estimate_leaves_the_rule_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit, wherever it stops."""
+    rule = built(RULES["FF"], [PAPER])
+    before = [parameter.clone() for parameter in rule.parameters()]
+    estimator = PersistentES(steps=4, piece=2, pairs=1, networks=1)
+
+    def stop(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(estimator, "_run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        estimator(rule, TASK, seeded())
+    assert all(map(torch.equal, before, rule.parameters()))

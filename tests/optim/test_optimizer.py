@@ -392,6 +392,20 @@ def test_words_never_seen_keep_still(sparse: bool) -> None:
     assert moved.tolist() == [False, True, True, True, *[False] * 5]
 
 
+def test_numbers_of_more_precision_than_the_rule_keep_it() -> None:
+    """What keeps still has the same bits, what moves is the old number and the step."""
+    module, x, layout = made("MLP")
+    rule = built(RULES["FF"], [layout]).float()
+    optimizer, before = LearnedOptimizer(rule, module, layout), tensors(module)
+    train(module, optimizer, x, 1)
+    for name, parameter in module.named_parameters():
+        step = (parameter.detach() - before[name]).abs()
+        moved = step > 0
+        assert torch.equal(parameter.detach()[~moved], before[name][~moved])
+        close = (step[moved].float().double() - step[moved]).abs() <= 2e-16  # steps are numbers of single precision
+        assert bool(close.all()) and bool(moved.any())
+
+
 def test_states_of_others_are_refused() -> None:
     module, _, layout = made("MLP")
     optimizer = LearnedOptimizer(built(RULES["FF"], [layout]), module, layout)

@@ -18,6 +18,7 @@ from neural_graphs.tasks import InnerTasks, Run, fit, load_run, validate
 from neural_graphs.tasks import test as evaluate
 from neural_graphs.tasks.learning_to_optimize import compare
 from neural_graphs.tasks.report import report
+from tests.optim.rules import LAYOUTS, RULES, built
 from tests.page.checking import outline
 
 ESTIMATORS = {
@@ -154,13 +155,21 @@ def test_a_misspelt_key_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "unknown key data.imagse; did you mean images?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_every_rule_goes_through_a_folder(name: str, tmp_path: Path) -> None:
+    """Those whose parts share numbers, too."""
+    rule = built(RULES[name], LAYOUTS["CNN"]()).float()
+    again = load_rule(save_rule(rule, tmp_path))
+    assert all(torch.equal(a, b) for a, b in zip(rule.state_dict().values(), again.state_dict().values(), strict=True))
+
+
 def test_rules_go_through_a_folder(run: Run, tmp_path: Path) -> None:
     rule, _ = load_run(run.folder)
     again = load_rule(save_rule(rule, tmp_path / "rule"))  # type: ignore[arg-type]
     assert arguments_of(again) == arguments_of(rule) and again.decay is not None
     assert all(torch.equal(a, b) for a, b in zip(rule.state_dict().values(), again.state_dict().values(), strict=True))
     data = InnerTasks.of(run.config["data"], None)
-    networks = data.inner_task.start(2, torch.Generator().manual_seed(0))
+    networks = data.inner_task(data.splits).start(2, torch.Generator().manual_seed(0))
     few = ImageSet(data.splits.test.pixels[:50], data.splits.test.labels[:50])
     assert accuracies(networks, few).shape == (2,)
 

@@ -68,6 +68,8 @@ def test_views_select_rows_and_compose(zoo):
     again = pickle.loads(pickle.dumps(small))
     assert torch.equal(again.networks().values, small.networks().values)
     assert again.table.equals(small.table)
+    mixed = zoo.at(np.arange(len(zoo))[::-1])
+    assert pickle.loads(pickle.dumps(mixed)).column("index").tolist() == mixed.column("index").tolist()
 
 
 def test_unknown_columns_and_splits_name_the_known_ones(zoo):

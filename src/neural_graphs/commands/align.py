@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neural_graphs.commands.graph import factory, sizes
-from neural_graphs.commands.parser import seed
+from neural_graphs.commands.parser import positive, safetensors_file, seed
 from neural_graphs.commands.show import add_json, print_json, table
 from neural_graphs.errors import CheckpointError, ConfigError
 
@@ -33,14 +33,18 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("reference", type=Path, metavar="A", help="the network whose order counts")
     parser.add_argument("network", type=Path, metavar="B", help="the network whose neurons are reordered")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="B in the order of A, .safetensors")
+    parser.add_argument(
+        "--out", type=safetensors_file, required=True, metavar="FILE", help="B in the order of A, .safetensors"
+    )
     parser.add_argument("--module", type=factory, metavar="PKG:FACTORY", help="your function that makes the module")
     parser.add_argument("--input", type=sizes, metavar="SIZES", help="what the module reads, such as 1x1x28x28")
     parser.add_argument("--activation", default="relu", metavar="NAME", help="without --module; default: %(default)s")
     parser.add_argument("--images", metavar="NAME|DIR", help="labelled images to measure the loss on: their test split")
     parser.add_argument("--range", type=float, nargs=2, default=(0.0, 1.0), metavar=("LOW", "HIGH"),
                         help="of the pixels as the networks read them; default: 0 1")  # fmt: skip
-    parser.add_argument("--count", type=int, default=2000, metavar="N", help="images at most; default: %(default)s")
+    parser.add_argument(
+        "--count", type=positive, default=2000, metavar="N", help="images at most; default: %(default)s"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the barrier, with --images")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="order of the search; default: %(default)s")
     add_json(parser)

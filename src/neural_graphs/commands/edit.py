@@ -4,8 +4,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from neural_graphs.commands.parser import safetensors_file
 from neural_graphs.commands.trained import add_trained, trained
-from neural_graphs.errors import ConfigError
 
 DESCRIPTION = """\
 Edits one implicit network with a trained run, and writes the edited network and a picture of what it draws before and
@@ -22,15 +22,15 @@ def add(commands: Any) -> None:
     add_trained(parser, "folder of a trained editing run")
     parser.add_argument("source", type=Path, metavar="ZOO|FILE", help="a zoo, or parameters (.safetensors, .pt, …)")
     parser.add_argument("--index", type=int, metavar="N", help="which network of the zoo")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the edited network, .safetensors")
+    parser.add_argument(
+        "--out", type=safetensors_file, required=True, metavar="FILE", help="the edited network, .safetensors"
+    )
     parser.add_argument("--picture", type=Path, metavar="FILE", help="default: --out with .png at its end")
     parser.set_defaults(command=edit)
 
 
 def edit(arguments: Namespace) -> int:
     """Edits one network, and says where it is."""
-    if arguments.out.suffix != ".safetensors":  # before the work, not after it
-        raise ConfigError(f"--out {arguments.out} should end in .safetensors, the one format networks are written in")
     from neural_graphs import tasks
     from neural_graphs.plots import save
 

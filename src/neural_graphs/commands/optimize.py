@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from neural_graphs.commands.graph import factory
-from neural_graphs.commands.parser import positive, positive_number, seed
+from neural_graphs.commands.parser import positive, positive_number, safetensors_file, seed
 from neural_graphs.commands.show import add_json, print_json
 from neural_graphs.errors import ConfigError
 
@@ -37,19 +37,18 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--beside", type=positive_number, metavar="LR", help="train by Adam as well, with this learning rate"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the trained tensors, .safetensors")
+    parser.add_argument("--out", type=safetensors_file, metavar="FILE", help="write the trained tensors, .safetensors")
     add_json(parser)
     parser.set_defaults(command=optimize)
 
 
 def optimize(arguments: Namespace) -> int:
     """Trains, and prints loss and test accuracy on the way."""
-    if arguments.out and arguments.out.suffix != ".safetensors":
-        raise ConfigError(f"--out {arguments.out} should end in .safetensors")
     import torch
 
-    from neural_graphs.io.atomic import make_room
+    from neural_graphs.io.atomic import make_room, write_whole
     from neural_graphs.io.modules import make
+    from neural_graphs.io.tensors import to_safetensors
     from neural_graphs.optim import LearnedOptimizer
     from neural_graphs.tasks import InnerTasks
     from neural_graphs.tracing import trace
@@ -74,7 +73,7 @@ def optimize(arguments: Namespace) -> int:
         for (name, optimizer), module in zip(optimizers.items(), modules, strict=True)
     }
     if arguments.out:
-        _write(modules[0], arguments.out)
+        write_whole(arguments.out, to_safetensors(modules[0].state_dict()))
     if arguments.json:
         print_json(told)
     return 0
@@ -89,17 +88,6 @@ def _warn(rule: Any, layout: Any) -> None:
             f"that the rule was trained on {trained:,}: it may do badly; smaller images (--shrink) make fewer inputs",
             file=sys.stderr,
         )
-
-
-def _write(module: Any, file: Path) -> None:
-    """Writes the tensors of a module."""
-    import torch
-    from safetensors.torch import save
-
-    from neural_graphs.io.atomic import write_whole
-
-    whole = torch.contiguous_format
-    write_whole(file, save({name: tensor.clone(memory_format=whole) for name, tensor in module.state_dict().items()}))
 
 
 def _rule(name: str) -> Any:

@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 
@@ -46,6 +47,14 @@ def positive_number(word: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {word}")
     return number
+
+
+def safetensors_file(word: str) -> Path:
+    """The path of a file of tensors to be written, as the type of an option."""
+    path = Path(word)
+    if path.suffix != ".safetensors":
+        raise argparse.ArgumentTypeError(f"{path} should end in .safetensors, the one format networks are written in")
+    return path
 
 
 def same_command(arguments: argparse.Namespace) -> str:

@@ -1,12 +1,13 @@
 """``neural-graphs zoo import …``: networks of other people, and one's own checkpoints, made zoos."""
 
-import re
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neural_graphs.commands import show
+from neural_graphs.commands.graph import factory, sizes
 from neural_graphs.commands.parser import Parser, same_command, seed
+from neural_graphs.errors import ConfigError
 
 if TYPE_CHECKING:  # heavy
     from neural_graphs.zoo import Zoo
@@ -71,20 +72,15 @@ def _add_own(parser: Parser) -> None:
     )
     parser.add_argument("--percent", action="store_true", help="accuracies are 0 to 100, not 0 to 1")
     parser.add_argument("--key", metavar="NAME", help="column, or columns, that name the files; default: the best")
-    parser.add_argument("--module", metavar="PKG:NAME", help="class or function that makes it, without arguments")
-    parser.add_argument("--input", type=shape, metavar="1x3x32x32", help="shape of what the module reads, to trace it")
+    parser.add_argument("--module", type=factory, metavar="PKG:FACTORY", help="your function that makes the module")
+    parser.add_argument(
+        "--input", type=sizes, metavar="SIZES", help="what the module reads, such as 1x3x32x32, to trace it"
+    )
     parser.add_argument(
         "--activation", default="relu", metavar="NAME", help="between layers, without --module; default: %(default)s"
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the splits; default: %(default)s")
     parser.set_defaults(command=convert_own, goes_on=same_command)
-
-
-def shape(word: str) -> tuple[int, ...]:
-    """A shape such as ``1x3x32x32``, as the type of an option."""
-    if not re.fullmatch(r"\d+(x\d+)*", word):
-        raise ArgumentTypeError(f"expected sizes such as 1x3x32x32, got {word!r}")
-    return tuple(map(int, word.split("x")))
 
 
 def convert(arguments: Namespace) -> int:
@@ -118,13 +114,16 @@ def convert_own(arguments: Namespace) -> int:
     """Makes a zoo of a user's own checkpoints."""
     from neural_graphs.zoo import convert_state_dicts
 
+    shape, kind = arguments.input or (None, "float32")
+    if kind != "float32":
+        raise ConfigError(f"--input …:{kind}: networks of a zoo of checkpoints read floats; leave {kind} out")
     with show.bar("files, each twice") as tick:
         made = convert_state_dicts(
             arguments.files,
             arguments.table,
             arguments.out,
             module=arguments.module,
-            shape=arguments.input,
+            shape=shape,
             activation=arguments.activation,
             column=arguments.column,
             key=arguments.key,

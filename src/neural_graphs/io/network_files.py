@@ -7,7 +7,7 @@ from pathlib import Path
 from neural_graphs.errors import CheckpointError, ConfigError, LayoutError
 from neural_graphs.io.atomic import write_whole
 from neural_graphs.io.foreign import in_order
-from neural_graphs.io.tensors import StateDict, bare, read_tensors
+from neural_graphs.io.tensors import StateDict, bare, read_tensors, to_safetensors
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 
@@ -98,12 +98,9 @@ def write_network(network: Networks, path: str | Path, like: StateDict | None = 
     path = Path(path)
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path} should end in .safetensors, the one format that networks are written in")
-    from safetensors.torch import save
-
-    (state,) = network.state_dicts()
-    kept = {name: tensor.contiguous() for name, tensor in state.items()}
+    (kept,) = network.state_dicts()
     if like is not None:
         names = {own: ours for ours, own in names_in(like, network.layout).items()}
         kept = {own: kept[names[own]].to(tensor.dtype) for own, tensor in like.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, save(kept, {LAYOUT: json.dumps(network.layout.to_json())}))
+    write_whole(path, to_safetensors(kept, {LAYOUT: json.dumps(network.layout.to_json())}))

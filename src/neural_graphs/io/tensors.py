@@ -177,3 +177,11 @@ def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise CheckpointError(f"{path}: {name} holds NaN or infinite values; repair or train the network again")
+
+
+def to_safetensors(tensors: Mapping[str, Tensor], notes: dict[str, str] | None = None) -> bytes:
+    """A safetensors file of tensors, each written whole, though some share numbers; `notes` go into its header."""
+    from safetensors.torch import save
+
+    whole = torch.contiguous_format
+    return save({name: each.detach().cpu().clone(memory_format=whole) for name, each in tensors.items()}, notes)

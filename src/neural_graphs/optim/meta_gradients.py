@@ -156,6 +156,7 @@ class PersistentStepwise(Stepwise):
         return {str(place): InnerRun.to_state([run]) for place, run in self.pool.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        _require_keys(self, state, {"values", "layouts", "memories"})
         self.pool = {int(place): InnerRun.of_state(kept)[0] for place, kept in state.items()}
 
 
@@ -255,27 +256,34 @@ class PersistentES(MetaGradient):
     def __call__(self, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Estimate:
         centre = nn.utils.parameters_to_vector(rule.parameters()).detach()
         total, seen, diverged = torch.zeros_like(centre), [], 0
-        with torch.no_grad():
-            for place in range(self.pairs):
-                particle = self._particle(place, rule, task, generator)
-                noise = self.sigma * torch.randn(centre.shape, generator=generator, dtype=centre.dtype).to(
-                    centre.device
-                )
-                particle.moved = particle.moved + noise
-                seed = int(torch.randint(2**62, (), generator=generator))
-                found = []
-                for side, sign in enumerate((1.0, -1.0)):
-                    nn.utils.vector_to_parameters(centre + sign * noise, rule.parameters())
-                    found.append(self._run(rule, task, particle.runs[side], torch.Generator().manual_seed(seed)))
-                total += particle.moved * (found[0] - found[1]) / (2 * self.sigma**2 * self.pairs)
-                gone = [loss >= LIMIT for loss in found]
-                diverged += sum(gone)
-                seen += [loss for loss, bad in zip(found, gone, strict=True) if not bad]
-                if any(gone) or particle.runs[0].memory.steps >= self.steps:
-                    del self.particles[place]
-            nn.utils.vector_to_parameters(centre, rule.parameters())
+        for place in range(self.pairs):
+            particle = self._particle(place, rule, task, generator)
+            noise = self.sigma * torch.randn(centre.shape, generator=generator, dtype=centre.dtype).to(centre.device)
+            particle.moved = particle.moved + noise
+            found = self._sides(particle, centre, noise, rule, task, generator)
+            total += particle.moved * (found[0] - found[1]) / (2 * self.sigma**2 * self.pairs)
+            gone = [loss >= LIMIT for loss in found]
+            diverged += sum(gone)
+            seen += [loss for loss, bad in zip(found, gone, strict=True) if not bad]
+            if any(gone) or particle.runs[0].memory.steps >= self.steps:
+                del self.particles[place]
         loss = sum(seen) / len(seen) if seen else float("nan")
         return Estimate(_like(total, rule), loss, diverged * self.networks, 2 * self.pairs * self.networks)
+
+    @torch.no_grad()
+    def _sides(
+        self, particle: Particle, centre: Tensor, noise: Tensor, rule: UpdateRule, task: InnerTask,
+        generator: torch.Generator,
+    ) -> list[float]:  # fmt: skip
+        """The losses of both runs over the next piece; the rule is as it was afterwards, whatever happens."""
+        seed, found = int(torch.randint(2**62, (), generator=generator)), []
+        try:
+            for side, sign in enumerate((1.0, -1.0)):
+                nn.utils.vector_to_parameters(centre + sign * noise, rule.parameters())
+                found.append(self._run(rule, task, particle.runs[side], torch.Generator().manual_seed(seed)))
+        finally:
+            nn.utils.vector_to_parameters(centre, rule.parameters())
+        return found
 
     def _particle(self, place: int, rule: UpdateRule, task: InnerTask, generator: torch.Generator) -> Particle:
         if place not in self.particles:
@@ -303,7 +311,19 @@ class PersistentES(MetaGradient):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        _require_keys(self, state, {"values", "layouts", "memories", "moved"})
         self.particles = {int(place): Particle(InnerRun.of_state(kept), kept["moved"]) for place, kept in state.items()}
+
+
+def _require_keys(estimator: MetaGradient, state: dict[str, Any], expected: set[str]) -> None:
+    """Raise CheckpointError where a state is that of another estimator."""
+    for place, kept in state.items():
+        if not isinstance(kept, dict) or set(kept) != expected:
+            raise CheckpointError(
+                f"this is no state of {type(estimator).__name__}: expected {sorted(expected)} under {place!r}, got"
+                f" {sorted(kept) if isinstance(kept, dict) else type(kept).__name__}; go on with the estimator that"
+                " the run was begun with"
+            )
 
 
 def _like(vector: Tensor, rule: nn.Module) -> list[Tensor]:

@@ -95,7 +95,7 @@ class LearnedOptimizer(Optimizer):
             return loss
         self.state[MEMORY] = memory.state_dict()  # type: ignore[index]
         for name, (parameter, rate) in moving.items():
-            parameter.copy_(parameter.to(steps[name].dtype) + rate * steps[name])
+            parameter.add_(rate * steps[name])  # added in the larger precision of the two
         return loss
 
     def _steps(self, memory: Memory, gradients: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

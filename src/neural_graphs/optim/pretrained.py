@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 
 from neural_graphs.errors import CheckpointError, ConfigError
 from neural_graphs.graph import AllPairs, Bidirectional, Forward, Looped
 from neural_graphs.io.atomic import write_whole
 from neural_graphs.io.documents import read_json, reading, within, write_json
-from neural_graphs.io.tensors import read_tensors
+from neural_graphs.io.tensors import read_tensors, to_safetensors
 from neural_graphs.layout.layout import KINDS
 from neural_graphs.layout.recorded import arguments_of
 from neural_graphs.layout.serialise import from_json, to_json
@@ -37,7 +36,7 @@ def save_rule(rule: UpdateRule, folder: str | Path) -> Path:
     """Write a rule into a folder, from which `load_rule` makes an equal one; returns the folder."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / TENSORS, save({name: tensor.contiguous() for name, tensor in rule.state_dict().items()}))
+    write_whole(folder / TENSORS, to_safetensors(rule.state_dict()))
     arguments = {name: to_json(value) for name, value in arguments_of(rule).items()}
     write_json(folder / DESCRIPTION, {"rule": type(rule).__name__, "arguments": arguments})
     return folder

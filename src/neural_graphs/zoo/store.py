@@ -281,8 +281,7 @@ class Zoo:
 
 
 def _reopen(path: str, partial: bool, rows: NDArray[np.int64]) -> Zoo:
-    zoo = Zoo(path, partial=partial)
-    return zoo if len(rows) == len(zoo) else zoo._view(rows)
+    return Zoo(path, partial=partial)._view(rows)
 
 
 def _require(canvas: Canvas | None, whose: str) -> Canvas:

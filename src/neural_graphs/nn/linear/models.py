@@ -15,7 +15,7 @@ class DWSNet(LinearMetanetwork):
     """DWSNet (Navon et al. 2023): all maps between all tensors, hidden neurons permuted, and a maximum at the end.
 
     `family` describes the networks it will read, `classes` the answers per network, `width` and `depth` the layers;
-    `norm` puts a norm over the channels of every number after each (theirs, over the batch, would make an answer depend
+    `norm` puts a norm over all features at every place after each (theirs, over the batch, would make an answer depend
     on other networks). The readout is an MLP with one hidden layer of `width`.
 
     Examples:

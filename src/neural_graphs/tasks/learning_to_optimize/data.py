@@ -125,10 +125,9 @@ class InnerTasks(LightningDataModule):
         """What a rule must know of the networks it trains."""
         return InputSpec.of(self.layouts, channels=CHANNELS)
 
-    @property
-    def inner_task(self) -> InnerTask:
-        """What the rule is trained on."""
-        return InnerTask(self.layouts, self.splits.train, self.batch_size)
+    def inner_task(self, splits: Splits) -> InnerTask:
+        """What the rule is trained on: networks of all layouts, and the images to train on."""
+        return InnerTask(self.layouts, splits.train, self.batch_size)
 
     @property
     def place(self) -> str:

@@ -70,7 +70,7 @@ class LearningToOptimize(BaseTask):
         data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Lightning
         if isinstance(data, InnerTasks):
             self._splits = self._here(data.splits)
-            self._task = InnerTask(data.layouts, self._splits.train, data.batch_size)
+            self._task = data.inner_task(self._splits)
 
     def _here(self, splits: Splits) -> Splits:
         like = next(self.rule.parameters())
@@ -127,7 +127,7 @@ class LearningToOptimize(BaseTask):
         self.eval()
         if split != "test":
             splits = self._here(data.splits)
-            made = self._validated(InnerTask(data.layouts, splits.train, data.batch_size), splits.val)
+            made = self._validated(data.inner_task(splits), splits.val)
             return {"accuracy": float(made.accuracies[-1].mean()), "diverged": int(made.diverged.sum())}
         name = type(self.rule).__name__.removesuffix("Rule")
         found = {

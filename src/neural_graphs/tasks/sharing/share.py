@@ -7,11 +7,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from safetensors.torch import save as to_bytes
-
 from neural_graphs.errors import ConfigError
 from neural_graphs.io.atomic import sha256, write_whole
 from neural_graphs.io.documents import write_json
+from neural_graphs.io.tensors import to_safetensors
 from neural_graphs.layout.serialise import to_json, written_as
 from neural_graphs.nn.shareable import Shareable, family_of
 from neural_graphs.tasks.generalization.calibration import CALIBRATION, Calibration, calibrate
@@ -78,9 +77,7 @@ def _write(
     content["versions"] = versions("torch")
     metanetwork = made.metanetwork if isinstance(made, Task) else made
     assert isinstance(metanetwork, Shareable)  # or it had no description
-    weights = to_bytes(
-        {name: each.detach().cpu().clone().contiguous() for name, each in metanetwork.state_dict().items()}
-    )
+    weights = to_safetensors(metanetwork.state_dict())
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / WEIGHTS, weights)
     content["files"] = {WEIGHTS: sha256(weights)}

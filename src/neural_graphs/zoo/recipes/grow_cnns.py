@@ -47,7 +47,7 @@ def grow_cnns(
     Every row has the columns network, epoch, split (the same for all of a network), train_accuracy and test_accuracy
     (0 to 1), train_loss and test_loss (mean cross-entropy, nats), seed, fate ("trained", "collapsed": one answer to all
     test images, or "diverged": values or losses not finite) and ok (not diverged), and what the recipe drew: the
-    fields of `small.Hyperparameters`, or depth, channels, kernels, activations and skips.
+    fields of `small_cnn.Hyperparameters`, or depth, channels, kernels, activations and skips.
 
     The bytes depend on recipe, images, count and seed, not on the engine (default: two processes). A kill loses the
     shards in hand; the same arguments go on from there, and a larger `count` grows the zoo further. `progress` receives

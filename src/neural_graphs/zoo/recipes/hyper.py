@@ -8,9 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neural_graphs.errors import ConfigError
 from neural_graphs.layout import Layout
 from neural_graphs.zoo.manifest import SPLITS
 
+OWN_STD = ("normal", "truncated_normal")  # initializers that are told their standard deviation
+DERIVED_STD = ("glorot_normal", "he_normal", "orthogonal")  # and those that derive it from the shape of a tensor
 TRUNCATED = 0.87962566103423978  # the standard deviation that is left of a normal law cut off at two of its own
 
 
@@ -39,10 +42,19 @@ def split_of(number: int, shares: tuple[int, int, int], seed: int) -> str:
 
 @dataclass(frozen=True)
 class Initializer:
-    """How weights start; `std` is that of `normal` and `truncated_normal`, others derive theirs. Biases start at 0."""
+    """How weights start; `std` is that of `normal` and `truncated_normal`, others derive theirs. Biases start at 0.
+
+    Raises ConfigError for an unknown name, a missing `std`, and one that nothing asks for.
+    """
 
     name: str
     std: float | None
+
+    def __post_init__(self) -> None:
+        if self.name not in (*OWN_STD, *DERIVED_STD):
+            raise ConfigError(f"unknown initializer {self.name!r}; known: {', '.join((*OWN_STD, *DERIVED_STD))}")
+        if (self.std is not None) != (self.name in OWN_STD):
+            raise ConfigError(f"initializer {self.name} takes {'a' if self.std is None else 'no'} std, got {self.std}")
 
     def values(self, layout: Layout, generator: torch.Generator) -> Float[Tensor, " size"]:
         """Draw the parameters of one network."""
@@ -58,13 +70,13 @@ class Initializer:
         match self.name:
             case "orthogonal":  # Saxe et al. 2014
                 nn.init.orthogonal_(weight, generator=generator)
-            case "normal":
-                weight.normal_(0, self.std or 0.0, generator=generator)
-            case "truncated_normal":
-                truncated(weight, self.std or 0.0, generator)
+            case "normal" if self.std is not None:
+                weight.normal_(0, self.std, generator=generator)
+            case "truncated_normal" if self.std is not None:
+                truncated(weight, self.std, generator)
             case "glorot_normal":  # Glorot and Bengio 2010
                 truncated(weight, math.sqrt(2 / (fan_in + fan_out)) / TRUNCATED, generator)
-            case _:  # He et al. 2015
+            case "he_normal":  # He et al. 2015
                 truncated(weight, math.sqrt(2 / fan_in) / TRUNCATED, generator)
 
 

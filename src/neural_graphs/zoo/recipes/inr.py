@@ -16,6 +16,7 @@ from torch import Tensor
 from neural_graphs.errors import ConfigError, ImageError
 from neural_graphs.layout import Layout
 from neural_graphs.zoo.recipes.fused import ASKED, FusedFit
+from neural_graphs.zoo.recipes.hyper import generator_of
 from neural_graphs.zoo.recipes.presets import OMEGA, PRESETS, Initialisation, Preset, Uniform, preset
 from neural_graphs.zoo.recipes.siren import SirenStack, StackAdam
 
@@ -85,9 +86,7 @@ class Recipe:
     def initial(self, number: int) -> Float[Tensor, " size"]:
         """Return the parameters that network `number` starts from."""
         number = 0 if self.preset.same_start else number
-        state = np.random.SeedSequence((self.seed, number)).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(state[0]))
-        uniform = torch.rand(self.layout.size, generator=generator)
+        uniform = torch.rand(self.layout.size, generator=generator_of(self.seed, number))
         return (2 * uniform - 1) * self.preset.initialisation.bounds(self.layout)
 
     def drawn(self) -> Int[Tensor, "steps drawn"] | None:

@@ -13,12 +13,18 @@ from neural_graphs.layout import Layout
 from neural_graphs.zoo.recipes.batched_cnn import BatchedCnn, BatchedDropout, Geometry, cross_entropy
 from neural_graphs.zoo.recipes.cnn import CnnRecipe, Part
 from neural_graphs.zoo.recipes.descent import RULES, Descent
-from neural_graphs.zoo.recipes.hyper import Initializer, generator_of, log_uniform, random_of, split_of
+from neural_graphs.zoo.recipes.hyper import (
+    DERIVED_STD,
+    OWN_STD,
+    Initializer,
+    generator_of,
+    log_uniform,
+    random_of,
+    split_of,
+)
 from neural_graphs.zoo.recipes.metrics import Metrics, Snapshot, rows_of
 from neural_graphs.zoo.recipes.training_data import Labelled, TrainingData
 from neural_graphs.zoo.writer import ShardData
-
-OWN_STD = ("normal", "truncated_normal")  # initialisers with a standard deviation of their own
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class SmallCnn(CnnRecipe):
     learning_rate: tuple[float, float] = (5e-4, 5e-2)
     l2: tuple[float, float] = (1e-8, 1e-2)
     dropout: tuple[float, float] = (0.0, 0.7)
-    initializers: tuple[str, ...] = ("glorot_normal", "he_normal", "orthogonal", *OWN_STD)
+    initializers: tuple[str, ...] = (*DERIVED_STD, *OWN_STD)
     init_std: tuple[float, float] = (1e-3, 0.5)
     activations: tuple[str, ...] = ("relu", "tanh")
     train_fractions: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0)
