@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neural_graphs import Layout, Networks, trace
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout.axes import Axis, coordinates
+from neural_graphs.networks.statistics import renew_statistics
 from neural_graphs.symmetry import NeuronPermutation
 from neural_graphs.symmetry.align import SWEEPS, align, interpolate, merge, moved
 
@@ -189,3 +190,27 @@ def test_what_cannot_be_aligned_is_told() -> None:
     with pytest.raises(LayoutError, match="nothing to align"):
         align(draw(linear), draw(linear))
     assert coordinates(mlp.groups[1].axis, "layers.0").tolist() == list(range(20)) and SWEEPS > 1
+
+
+class Counted(nn.Module):
+    """A batch norm, and whole numbers before all other tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("places", torch.arange(3))
+        self.first, self.norm, self.last = nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(F.relu(self.norm(self.first(x))))
+
+
+def test_statistics_are_those_of_the_batches() -> None:
+    x, module = torch.rand(7, 3, dtype=torch.float64), Counted().double().eval()
+    networks = Networks.from_modules([module], trace(module, x))
+    renewed = renew_statistics(networks, [x[:4], x[3:]])
+    hidden = module.first(x)
+    means = torch.stack([hidden[:4].mean(0), hidden[3:].mean(0)])
+    torch.testing.assert_close(renewed.tensor("norm.running_mean")[0], means.mean(0), rtol=1e-12, atol=1e-12)
+    assert torch.equal(renewed.state_dicts()[0]["places"], torch.arange(3))
+    with pytest.raises(LayoutError, match="on batches of inputs, got none"):
+        renew_statistics(networks, [])

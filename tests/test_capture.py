@@ -211,3 +211,20 @@ def test_the_recorder_catches_what_python_would_decide_anew() -> None:
     assert float(found) == 3 and len(out) == 1  # Python did not run again
     with pytest.raises(RuntimeError, match="waits"):
         Recorder().record(lambda: float(number + 1))
+
+
+def test_a_wrong_input_does_not_end_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails without compiling as well says nothing about the compiler."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    called: list[int] = []
+
+    def fused(x: Tensor) -> Tensor:
+        called.append(len(x))
+        return x @ torch.ones(3, 2)
+
+    attempt = capture.compiled(fused, lambda x: x @ torch.ones(3, 2))
+    with pytest.raises(RuntimeError):
+        attempt(torch.ones(1, 4))
+    called.clear()
+    assert attempt(torch.ones(1, 3)).tolist() == [[3.0, 3.0]]
+    assert called == [1]

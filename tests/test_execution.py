@@ -3,6 +3,7 @@
 import copy
 import pickle
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout, MaxPool
 from neural_graphs.networks import Networks
-from neural_graphs.networks.execution import ACTIVATIONS, apply, check_activations, run_each, run_groups
+from neural_graphs.networks.execution import ACTIVATIONS, apply, run_each, run_groups
 from neural_graphs.nn import NGGNN
 from neural_graphs.nn.spec import InputSpec
 from neural_graphs.symmetry import NeuronPermutation
@@ -270,8 +271,46 @@ def test_a_reader_probes_traced_networks(name: str) -> None:
 def test_an_unknown_activation_is_named() -> None:
     layout = Layout.mlp((2, 5, 3), "swish")
     with pytest.raises(LayoutError, match=r"layers.0: unknown activation 'swish'; known: .*'sine'"):
-        check_activations(layout)
-    check_activations(PARK)
+        draw(layout).run(points(4, 2))
+
+
+@pytest.mark.parametrize(("layout", "shape"), [(PARK, (3,)), (PARK, (3, 8, 8)), (Layout.mlp((3, 2)), ())])
+def test_inputs_of_too_few_axes_are_refused(layout: Layout, shape: tuple[int, ...]) -> None:
+    with pytest.raises(LayoutError, match="reads 3 inputs, got a tensor"):
+        draw(layout).run(torch.zeros(shape, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", ["residual", "recurrent"])
+@pytest.mark.parametrize("groups", [False, True])
+def test_wrong_inputs_leave_a_traced_layout_as_fast_as_it_was(name: str, groups: bool) -> None:
+    """Whether it runs all networks at once is learnt from inputs that one network can read."""
+    make, x = TRACED[name]
+    modules, x = [make().double().eval() for _ in range(2)], x.double()
+    networks = Networks.from_modules(modules, trace(modules[0], x))
+
+    def answer(inputs: Tensor) -> Any:
+        return run_groups(networks, torch.stack([inputs, inputs])) if groups else networks.run(inputs)
+
+    with pytest.raises((RuntimeError, ValueError, IndexError)):
+        answer(x.narrow(1 if name == "residual" else -1, 0, 2))
+    assert networks.layout.program.batches
+    answer(x)
+    assert networks.layout.program.batches == (name != "recurrent")
+
+
+def test_networks_too_many_for_the_memory_run_one_by_one_this_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    make, x = TRACED["residual"]
+    modules, x = [make().double().eval() for _ in range(2)], x.double()
+    networks = Networks.from_modules(modules, trace(modules[0], x))
+    expected = networks.run(x)
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "vmap", full)
+        torch.testing.assert_close(networks.run(x), expected, rtol=1e-10, atol=1e-12)
+    assert networks.layout.program.batches
 
 
 def test_an_operator_without_a_rule_is_named() -> None:

@@ -139,6 +139,12 @@ def test_renaming_reads_other_tensors() -> None:
         ({"a.weight": (3, 2, 3, 3), "a.bias": (3,)}, "convolutions and one Linear head"),
         ({"a.weight": (4, 2), "a.bias": (4,), "c.weight": (5, 4, 3, 3), "c.bias": (5,)}, "convolutions and one Linear"),
         ({"a.weight": (3, 2, 3, 3), "a.bias": (3,), "c.weight": (5, 18), "c.bias": (5,)}, "c.weight reads 18 inputs"),
+        ({}, "there are no tensors to read a layout off"),
+        ({"a.weight": (4, 1, 3, 5), "a.bias": (4,), "c.weight": (2, 4), "c.bias": (2,)},
+         r"a\.weight has shape \(4, 1, 3, 5\), but \(4, 1, 3, 3\) in"),
+        ({"a.weight": (8, 2, 3), "a.bias": (8,), "c.weight": (3, 8), "c.bias": (3,)}, r"a\.weight .* \(8, 2, 3\)"),
+        ({"a.weight": (8, 2), "a.bias": (8,), "c.weight": (3, 16), "c.bias": (3,)}, r"c\.weight .* \(3, 8\)"),
+        ({"a.weight": (3, 2), "a.bias": (1,)}, r"a\.bias has shape \(1,\), but \(3,\)"),
     ],
 )  # fmt: skip
 def test_shapes_that_do_not_fit_are_named(shapes: dict[str, tuple[int, ...]], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from neural_graphs.errors import CheckpointError, LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
+from neural_graphs.networks.evaluating import evaluating
 
 INR = Layout.mlp((2, 5, 3), activation="sine", names="net.{}")
 DEEP = Layout.mlp((2, 4, 4, 3))
@@ -102,6 +104,16 @@ def test_choosing_networks_gives_a_batch() -> None:
     assert networks[1:3].layouts == (INR, CNN)
     assert networks[3:].regular
     assert torch.equal(draw(INR)[torch.tensor([2, 0])].values, draw(INR).values[[2, 0]])
+
+
+@pytest.mark.parametrize("networks", [mixed(), draw(INR, 4)], ids=["mixed", "one"])
+def test_networks_are_chosen_by_whatever_chooses_rows(networks: Networks) -> None:
+    for one in (torch.tensor(2), np.int64(2), np.array([2]), torch.arange(len(networks)) == 2):
+        assert torch.equal(networks[one].values, networks[2].values)
+    for none in ([], torch.zeros(len(networks), dtype=torch.bool)):
+        assert len(networks[none]) == 0
+    with pytest.raises(IndexError):
+        networks[torch.tensor(7)]
 
 
 @pytest.mark.parametrize(
@@ -201,3 +213,16 @@ def test_functions_of_one_layout_answer_about_any_batch() -> None:
         assert sums[:, 0].tolist() == [vector.sum().item() for vector in batch.vectors()]
         doubled = batch.cat_by_layout(lambda part: 2 * part.values)
         assert torch.equal(doubled, 2 * batch.values)
+
+
+def test_no_networks_are_no_batch() -> None:
+    with pytest.raises(LayoutError, match="no networks to put into one batch"):
+        Networks.cat([])
+
+
+def test_what_is_frozen_stays_frozen_after_an_evaluation() -> None:
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout())
+    module[1].eval()
+    with evaluating(module):
+        assert not any(each.training for each in module.modules())
+    assert [each.training for each in module] == [True, False, True] and module.training

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 import neural_graphs as ng
 from neural_graphs.graph import Bidirectional, Forward
 from neural_graphs.layout import Layout
+from neural_graphs.testing import assert_same_function
 from tests.tracing.models.everything import EXAMPLES
 from tests.tracing.traced import traced
 
@@ -54,3 +55,21 @@ def test_inputs_that_are_scaled_first_are_neurons() -> None:
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if not name.startswith("transformers")])
 def test_edges_join_what_the_layout_joins(name: str) -> None:
     same(traced(name).layout)
+
+
+class One(nn.Module):
+    """A layer with the name of neurons that are alone, beside an answer that is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(3, 4), nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(torch.relu(self.one(x))).squeeze(-1)
+
+
+def test_a_layer_may_be_called_one() -> None:
+    module, x = One().double(), torch.randn(5, 3, dtype=torch.float64)
+    layout = ng.trace(module, x)
+    assert [atom.name for group in layout.groups for atom in group.axis.atoms()][1:] == ["one", "one#2"]
+    assert_same_function(module, layout, x)

@@ -111,11 +111,6 @@ def load(path: Path) -> Any:
     return content
 
 
-def from_bytes(content: bytes, kind: torch.dtype) -> Tensor:
-    """The numbers that bytes are, in a row; torch itself refuses to read none."""
-    return torch.frombuffer(bytearray(content), dtype=kind) if content else torch.zeros(0, dtype=kind)
-
-
 def _script(path: Path) -> StateDict | None:
     """The tensors of a TorchScript archive; None for any other file."""
     from neural_graphs.io.torchscript import is_torchscript, read_torchscript

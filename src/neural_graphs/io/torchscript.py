@@ -27,6 +27,11 @@ STORAGES = {
 }  # fmt: skip
 
 
+def from_bytes(content: bytes, kind: torch.dtype) -> Tensor:
+    """The numbers that bytes are, in a row; torch itself refuses to read none."""
+    return torch.frombuffer(bytearray(content), dtype=kind) if content else torch.zeros(0, dtype=kind)
+
+
 class Kept:
     """An object of any class: what it was given."""
 
@@ -81,7 +86,7 @@ class _Reader(pickle.Unpickler):
         """The numbers of a storage, `("storage", dtype, key, device, count)`."""
         _, kind, key, *_ = pid
         content = self.archive.read(f"{self.top}data/{key}")
-        return torch.frombuffer(bytearray(content), dtype=kind) if content else torch.zeros(0, dtype=kind)
+        return from_bytes(content, kind)
 
 
 def _named(found: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:

@@ -132,6 +132,8 @@ def from_shapes(shapes: Mapping[str, Sequence[int]], activation: str = "relu", *
     `activation`, and the `options` `scale` and `offset` (MLP) or `stride`, `padding`, `residual` and `activations`
     (CNN), describe what shapes cannot tell. Raises LayoutError naming the tensors that do not fit.
     """
+    if not shapes:
+        raise LayoutError("there are no tensors to read a layout off; give the shapes of weights and biases")
     weights = [name for name in shapes if len(shapes[name]) > 1]
     prefixes = [name.removesuffix("weight") for name in weights]
     expected = [name for prefix in prefixes for name in (f"{prefix}weight", f"{prefix}bias")]
@@ -155,7 +157,14 @@ def from_shapes(shapes: Mapping[str, Sequence[int]], activation: str = "relu", *
             [shapes[convs[0]][1], *(shapes[name][0] for name in convs)], [shapes[name][2] for name in convs], head[0],
             places=_square(head[1], shapes[convs[-1]][0], weights[-1]), **{"activations": activation, **options},
         )  # fmt: skip
-    return rename(layout, {old.name: new for old, new in zip(layout.parameters, shapes, strict=True)})
+    layout = rename(layout, {old.name: new for old, new in zip(layout.parameters, shapes, strict=True)})
+    for name, shape in layout.shapes.items():
+        if tuple(shapes[name]) != shape:
+            raise LayoutError(
+                f"{name} has shape {tuple(shapes[name])}, but {shape} in {layout}, which the other tensors tell; "
+                "describe this layout by hand, or trace its module"
+            )
+    return layout
 
 
 def _square(inputs: int, channels: int, name: str) -> tuple[int, int] | None:

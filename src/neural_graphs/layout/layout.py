@@ -209,7 +209,7 @@ class Layout:
         return format(forwarded("layout.describe.line")(self), specification)
 
     def to_networkx(self, neurons: bool = False) -> Any:
-        """A `networkx.MultiDiGraph` of groups and blocks, or of neurons and weights; see `interchange.to_networkx`."""
+        """A `networkx.MultiDiGraph` of groups, or of neurons; see `neural_graphs.io.graphs.to_networkx`."""
         return forwarded("io.graphs.to_networkx")(self, neurons)
 
     def to_json(self) -> dict[str, Any]:

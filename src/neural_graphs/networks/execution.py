@@ -8,10 +8,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Block, Conv, GlobalMean, Group, Layout, Linear, MaxPool, Skip
-from neural_graphs.networks.networks import Networks
+from neural_graphs.networks.networks import Networks, named_tensors
 from neural_graphs.networks.program import Inputs, Program
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -87,39 +88,31 @@ def run_module(networks: Networks, x: Inputs, *, shared: bool) -> Tensor:
             f"{layout} comes from a file and has lost the module that runs it; give it back: "
             "networks.with_module(module), with a module built as the one that was traced"
         )
-    at_once: Tensor | None = _at_once(program, program, (0, None if shared else 0), _states(networks), x)
-    if at_once is not None:
-        return at_once
+    found: Tensor = _for_each(program, program, networks, x, shared)
+    return found
+
+
+def _for_each(program: Program, function: Callable[..., Any], networks: Networks, x: Inputs, shared: bool) -> Any:
+    """What a function of the tensors and inputs of one network of a program answers for all of them."""
+    states, batches = _states(networks), program.batches
+    if batches:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of operators that vmap runs one by one
+                return torch.vmap(function, (0, None if shared else 0))(states, x)
+        except RuntimeError as error:  # an operator that vmap has no rule for, or that looks at values
+            batches = isinstance(error, torch.OutOfMemoryError)  # fewer networks may fit
     inputs = [x] * len(networks) if shared else list(x)
-    buffers = [parameter.name for parameter in layout.parameters if parameter.buffer]  # which no gradient flows into
-    states = [state | {name: state[name].detach() for name in buffers} for state in networks.state_dicts()]
-    return torch.stack([program(state, each) for state, each in zip(states, inputs, strict=True)])
-
-
-def _at_once(program: Program, function: Callable[..., Any], in_dims: tuple[int | None, ...], *given: Any) -> Any:
-    """What a function of one network of a program answers for all; None where `torch.vmap` cannot, which is kept."""
-    if not program.batches:
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of operators that vmap runs one by one
-            return torch.vmap(function, in_dims)(*given)
-    except RuntimeError:  # an operator that vmap has no rule for, or that looks at values
-        program.batches = False
-        return None
+    each = [function({name: t[i] for name, t in states.items()}, own) for i, own in enumerate(inputs)]
+    program.batches = batches  # kept only now: inputs that do not fit have failed one by one as well
+    return pytree.tree_map(lambda *answers: torch.stack(answers), *each)
 
 
 def _states(networks: Networks) -> dict[str, Tensor]:
     """All tensors by name, networks in front; no gradient flows into buffers."""
-    states: dict[str, Tensor] = {}
-    for parameter in networks.layout.parameters:
-        kind = getattr(torch, parameter.dtype or "float")
-        flat = networks.values[:, networks.layout.slices[parameter.name]]
-        tensor = flat.unflatten(1, parameter.shape) if parameter.shape else flat[:, 0]
-        tensor = tensor.detach() if parameter.buffer else tensor
-        tensor = tensor if kind.is_floating_point else tensor.to(kind)
-        states |= dict.fromkeys((parameter.name, *parameter.also), tensor)
-    return states
+    buffers = {name for p in networks.layout.parameters if p.buffer for name in (p.name, *p.also)}
+    found = named_tensors(networks.values, networks.layout, 1)
+    return {name: tensor.detach() if name in buffers else tensor for name, tensor in found.items()}
 
 
 def run_groups(networks: Networks, x: Tensor) -> list[Tensor]:
@@ -130,8 +123,10 @@ def run_groups(networks: Networks, x: Tensor) -> list[Tensor]:
     layout = networks.layout
     if not runs_itself(layout):
         return _traced_groups(networks, x)
+    check_activations(layout)
     spatial = any(isinstance(block.operator, Conv) for block in layout.blocks)
-    if x.shape[2 if spatial else -1] != layout.groups[0].size or (spatial and x.ndim != 5):
+    fits = x.ndim == 5 if spatial else x.ndim > 1
+    if not fits or x.shape[2 if spatial else -1] != layout.groups[0].size:
         raise LayoutError(f"{layout} reads {layout.groups[0].size} inputs, got a tensor {tuple(x.shape[1:])}")
     points = x.shape[1:-1]
     values = [x if spatial else x.reshape(len(networks), points.numel(), x.shape[-1])]
@@ -151,12 +146,8 @@ def _traced_groups(networks: Networks, x: Tensor) -> list[Tensor]:
             f"{layout} was traced and has more than Linear layers, convolutions and skips: single groups have values "
             "where it was traced in this process, with one tensor as its example input"
         )
-    states = _states(networks)
-    at_once: list[Tensor] | None = _at_once(program, program.groups, (0, 0), states, x)
-    if at_once is not None:
-        return at_once
-    each = [program.groups({k: v[i] for k, v in states.items()}, x[i]) for i in range(len(networks))]
-    return [torch.stack(group) for group in zip(*each, strict=True)]
+    found: list[Tensor] = _for_each(program, program.groups, networks, x, shared=False)
+    return found
 
 
 def _sum_blocks(networks: Networks, blocks: list[Block], values: list[Tensor], group: Group) -> Tensor:

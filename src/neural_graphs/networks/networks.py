@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from jaxtyping import Float
@@ -76,7 +76,8 @@ class Networks:
         """Pack the parameters of modules. Their layouts are given, or traced with an example input.
 
         Without either, a module has the layout of one that was traced before and is built alike (prints alike, tensors
-        of the same names and shapes); others are read off their tensor shapes (ReLU networks).
+        of the same names and shapes, attributes that are alike); others are read off their tensor shapes (ReLU
+        networks). Raises LayoutError where neither tells the layout.
         """
         modules = list(modules)
         layout_of = forwarded("tracing.tracer.layout_of")
@@ -85,7 +86,9 @@ class Networks:
 
     @classmethod
     def cat(cls, parts: Sequence[Networks]) -> Networks:
-        """The networks of all parts in one batch, regular where they share a layout."""
+        """The networks of all parts in one batch, regular where they share a layout. Raises LayoutError for no part."""
+        if not parts:
+            raise LayoutError("there are no networks to put into one batch; give one part at least")
         layouts = [layout for part in parts for layout in part.layouts]
         if len(set(layouts)) == 1:
             return cls(torch.cat([part.values.unflatten(0, (-1, layouts[0].size)) if not part.regular else part.values
@@ -151,7 +154,7 @@ class Networks:
 
         Tensors of whole numbers that were carried along are copies in their own type.
         """
-        return [_named(*each) for each in zip(self.vectors(), self.layouts, strict=True)]
+        return [named_tensors(*each) for each in zip(self.vectors(), self.layouts, strict=True)]
 
     def tensor(self, name: str) -> Tensor:
         """One named tensor of all networks, `(networks, *shape)`; a view. Regular batches only."""
@@ -190,11 +193,14 @@ class Networks:
     def __len__(self) -> int:
         return self.values.shape[0] if self._shared else len(self.layouts)
 
-    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Networks:
-        """The chosen networks, always a batch (an int gives a batch of one); neighbours, by a slice, as a view."""
+    def __getitem__(self, index: SupportsIndex | slice | Sequence[int] | Tensor) -> Networks:
+        """The chosen networks, always a batch (a number gives a batch of one); neighbours, by a slice, as a view."""
         if isinstance(index, slice) and index.step in (None, 1):
             return self._between(*index.indices(len(self))[:2])
-        places = torch.arange(len(self))[[index] if isinstance(index, int) else index].tolist()
+        index = index.cpu() if isinstance(index, Tensor) else index
+        places = torch.arange(len(self))[index].reshape(-1).tolist()
+        if not places:
+            return self._between(0, 0)
         if self._shared:
             return Networks(self.values[places], self._shared)
         vectors = self.vectors()
@@ -276,10 +282,15 @@ def _checked(parameter: Parameter, tensor: Tensor, state_dict: StateDict, layout
     return tensor.reshape(-1)
 
 
-def _named(vector: Tensor, layout: Layout) -> dict[str, Tensor]:
+def named_tensors(values: Tensor, layout: Layout, dim: int = 0) -> dict[str, Tensor]:
+    """Tensors by name, cut from the numbers that lie along a dimension; tied names share one.
+
+    Those of whole numbers are copies in their own type, all others views.
+    """
     found: dict[str, Tensor] = {}
     for p in layout.parameters:
-        tensor = vector[layout.slices[p.name]].unflatten(0, p.shape) if p.shape else vector[layout.slices[p.name]][0]
+        flat = values.narrow(dim, layout.slices[p.name].start, p.size)
+        tensor = flat.unflatten(dim, p.shape) if p.shape else flat.squeeze(dim)
         kind = getattr(torch, p.dtype or "float")
         tensor = tensor if kind.is_floating_point else tensor.to(kind)
         found |= dict.fromkeys((p.name, *p.also), tensor)

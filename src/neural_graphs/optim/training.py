@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from neural_graphs.errors import ConfigError, NeuralGraphsError, reason
-from neural_graphs.nn.run.evaluating import evaluating
+from neural_graphs.networks.evaluating import evaluating
 from neural_graphs.optim.inner import TESTED, ImageSet
 
 

@@ -1,13 +1,12 @@
 """Where the numbers of a network go when its neurons are relabelled: orders of neurons to places of parameters."""
 
 from collections.abc import Mapping, Sequence
-from math import prod
 
 import numpy as np
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Atom, Block, Layout
-from neural_graphs.layout.strides import End, Table, Window, places, strided
+from neural_graphs.layout.strides import End, Table, Window, places, row_major, strided
 
 Orders = Mapping[str, np.ndarray]
 
@@ -142,7 +141,7 @@ def _numbers(
     """Of a block: the view `(*sizes, *kernel)` of its numbers in a flat vector, the place of every number of its first
     kernel there, `(*kernel,)`, and the steps to the next kernel along each dimension of its table."""
     sizes = (*table.sizes, *block.kernel)
-    window = block.window or Window(0, sizes, tuple(prod(sizes[dim + 1 :]) for dim in range(len(sizes))))
+    window = block.window or Window(0, sizes, row_major(sizes))
     first, count = layout.slices[str(block.parameter)].start + window.offset, len(table.sizes)
     kernel = (first + places(block.kernel, window.strides[count:])).reshape(block.kernel)
     return strided(values, first, window.sizes, window.strides), kernel, window.strides[:count]

@@ -14,7 +14,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
-from neural_graphs.nn.run.evaluating import evaluating
+from neural_graphs.networks.evaluating import evaluating
 from neural_graphs.nn.run.microbatch import Reader, widest_group
 from neural_graphs.plots import gallery, save
 from neural_graphs.plots.page import Comparison, Comparisons, Picture, Section

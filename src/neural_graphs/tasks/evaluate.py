@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from neural_graphs.errors import ConfigError
 from neural_graphs.io.network_files import read_network
 from neural_graphs.networks import Networks
-from neural_graphs.nn.run.evaluating import evaluating
+from neural_graphs.networks.evaluating import evaluating
 from neural_graphs.tasks.base import BaseTask, TaskData
 from neural_graphs.tasks.classification import Classification
 from neural_graphs.tasks.logging import interruptible, quiet

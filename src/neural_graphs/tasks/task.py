@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from neural_graphs.errors import ConfigError
 from neural_graphs.networks import Networks
+from neural_graphs.networks.evaluating import evaluating
 from neural_graphs.nn.run.capture import CapturedAnswers, CapturedLoss
-from neural_graphs.nn.run.evaluating import evaluating
 from neural_graphs.nn.run.microbatch import Reader
 from neural_graphs.symmetry import SignFlip
 from neural_graphs.symmetry.elements import nothing_moves

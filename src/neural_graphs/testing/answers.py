@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Inputs, Networks
-from neural_graphs.testing.measure import Function, evaluating, relative_error, rows, seeded, short, worst_network
+from neural_graphs.networks.evaluating import evaluating
+from neural_graphs.testing.measure import Function, relative_error, rows, seeded, short, worst_network
 from neural_graphs.testing.proof import assert_symmetric
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from neural_graphs.networks import Networks
-from neural_graphs.testing.measure import evaluating, seeded, values_of
+from neural_graphs.networks.evaluating import evaluating
+from neural_graphs.testing.measure import seeded, values_of
 
 
 def assert_nothing_idle(

@@ -1,14 +1,14 @@
 """How far two answers are apart, and what else the assertions share."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from neural_graphs.networks import Networks
+from neural_graphs.networks.evaluating import evaluating
 from neural_graphs.symmetry import Symmetry
 
 Function = Callable[[Networks], Tensor | Networks]  # a metanetwork, or anything that is called like one
@@ -50,19 +50,6 @@ def both_ways(
 def seeded(generator: torch.Generator | None) -> torch.Generator:
     """The generator given, or one that is the same every time."""
     return torch.Generator().manual_seed(0) if generator is None else generator
-
-
-@contextmanager
-def evaluating(function: object) -> Iterator[None]:
-    """Modules in evaluation mode for the time being, dropout off; every submodule gets its own mode back."""
-    modules = [m for m in function.modules() if m.training] if isinstance(function, nn.Module) else []
-    for module in modules:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.training = True
 
 
 def values_of(output: Tensor | Networks) -> Tensor:

@@ -182,19 +182,17 @@ def nested(
 
 def axes_of(groups: Sequence[GroupBuilder], outer: Mapping[DimVar, Sequence[DimVar]]) -> list[Axis]:
     """The axis of every group. A variable is named after the first group that has it."""
-    labels: dict[DimVar, str] = {}
-    taken: Counter[str] = Counter()
+    labelled: dict[DimVar, str] = {}
     for neurons in groups:
         for place, var in enumerate(neurons.vars):
-            if var not in labels:
-                label = neurons.name if len(neurons.vars) == 1 else f"{neurons.name}:{place}"
-                taken[label] += 1
-                labels[var] = label if taken[label] == 1 else f"{label}#{taken[label]}"
+            labelled.setdefault(var, neurons.name if len(neurons.vars) == 1 else f"{neurons.name}:{place}")
+    *distinct, one = unique([*labelled.values(), "one"])
+    labels = dict(zip(labelled, distinct, strict=True))
     atoms = {
         var: Atom(label, var.size, not var.fixed, tuple(labels[o] for o in outer.get(var, ()) if o is not var))
         for var, label in labels.items()
     }
-    alone = Atom("one", 1)
+    alone = Atom(one, 1)
     return [
         alone if not n.vars else atoms[n.vars[0]] if len(n.vars) == 1 else Product(tuple(atoms[v] for v in n.vars))
         for n in groups

@@ -77,10 +77,10 @@ def trace(module: nn.Module, example_input: Inputs, *, output: Callable[[Any], A
 def layout_of(module: nn.Module, example_input: Inputs | None) -> Layout:
     """The layout of a module built like one that was traced before, traced now, or read off its tensor shapes.
 
-    Raises LayoutError for a module whose layout its shapes do not tell.
+    Raises LayoutError for a module whose layout neither its shapes nor one that was traced tell.
     """
     require_module(module)
-    known = recall(module)
+    known = recall(module, example_input)
     if known is not None:
         return known
     if example_input is not None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from neural_graphs.errors import CheckpointError, reason
-from neural_graphs.io.tensors import from_bytes
+from neural_graphs.io.torchscript import from_bytes
 
 SCHEMA = 8  # the major version of the format, of torch 2.7 and later
 KINDS = (

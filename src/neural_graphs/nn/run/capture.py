@@ -192,14 +192,16 @@ def compiled(
 
     def attempt(*args: Given.args, **kwargs: Given.kwargs) -> Found:
         nonlocal failed
-        if not failed:
-            try:
-                return fused(*args, **kwargs)
-            except RuntimeError as error:  # of dynamo and inductor; what is wrong with the inputs is said again below
-                failed = True
-                reason = " ".join(str(error).split())[:200]
-                warnings.warn(f"torch.compile failed ({reason}): going on without", RuntimeWarning, stacklevel=2)
-        return instead(*args, **kwargs)
+        if failed:
+            return instead(*args, **kwargs)
+        try:
+            return fused(*args, **kwargs)
+        except RuntimeError as error:  # of dynamo and inductor; what is wrong with the inputs is said again below
+            reason = " ".join(str(error).split())[:200]
+        found = instead(*args, **kwargs)
+        failed = True
+        warnings.warn(f"torch.compile failed ({reason}): going on without", RuntimeWarning, stacklevel=2)
+        return found
 
     return attempt
 
