@@ -1,7 +1,6 @@
 """Neural graphs to answers: invariant readouts of a whole network, equivariant readouts of its parameters."""
 
 from abc import ABC, abstractmethod
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,7 @@ from neural_graphs.layout.recorded import Recorded
 from neural_graphs.networks import Networks
 from neural_graphs.nn.embeddings import Standardise
 from neural_graphs.nn.fourier import column_index
+from neural_graphs.nn.perceptron import perceptron
 
 
 class Pool(Recorded, nn.Module):
@@ -75,9 +75,7 @@ class GraphReadout(nn.Module):
     def __init__(self, width: int, classes: int, pool: Pool, hidden: int | None = None, depth: int = 2):
         super().__init__()
         self.pool = pool
-        sizes = [width * pool.factor, *[hidden or width] * depth]
-        layers = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU())]
-        self.mlp = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
+        self.mlp = perceptron((width * pool.factor, *[hidden or width] * depth, classes))
 
     def forward(self, graph: NeuralGraph, networks: Networks) -> Tensor:
         """`(networks, classes)`."""
