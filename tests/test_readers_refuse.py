@@ -5,10 +5,13 @@ from collections.abc import Callable
 import jaxtyping
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from neural_graphs import InputSpec, Layout, Networks, nn
 from neural_graphs.errors import ConfigError, LayoutError
 from neural_graphs.nn import baselines
+from neural_graphs.nn.run import capture
+from tests.recorder import Recorder
 
 LAYOUT = Layout.mlp((2, 6, 5, 1), "sine")
 DEEPER = Layout.mlp((2, 6, 5, 5, 1), "sine")
@@ -46,6 +49,32 @@ def test_tensors_and_networks_of_another_precision_are_refused(kind: Kind) -> No
     assert exact.shape == (4, 3) and torch.equal(reader(networks), exact)  # nothing is lost by more precision
     with pytest.raises(LayoutError, match=r"is of torch\.float32, these networks .* networks\.to\(torch\.float32\)"):
         reader.float()(networks.to(torch.float64))
+
+
+def by_hand(reader: nn.Metanetwork, networks: Networks, labels: torch.Tensor) -> torch.Tensor:
+    return nn.mean_loss(reader, networks, labels, cross_entropy)[0]
+
+
+def captured(reader: nn.Metanetwork, networks: Networks, labels: torch.Tensor) -> torch.Tensor:
+    return nn.CapturedLoss(reader, cross_entropy)(networks, labels)[0]
+
+
+@pytest.mark.parametrize("loss", [by_hand, captured])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_losses_read_and_refuse_what_their_reader_does(
+    loss: Callable[..., torch.Tensor], recorded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if recorded:
+        monkeypatch.setitem(capture.RECORDERS, "cpu", Recorder)
+    reader, networks, labels = nn.NGGNN(InputSpec.of([LAYOUT]), 3, width=8, depth=2), some(LAYOUT), torch.arange(4) % 3
+    brief = networks.to(torch.bfloat16)
+    assert torch.equal(loss(reader, brief, labels), loss(reader, brief.to(torch.float32), labels))
+    with pytest.raises(LayoutError, match=r"these networks .* networks\.to\(torch\.float32\)"):
+        loss(reader, networks.to(torch.float64), labels)
+    with pytest.raises(LayoutError, match=r"reads Networks, got a Tensor"):
+        loss(reader, networks.values, labels)
+    with pytest.raises(ConfigError, match="at least one"):
+        loss(reader, networks[:0], labels[:0])
 
 
 @pytest.mark.parametrize("kind", [*READERS, *OTHERS, *EDITORS])
