@@ -10,6 +10,7 @@ from neural_graphs.graph import NeuralGraph, Topology
 from neural_graphs.nn.backbones.base import Backbone
 from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.memory import EdgeMemory
+from neural_graphs.nn.spec import require_size
 
 
 class GraphNorm(nn.Module):
@@ -97,17 +98,17 @@ class MessagePassing(Backbone):
 
     `log_degree` is δ, see `InputSpec` and `Messages`; `dropout` follows the norm between rounds; `outputs_only` as for
     `Backbone`. Neurons are updated `depth` times, edges `depth − 1` times, or as often with `update_edges` (a readout
-    that looks at edges alone).
+    that looks at edges alone). Raises ConfigError for less than one channel or round.
     """
 
     def __init__(
         self, width: int, depth: int = 4, log_degree: float | None = 1.0, dropout: float = 0.0,
         outputs_only: bool = False, update_edges: bool = False,
     ):  # fmt: skip
-        if update_edges and outputs_only:
-            raise ValueError("update_edges reads weights and outputs_only reads output neurons: choose one")
+        require_size(width, depth)
         updates = depth if update_edges else depth - 1
-        super().__init__(EdgeMemory(state=width, largest=2 * width, work=5 * width, layers=updates), outputs_only)
+        memory = EdgeMemory(state=width, largest=2 * width, work=5 * width, layers=updates)
+        super().__init__(memory, outputs_only, update_edges)
         self.messages = nn.ModuleList(Messages(width, log_degree) for _ in range(depth))
         self.norms = nn.ModuleList(GraphNorm(width) for _ in range(depth - 1))
         self.edge_updates = nn.ModuleList(EdgeUpdate(width) for _ in range(updates))

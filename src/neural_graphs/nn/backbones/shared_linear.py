@@ -14,6 +14,7 @@ from neural_graphs.graph.index import fan_out
 from neural_graphs.nn.backbones.base import Backbone
 from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.memory import EdgeMemory
+from neural_graphs.nn.spec import require_size
 
 
 def summaries(graph: NeuralGraph, width: int) -> Float[Tensor, "*batch summaries"]:
@@ -58,9 +59,13 @@ class SharedLinearLayer(nn.Module):
 
 
 class SharedLinear(Backbone):
-    """`depth` layers over nodes and edges, `width` wide each; nodes are `3 · width` wide at the end, summaries."""
+    """`depth` layers over nodes and edges, `width` wide each; nodes are `3 · width` wide at the end, summaries.
+
+    Raises ConfigError for less than one channel or layer.
+    """
 
     def __init__(self, width: int, depth: int = 4, dropout: float = 0.0):
+        require_size(width, depth)
         super().__init__(EdgeMemory(state=width, largest=width, work=4 * width, layers=depth))
         self.width, self.layers = width, nn.ModuleList(SharedLinearLayer(width, dropout) for _ in range(depth))
 

@@ -3,23 +3,26 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neural_graphs.errors import ConfigError
 from neural_graphs.graph import NeuralGraph
 from neural_graphs.nn.backbones.base import Backbone, Needs
 from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.memory import EdgeMemory
+from neural_graphs.nn.spec import require_size
 
 
 class RelationalAttention(nn.Module):
     """Every neuron r attends to the neurons c that its edges (r, c) lead to.
 
     Per head `logit = ⟨q_r + q_rc, k_c + k_rc⟩ / √attention` and the message is `v_c ⊙ g_rc + v_rc`, or `v_c + v_rc`
-    without `modulate`. `attention` is the width of all heads together, also under the root.
+    without `modulate`. `attention` is the width of all heads together, also under the root. Raises ConfigError for one
+    that heads do not divide.
     """
 
     def __init__(self, nodes: int, edges: int, attention: int, heads: int, modulate: bool = True):
         super().__init__()
-        if attention % heads:
-            raise ValueError(f"attention width {attention} must be a multiple of the number of heads {heads}")
+        if heads < 1 or attention % heads:
+            raise ConfigError(f"an attention width of {attention} is no multiple of {heads} heads")
         self.heads, self.modulate = heads, modulate
         self.node = nn.Linear(nodes, 3 * attention, bias=False)  # per head: query, key, value
         self.edge = nn.Linear(edges, (4 if modulate else 3) * attention, bias=False)  # and gate
@@ -87,6 +90,7 @@ class RelationalTransformer(Backbone):
     Attention runs over the edges of the wiring: `Looped()` for the weights (linear in their number, ours), `AllPairs()`
     for the paper's model. The last layer updates edges only with `update_edges` (a readout of weights); `outputs_only`
     as for `Backbone`. `widths` are those of nodes and edges, `hidden` those of their MLPs.
+    Raises ConfigError for less than one channel or layer.
     """
 
     needs = Needs(end="source", reverse_edges=True)
@@ -96,10 +100,10 @@ class RelationalTransformer(Backbone):
         hidden: tuple[int, int] = (128, 64), *, modulate: bool = True, dropout: float = 0.0,
         update_edges: bool = False, outputs_only: bool = False,
     ):  # fmt: skip
+        require_size(min(*widths, *hidden, attention), depth)
         work = 5 * attention + 2 * max(hidden[1], widths[1])
-        super().__init__(EdgeMemory(state=widths[1], largest=attention, work=work, layers=depth), outputs_only)
-        if update_edges and outputs_only:
-            raise ValueError("update_edges reads weights and outputs_only reads output neurons: choose one")
+        memory = EdgeMemory(state=widths[1], largest=attention, work=work, layers=depth)
+        super().__init__(memory, outputs_only, update_edges)
         self.layers = nn.ModuleList(
             RelationalLayer(*widths, attention, heads, hidden, modulate, dropout, update_edges or i < depth - 1)
             for i in range(depth)

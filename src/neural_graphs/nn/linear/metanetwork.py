@@ -21,6 +21,7 @@ from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.memory import require_bytes
 from neural_graphs.nn.run.microbatch import BUDGET, Reader
 from neural_graphs.nn.shareable import Shareable
+from neural_graphs.nn.spec import require_size
 
 PIECE, LARGEST = BUDGET["cpu"], LARGE["cpu"]  # numbers of a tensor
 
@@ -81,12 +82,6 @@ class GridMetanetwork(Shareable, Reader):
         found = max(layout.size for layout in dict.fromkeys(networks.layouts)) * self.width
         worth = sum(parameter.numel() for parameter in self.parameters()) // PIECE
         return found // min(max(1, worth), LARGEST // PIECE)
-
-
-def require_size(width: int, depth: int) -> None:
-    """Raise ConfigError for less than one channel or layer."""
-    if width < 1 or depth < 1:
-        raise ConfigError(f"width is {width} and depth {depth}; a metanetwork has at least one layer of one channel")
 
 
 class LinearMetanetwork(GridMetanetwork):
