@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from neural_graphs.graph import NeuralGraph, Topology
@@ -23,8 +24,10 @@ class GraphNorm(nn.Module):
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
 
-    def forward(self, nodes: Tensor, topology: Topology) -> Tensor:
-        """`(*batch, neurons, width)` to the same."""
+    def forward(
+        self, nodes: Float[Tensor, "*batch neurons width"], topology: Topology
+    ) -> Float[Tensor, "*batch neurons width"]:  # fmt: skip
+        """Nodes normed network by network."""
         centred = nodes - topology.repeat(topology.mean(nodes).mean(-1, keepdim=True))
         std = topology.mean(centred * centred).mean(-1, keepdim=True).sqrt()
         return centred / (topology.repeat(std) + 1e-5) * self.weight + self.bias
@@ -47,8 +50,8 @@ class Messages(nn.Module):
         self.combine, self.update = nn.Linear((5 if log_degree is None else 9) * width, width), nn.Linear(width, width)
         self.register_buffer("log_degree", None if log_degree is None else torch.tensor(float(log_degree)))
 
-    def forward(self, graph: NeuralGraph) -> Tensor:
-        """New node features, `(*batch, neurons, width)`."""
+    def forward(self, graph: NeuralGraph) -> Float[Tensor, "*batch neurons width"]:
+        """New node features."""
         scale, shift = self.modulation(graph.edges).chunk(2, -1)
         pairs = graph.topology.gather_add(self.source(graph.nodes), self.target(graph.nodes))
         found = graph.topology.statistics(scale * pairs + shift)
@@ -66,8 +69,8 @@ class EdgeUpdate(nn.Module):
         self.edge, self.out = nn.Linear(width, width), nn.Linear(width, width)
         self.source, self.target = nn.Linear(width, width), nn.Linear(width, width)
 
-    def forward(self, graph: NeuralGraph) -> Tensor:
-        """New edge features, `(*batch, edges, width)`."""
+    def forward(self, graph: NeuralGraph) -> Float[Tensor, "*batch edges width"]:
+        """New edge features."""
         ends = graph.topology.gather_add(self.source(graph.nodes), self.target(graph.nodes))
         return self.out(F.silu(self.edge(graph.edges) + ends))
 
@@ -81,15 +84,15 @@ class Round:
     edge_update: EdgeUpdate | None = None
     dropout: Dropout | None = None
 
-    def nodes(self, graph: NeuralGraph) -> Tensor:
-        """New node features, `(*batch, neurons, width)`."""
+    def nodes(self, graph: NeuralGraph) -> Float[Tensor, "*batch neurons width"]:
+        """New node features."""
         found: Tensor = self.messages(graph)
         if self.norm is None or self.dropout is None:
             return found
         return self.dropout(F.silu(self.norm(found, graph.topology)))
 
-    def edges(self, graph: NeuralGraph) -> Tensor | None:
-        """New edge features, `(*batch, edges, width)`."""
+    def edges(self, graph: NeuralGraph) -> Float[Tensor, "*batch edges width"] | None:
+        """New edge features; None where they stay."""
         return None if self.edge_update is None else self.edge_update(graph)
 
 

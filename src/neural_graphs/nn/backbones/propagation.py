@@ -44,8 +44,8 @@ class PropagationRound(nn.Module):
         self.activation, self.dropout, self.out = SineSiLU(), Dropout(dropout), nn.Linear(width, width)
         self.skip = Dropout(skipped)
 
-    def nodes(self, graph: NeuralGraph) -> Float[Tensor, "*batch width"]:
-        """New node features, `(*batch, neurons, width)`."""
+    def nodes(self, graph: NeuralGraph) -> Float[Tensor, "*batch neurons width"]:
+        """New node features."""
         topology, normed = graph.topology, self.norm(graph.nodes)
         into, out_of = graph.edges.chunk(2, -1)
         found = [normed, topology.propagate(self.forwards(normed), into) * root(topology.in_degree, normed)]

@@ -17,7 +17,7 @@ from neural_graphs.nn.run.memory import EdgeMemory
 from neural_graphs.nn.spec import require_size
 
 
-def summaries(graph: NeuralGraph, width: int) -> Float[Tensor, "*batch summaries"]:
+def summaries(graph: NeuralGraph, width: int) -> Float[Tensor, "*batch neurons summaries"]:
     """What maps read at a neuron, `(*batch, neurons, 3 · width)`: its bias, the mean of its weights in, and out."""
     topology, edges = graph.topology, graph.edges
     into = topology.sum(edges) / topology.in_degree.clamp(min=1).to(edges.dtype)
@@ -42,14 +42,14 @@ class SharedLinearLayer(nn.Module):
         self.network = nn.Linear(3 * width, 2 * width, bias=False)
         self.bias_norm, self.weight_norm = nn.LayerNorm(width), nn.LayerNorm(width)
 
-    def nodes(self, graph: NeuralGraph) -> Float[Tensor, "*batch nodes"]:
+    def nodes(self, graph: NeuralGraph) -> Float[Tensor, "*batch neurons nodes"]:
         """New biases and old summaries, `(*batch, neurons, 4 · width)`."""
         topology, own = graph.topology, summaries(graph, self.width)
         whole = self.network(topology.mean(own))[..., : self.width]
         found = self.bias(torch.cat([own, topology.group_mean(own)], -1)) + topology.repeat(whole)
         return torch.cat([self.dropout(F.relu(self.bias_norm(found))), own], -1)
 
-    def edges(self, graph: NeuralGraph) -> Float[Tensor, "*batch width"]:
+    def edges(self, graph: NeuralGraph) -> Float[Tensor, "*batch edges width"]:
         """New weights, `(*batch, edges, width)`."""
         topology, own = graph.topology, graph.nodes[..., self.width :]
         whole = self.network(topology.mean(own))[..., self.width :]

@@ -1,6 +1,7 @@
 """NG-T: relational attention, where edges shape queries, keys and values (paper section 3.2; Diao & Loynd 2023)."""
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from neural_graphs.errors import ConfigError
@@ -28,8 +29,8 @@ class RelationalAttention(nn.Module):
         self.edge = nn.Linear(edges, (4 if modulate else 3) * attention, bias=False)  # and gate
         self.out = nn.Linear(attention, nodes)
 
-    def forward(self, graph: NeuralGraph) -> Tensor:
-        """`(*batch, neurons, nodes)`."""
+    def forward(self, graph: NeuralGraph) -> Float[Tensor, "*batch neurons nodes"]:
+        """What every neuron hears."""
         nodes = F.linear(graph.nodes, self._parts(self.node.weight, 3))
         weight = self._parts(self.edge.weight, 4 if self.modulate else 3)
         return self.out(graph.topology.attend(nodes, graph.edges, weight, self.heads, self.modulate))
@@ -54,13 +55,13 @@ class RelationalLayer(nn.Module):
         self.node_mlp = nn.Sequential(nn.Linear(nodes, hidden[0], False), nn.GELU(), nn.Linear(hidden[0], nodes))
         self.edge_update = RelationalEdgeUpdate(nodes, edges, hidden[1], dropout) if edge_update else None
 
-    def nodes(self, graph: NeuralGraph) -> Tensor:
-        """New node features, `(*batch, neurons, nodes)`."""
+    def nodes(self, graph: NeuralGraph) -> Float[Tensor, "*batch neurons nodes"]:
+        """New node features."""
         nodes = self.node_norms[0](graph.nodes + self.dropout(self.node_in(self.attention(graph))))
         return self.node_norms[1](nodes + self.dropout(self.node_mlp(nodes)))
 
-    def edges(self, graph: NeuralGraph) -> Tensor | None:
-        """New edge features, `(*batch, edges, ·)`."""
+    def edges(self, graph: NeuralGraph) -> Float[Tensor, "*batch edges width"] | None:
+        """New edge features; None where they stay."""
         return None if self.edge_update is None else self.edge_update(graph)
 
 
@@ -76,8 +77,8 @@ class RelationalEdgeUpdate(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(edges) for _ in range(2))
         self.mlp = nn.Sequential(nn.Linear(edges, hidden, False), nn.GELU(), nn.Linear(hidden, edges))
 
-    def forward(self, graph: NeuralGraph) -> Tensor:
-        """New edge features, `(*batch, edges, ·)`. Raises LayoutError for a wiring without reversed edges."""
+    def forward(self, graph: NeuralGraph) -> Float[Tensor, "*batch edges width"]:
+        """New edge features. Raises LayoutError for a wiring without reversed edges."""
         ends = graph.topology.gather_add(self.source(graph.nodes), self.target(graph.nodes))
         hidden = F.gelu(self.own(graph.edges) + graph.reverse(self.opposite) + ends)
         edges = self.norms[0](graph.edges + self.dropout(self.out(hidden)))
