@@ -14,6 +14,7 @@ from neural_graphs.nn import baselines
 from neural_graphs.nn.backbones.message_passing import MessagePassing
 from neural_graphs.nn.backbones.scale_equivariant import ScaleEquivariant
 from neural_graphs.nn.backbones.transformer import RelationalTransformer
+from neural_graphs.nn.linear import GridPool
 from neural_graphs.nn.run import capture
 from tests.recorder import Recorder
 
@@ -72,6 +73,12 @@ def test_heads_that_do_not_divide_are_refused(kind: Kind, heads: int) -> None:
 def test_edges_that_no_layer_has_are_refused(kind: Kind) -> None:
     with pytest.raises(ConfigError, match="choose one"):
         kind(outputs_only=True, update_edges=True)
+
+
+@pytest.mark.parametrize("kind", [nn.Pool, GridPool])
+def test_a_pool_that_does_not_say_how_it_pools_is_not_made(kind: type) -> None:
+    with pytest.raises(TypeError, match=f"abstract class {kind.__name__}"):
+        kind()
 
 
 def by_hand(reader: nn.Metanetwork, networks: Networks, labels: torch.Tensor) -> torch.Tensor:

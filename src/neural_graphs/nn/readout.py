@@ -17,7 +17,7 @@ from neural_graphs.nn.fourier import column_index
 from neural_graphs.nn.perceptron import perceptron
 
 
-class Pool(Recorded, nn.Module):
+class Pool(Recorded, nn.Module, ABC):
     """Nodes of each network to one vector; `factor` tells how many times as wide as a node it is.
 
     Where only output neurons are read (`outputs_only`), a backbone need not update the others in its last layer.
@@ -26,9 +26,9 @@ class Pool(Recorded, nn.Module):
     factor: int = 1
     outputs_only: bool = True
 
+    @abstractmethod
     def forward(self, graph: NeuralGraph) -> Tensor:
         """`(networks, factor · width)`."""
-        raise TypeError(f"{type(self).__name__} does not say how it pools")
 
 
 class ConcatOutputs(Pool):
