@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neural_graphs.errors import LayoutError
 from neural_graphs.layout.axes import Atom, Axis, Concat, Product
 
 A, B, FIXED = Atom("a", 3, free=True), Atom("b", 2, free=True), Atom("places", 2)
@@ -41,7 +42,7 @@ def test_a_product_nests_and_a_concatenation_chains() -> None:
 
 @pytest.mark.parametrize("order", [[0, 1], [0, 1, 1], [1, 2, 3]])
 def test_an_order_that_is_no_permutation_is_refused(order: list[int]) -> None:
-    with pytest.raises(ValueError, match="order of axis 'a' must be a permutation of 0 … 2"):
+    with pytest.raises(LayoutError, match="order of axis 'a' must be a permutation of 0 … 2"):
         A.arrange({"a": order})
 
 

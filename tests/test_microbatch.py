@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from neural_graphs.errors import ConfigError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
 from neural_graphs.nn import NGGNN, NGT, Metanetwork, NGGNNEditor
@@ -99,7 +100,7 @@ def test_dropout_keeps_the_mean_and_draws_nothing_when_it_need_not() -> None:
     state = torch.get_rng_state()
     assert torch.equal(layer.eval()(x), x) and torch.equal(Dropout(0.0)(x), x)
     assert torch.equal(state, torch.get_rng_state())
-    with pytest.raises(ValueError, match=r"\[0, 1\)"):
+    with pytest.raises(ConfigError, match=r"\[0, 1\)"):
         Dropout(1.0)
 
 

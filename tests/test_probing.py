@@ -8,6 +8,7 @@ from torch import nn
 from neural_graphs import InputSpec, Layout, Networks, trace
 from neural_graphs.errors import ConfigError
 from neural_graphs.nn import ImageProbes, LinearProbes, ProbeGen
+from neural_graphs.nn.run import microbatch
 from neural_graphs.nn.run.microbatch import mean_loss, pieces
 from neural_graphs.symmetry import Kind, NeuronPermutation, PositiveScale, SignFlip
 from neural_graphs.testing import assert_invariant, relative_error
@@ -69,11 +70,25 @@ def test_pieces_have_the_gradients_of_the_whole(monkeypatch: pytest.MonkeyPatch)
     module, batch, targets = reader(INR), networks(INR, 9), torch.arange(9) % 3
     whole = torch.autograd.grad(F.cross_entropy(module.read(batch), targets), list(module.parameters()))
     assert all(float(grad.abs().max()) > 0 for grad in whole)  # nothing is idle
-    monkeypatch.setitem(__import__("neural_graphs.nn.run.microbatch", fromlist=["BUDGET"]).BUDGET, "cpu", 90)
+    monkeypatch.setitem(microbatch.BUDGET, "cpu", 90)
     assert len(pieces(module, batch)) > 2
     loss, _ = mean_loss(module, batch, targets, F.cross_entropy)
     found = torch.autograd.grad(loss, list(module.parameters()))
     assert all(relative_error(a, b) < 1e-10 for a, b in zip(found, whole, strict=True))
+
+
+def test_dropout_repeats_with_the_seed_whatever_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ProbeGen(InputSpec.of([INR]), 3, probes=7, hidden=(64,), dropout=0.5).double().train()
+    batch, targets = networks(INR, 9), torch.arange(9) % 3
+    monkeypatch.setitem(microbatch.BUDGET, "cpu", 90)
+    assert len(pieces(module, batch)) > 2
+
+    def draw(threads: int) -> torch.Tensor:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+        torch.manual_seed(3)
+        return mean_loss(module, batch, targets, F.cross_entropy)[1]
+
+    assert torch.equal(draw(1), draw(4))
 
 
 def test_generators_are_linear_in_their_codes() -> None:

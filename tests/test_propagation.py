@@ -75,7 +75,7 @@ def test_a_skipped_round_is_skipped_for_a_network_as_a_whole(together: list[Layo
 def test_rates_of_skipping_grow_with_depth_and_nothing_is_skipped_by_default() -> None:
     assert [each.skip.rate for each in Propagation(8, 4, 4, skipped=0.4).rounds] == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert not any(each.skip.rate for each in Propagation(8, 4, 4).rounds)
-    with pytest.raises(ValueError, match="must be in"):
+    with pytest.raises(ConfigError, match="must be in"):
         Propagation(8, 4, 4, skipped=1.0)
 
 

@@ -61,9 +61,9 @@ def test_nested_atoms_move_apart_at_every_place_they_lie_within() -> None:
     assert Product((outer, inner)).arrange(orders).tolist() == [3, 5, 4, 1, 2, 0]
     assert Product((inner, outer)).arrange(orders).tolist() == [1, 2, 5, 4, 3, 0]
     assert Product((outer, Concat((Atom("one", 1), inner)))).arrange(orders).tolist() == [4, 5, 7, 6, 0, 2, 3, 1]
-    with pytest.raises(ValueError, match=r"'inner' lies within \['outer'\], which must surround it"):
+    with pytest.raises(LayoutError, match=r"'inner' lies within \['outer'\], which must surround it"):
         inner.arrange(orders)
-    with pytest.raises(ValueError, match="permutation of 0 … 2 at every place of"):
+    with pytest.raises(LayoutError, match="permutation of 0 … 2 at every place of"):
         Product((outer, inner)).arrange({**orders, "inner": np.array([[0, 2, 1], [1, 1, 0]])})
 
 

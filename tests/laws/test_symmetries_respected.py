@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from neural_graphs.networks import Networks
 from neural_graphs.nn import MeanNodes, Standardise
@@ -32,6 +33,31 @@ def test_standardised_networks_too(inr, backbone, generator: torch.Generator) ->
     assert_invariant(backbone.reader(family), networks, generator)
     assert_equivariant(backbone.editor(family), networks, generator)
     assert_equivariant(backbone.editor(family, probes=5, standardised=True), networks, generator)
+
+
+class Joined(nn.Module):
+    """The last layer reads both others: its tensor is two blocks, into one group."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(2, 4), nn.Linear(4, 4), nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = torch.tanh(self.first(x))
+        return self.last(torch.cat([first, torch.tanh(self.second(first))], -1))
+
+
+def test_weights_are_standardised_by_those_into_the_same_group() -> None:
+    modules = [Joined().double() for _ in range(3)]
+    with torch.no_grad():
+        for module in modules:
+            module.last.weight += 100
+    networks = Networks.from_modules(modules, example_input=torch.randn(3, 2, dtype=torch.float64))
+    found = Standardise.measure(networks)
+    names = ("first", "second", "last")
+    into = [torch.stack([getattr(module, name).weight.detach() for module in modules]) for name in names]
+    assert found.weight_mean == pytest.approx([float(weights.mean()) for weights in into], rel=1e-12)
+    assert found.weight_std == pytest.approx([float(weights.std()) for weights in into], rel=1e-12)
 
 
 @pytest.mark.parametrize("probes", [0, 5], ids=["weights only", "probes"])

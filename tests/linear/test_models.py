@@ -89,6 +89,7 @@ def test_wide_layers_are_run_on_few_pieces() -> None:
 
 @pytest.mark.parametrize("name", ["reader", "editor"])
 def test_second_derivatives_of_attention(name: str) -> None:
+    torch.manual_seed(0)  # differences that step over a corner of a ReLU are no derivatives
     family, networks = InputSpec.of([LAYOUT]), draw(count=1)
     module = NFT(family, 3, 4, 1, 2) if name == "reader" else NFTEditor(family, 4, 1, 2)
 

@@ -25,7 +25,10 @@ class Axis:
         raise TypeError(f"{type(self).__name__} is abstract: use Atom, Product or Concat")
 
     def arrange(self, orders: Orders) -> np.ndarray:
-        """Old place of every new place, `(size,)`, when each free atom `a` is reordered by `orders[a.name]`."""
+        """Old place of every new place, `(size,)`, when each free atom `a` is reordered by `orders[a.name]`.
+
+        Raises LayoutError for an order that is no permutation, or of an atom outside those it lies within.
+        """
         return self.old(np.arange(self.size), orders, {})
 
     def old(self, new: np.ndarray, orders: Orders, around: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -59,11 +62,11 @@ class Atom(Axis):
             np.sort(order, -1), np.broadcast_to(ascending, (*order.shape[:-1], self.size))
         ):
             each = f" at every place of {self.within}" if self.within else ""
-            raise ValueError(
+            raise LayoutError(
                 f"order of axis {self.name!r} must be a permutation of 0 … {self.size - 1}{each}, got {order}"
             )
         if missing := [name for name in self.within if name not in around]:
-            raise ValueError(f"axis {self.name!r} lies within {missing}, which must surround it in a Product")
+            raise LayoutError(f"axis {self.name!r} lies within {missing}, which must surround it in a Product")
         return order[(*(around[name] for name in self.within), new)]
 
 

@@ -15,8 +15,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
-from neural_graphs.graph.batch_index import ROOM, LongAxis, upload
-from neural_graphs.graph.bounded import bounded
 from neural_graphs.graph.constants import constant, table_on
 from neural_graphs.graph.index import bias_indices
 from neural_graphs.layout import Layout
@@ -24,7 +22,7 @@ from neural_graphs.layout.permissions import SCALES, SIGNS, Rule, factor_index
 from neural_graphs.layout.recorded import Recorded
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry import PositiveScale, SignFlip
-from neural_graphs.symmetry.elements import FINE, nothing_moves
+from neural_graphs.symmetry.elements import FINE, Multiplication, nothing_moves
 
 
 class Canonical(Recorded, nn.Module, ABC):
@@ -33,7 +31,7 @@ class Canonical(Recorded, nn.Module, ABC):
     With `missing_ok` networks none of whose neurons may be multiplied are their own representatives, and no error.
     """
 
-    kind: ClassVar[type[SignFlip] | type[PositiveScale]]
+    kind: ClassVar[type[Multiplication]]
     name: ClassVar[str]
 
     def __init__(self, missing_ok: bool = False) -> None:
@@ -77,7 +75,7 @@ class Canonical(Recorded, nn.Module, ABC):
 
 
 @constant()
-def movable(layout: Layout, kind: type[SignFlip] | type[PositiveScale]) -> bool:
+def movable(layout: Layout, kind: type[Multiplication]) -> bool:
     """Whether a kind of symmetry moves some neurons of a layout."""
     return bool(kind.movable(layout))
 
@@ -126,44 +124,11 @@ class CanonicalSigns(Canonical):
         """1 or −1 for every neuron, `(networks, neurons)`."""
         return _signs(values, table_on(values.device, flippable, layout))
 
-    def _mixed(self, networks: Networks) -> Tensor:
-        values = networks.values if networks.values.ndim == 1 else networks.values[:, 0]
-        ends = sign_ends(networks.layouts, values.device)
-        signs = torch.cat([_signs(values, ends.biases), values.new_ones(1)])
-        return signs.index_select(0, ends.targets) * signs.index_select(0, ends.sources)
-
 
 def _signs(values: Tensor, places: Tensor) -> Tensor:
     """1 or −1 for every neuron, by the bias at its place; 1 where that is -1."""
     negative = torch.where(places >= 0, values.index_select(-1, places.clamp(min=0)), 0.0) < 0
     return torch.where(negative, -1.0, 1.0).to(values.dtype)
-
-
-@dataclass(frozen=True, eq=False)
-class SignEnds:
-    """Of a mixed batch: the bias that decides on every neuron, the neurons at the ends of every number; -1 for none."""
-
-    biases: Tensor  # (neurons,)
-    sources: Tensor  # (numbers,), the number of neurons for none
-    targets: Tensor  # (numbers,)
-
-    @property
-    def nbytes(self) -> int:
-        """The memory they take."""
-        return self.biases.nbytes + self.sources.nbytes + self.targets.nbytes
-
-
-@bounded(ROOM)
-def sign_ends(layouts: tuple[Layout, ...], device: torch.device) -> SignEnds:
-    """The tables of a batch of layouts."""
-    numbers, neurons = LongAxis([layout.size for layout in layouts]), LongAxis([layout.neurons for layout in layouts])
-    ends = {
-        name: neurons.join([table(layout) for layout in layouts])
-        for name, table in (("sources", _sources), ("targets", _targets))
-    }
-    host = {name: np.where(end < 0, neurons.size, end) for name, end in ends.items()}
-    host["biases"] = numbers.join([flippable(layout) for layout in layouts])
-    return SignEnds(**upload(host, device))
 
 
 @constant()

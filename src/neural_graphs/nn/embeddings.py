@@ -256,10 +256,10 @@ class Standardise(nn.Module):
     def measure(networks: Networks) -> Statistics:
         """The statistics of a regular batch, over all its networks. Raises LayoutError where skips add weights of 1."""
         layout = networks.layout
-        weights = [networks.tensor(b.parameter) for b in layout.blocks if b.parameter]
         biases = [networks.tensor(g.bias) for g in layout.groups[1:] if g.bias]
-        if len(weights) < len(layout.blocks) or len(biases) < len(layout.groups) - 1:
+        if not all(b.parameter for b in layout.blocks) or len(biases) < len(layout.groups) - 1:
             raise LayoutError(f"{layout} has skips or groups without biases: standardise such networks by hand")
+        weights = [_weights_into(networks, group) for group in range(1, len(layout.groups))]
         stds = [tuple(max(float(x.std()), 1e-6) for x in xs) for xs in (weights, biases)]
         means = [tuple(float(x.mean()) for x in xs) for xs in (weights, biases)]
         return Statistics(means[0], stds[0], means[1], stds[1])
@@ -289,6 +289,14 @@ class Standardise(nn.Module):
     def restore_biases(self, values: Tensor, groups: Tensor) -> Tensor:
         """The inverse of `biases`."""
         return values * self.bias_std[groups][:, None] + self.bias_mean[groups][:, None]
+
+
+def _weights_into(networks: Networks, group: int) -> Tensor:
+    """All weights into a group, `(networks, numbers)`, tensor by tensor; two zeros each where there are none."""
+    blocks = networks.layout.blocks
+    names = dict.fromkeys(block.parameter for block in blocks if block.target == group and block.parameter)
+    found = [networks.tensor(name).flatten(1) for name in names] or [networks.values.new_zeros(len(networks), 2)]
+    return found[0] if len(found) == 1 else torch.cat(found, 1)  # sums of a copy have other bits
 
 
 class Probes(nn.Module):

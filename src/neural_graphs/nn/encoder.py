@@ -28,7 +28,7 @@ from neural_graphs.nn.group_statistics import GroupStatistics
 from neural_graphs.nn.run.checkpointing import checkpointed
 from neural_graphs.nn.spec import require_channels
 
-Numbers = ValueEncoder | MultiscaleEncoder  # what makes features of numbers
+NumberEncoder = ValueEncoder | MultiscaleEncoder  # what makes features of numbers
 
 
 class Encoder(nn.Module):
@@ -42,8 +42,8 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, wiring: Wiring, biases: Numbers, weights: Numbers, frame: tuple[int, int] = (1, 1), *,
-        scalars: Numbers | None = None, position: Depth | Position | PositionTable | None = None,
+        self, wiring: Wiring, biases: NumberEncoder, weights: NumberEncoder, frame: tuple[int, int] = (1, 1), *,
+        scalars: NumberEncoder | None = None, position: Depth | Position | PositionTable | None = None,
         activations: ActivationKinds | None = None, probes: Probes | None = None,
         standardise: Standardise | None = None, signs: CanonicalSigns | None = None,
         neuron_kinds: NeuronKinds | None = None, weight_kinds: WeightKinds | None = None,
@@ -143,6 +143,6 @@ class Encoder(nn.Module):
         return column_index(kernels.shape, self.frame, channels, parts, kernels.values.device).each[0]
 
 
-def _inputs(encoder: Numbers) -> int:
+def _inputs(encoder: NumberEncoder) -> int:
     """How many numbers it reads at once."""
     return encoder.first.in_features if encoder.frequencies is None else encoder.frequencies.shape[1]

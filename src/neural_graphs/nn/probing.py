@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neural_graphs.networks import Networks
-from neural_graphs.nn.baselines.flat_mlp import perceptron
+from neural_graphs.nn.perceptron import perceptron
 from neural_graphs.nn.probe_generators import ImageProbes, LinearProbes, generator
 from neural_graphs.nn.run.microbatch import Reader, widest_group
 from neural_graphs.nn.shareable import Shareable

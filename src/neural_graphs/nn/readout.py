@@ -1,7 +1,6 @@
 """Neural graphs to answers: invariant readouts of a whole network, equivariant readouts of its parameters."""
 
 from abc import ABC, abstractmethod
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +14,10 @@ from neural_graphs.layout.recorded import Recorded
 from neural_graphs.networks import Networks
 from neural_graphs.nn.embeddings import Standardise
 from neural_graphs.nn.fourier import column_index
+from neural_graphs.nn.perceptron import perceptron
 
 
-class Pool(Recorded, nn.Module):
+class Pool(Recorded, nn.Module, ABC):
     """Nodes of each network to one vector; `factor` tells how many times as wide as a node it is.
 
     Where only output neurons are read (`outputs_only`), a backbone need not update the others in its last layer.
@@ -26,9 +26,9 @@ class Pool(Recorded, nn.Module):
     factor: int = 1
     outputs_only: bool = True
 
+    @abstractmethod
     def forward(self, graph: NeuralGraph) -> Tensor:
         """`(networks, factor · width)`."""
-        raise TypeError(f"{type(self).__name__} does not say how it pools")
 
 
 class ConcatOutputs(Pool):
@@ -75,9 +75,7 @@ class GraphReadout(nn.Module):
     def __init__(self, width: int, classes: int, pool: Pool, hidden: int | None = None, depth: int = 2):
         super().__init__()
         self.pool = pool
-        sizes = [width * pool.factor, *[hidden or width] * depth]
-        layers = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU())]
-        self.mlp = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
+        self.mlp = perceptron((width * pool.factor, *[hidden or width] * depth, classes))
 
     def forward(self, graph: NeuralGraph, networks: Networks) -> Tensor:
         """`(networks, classes)`."""

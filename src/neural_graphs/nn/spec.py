@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neural_graphs.errors import LayoutError
+from neural_graphs.errors import ConfigError, LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.layout.kinds import block_kinds, group_kinds
 from neural_graphs.layout.layout import KINDS
@@ -150,6 +150,12 @@ def networks_for(reader: nn.Module, networks: object) -> Networks:
     if torch.promote_types(own, theirs) != own:
         raise LayoutError(f"{name} is of {own}, these networks are of {theirs}; give it networks.to({own})")
     return networks if own == theirs else networks.to(own)
+
+
+def require_size(width: int, depth: int) -> None:
+    """Raise ConfigError for less than one channel or layer."""
+    if width < 1 or depth < 1:
+        raise ConfigError(f"width is {width} and depth {depth}; a metanetwork has at least one layer of one channel")
 
 
 def require_channels(networks: Networks, expected: int) -> None:

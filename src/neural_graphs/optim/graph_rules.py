@@ -20,7 +20,7 @@ from neural_graphs.nn.fourier import ValueEncoder
 from neural_graphs.nn.linear.cut import Cut
 from neural_graphs.nn.linear.encoder import GridEncoder
 from neural_graphs.nn.linear.metanetwork import LinearMetanetwork
-from neural_graphs.nn.linear.readout import GridEdit
+from neural_graphs.nn.linear.readout import GridEditReadout
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import initialise
 from neural_graphs.nn.spec import InputSpec, plane
@@ -205,7 +205,7 @@ class NFNRule(UpdateRule):
         super().__init__(family, width, (width,), refinements)
         cut = Cut(family, ends)
         self.metanetwork = LinearMetanetwork(
-            GridEncoder(family, cut), GridEdit(cut, width, width, 1.0, None), width, depth
+            GridEncoder(family, cut), GridEditReadout(cut, width, width, 1.0, None), width, depth
         )
 
     def read(self, channels: Networks) -> Networks:

@@ -1,9 +1,10 @@
 """Symmetries: changes of a network's parameters that leave the function it computes unchanged."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property, reduce
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from neural_graphs.layout.permissions import SCALES, SIGNS, Rule, factor_index, 
 from neural_graphs.networks import Networks
 from neural_graphs.symmetry.relabel import Relabelling, new_factors, new_places
 
+Own = TypeVar("Own", bound="Multiplication")
 LISTED = 4  # reasons in an error
 FINE = "where that is fine, say missing_ok=True"
 
@@ -174,7 +176,41 @@ class NeuronPermutation(Element):
         return alone + [f"{group.name} has an order that is fixed" for group in hidden if group.size > 1]
 
 
-class SignFlip(Element):
+class Multiplication(Element, ABC):
+    """Hidden neurons multiplied by factors, which a `rule` allows and `draw` draws."""
+
+    rule: ClassVar[Rule]
+
+    @classmethod
+    def sample(cls: type[Own], layout: Layout, generator: torch.Generator, *, missing_ok: bool = False) -> Own:
+        """A random factor for every neuron that may have one, one for those that are tied.
+
+        Raises LayoutError saying why none may, unless `missing_ok`.
+        """
+        require_movable(cls, layout, missing_ok)
+        index = factor_index(layout, cls.rule)
+        drawn = cls.draw((int(index.max(initial=-1)) + 1,), generator).double().numpy()
+        return cls(layout, None, np.append(drawn, 1.0)[index] if drawn.size else None)
+
+    @staticmethod
+    @abstractmethod
+    def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Random factors of a shape, where the generator is."""
+
+    @classmethod
+    def movable(cls, layout: Layout) -> list[np.ndarray]:
+        """The neurons that may be multiplied, of every group that has some."""
+        index = factor_index(layout, cls.rule)
+        found = [neurons.start + np.flatnonzero(index[neurons] >= 0) for neurons in layout.neuron_slices]
+        return [each for each in found if each.size]
+
+    @classmethod
+    def objections(cls, layout: Layout) -> list[str]:
+        """Why others may not."""
+        return reasons(layout, cls.rule)
+
+
+class SignFlip(Multiplication):
     """Hidden neurons of odd activations (sine, tanh, none) with all their incoming and outgoing weights negated.
 
     Neurons with any other activation, with a constant added after it, or read through a maximum stay as they are, and
@@ -189,34 +225,15 @@ class SignFlip(Element):
         (True, False)
     """
 
-    rule: ClassVar[Rule] = SIGNS
-
-    @classmethod
-    def movable(cls, layout: Layout) -> list[np.ndarray]:
-        """The neurons that may change sign, of every group that has some."""
-        return _multiplied(layout, cls.rule)
-
-    @staticmethod
-    def objections(layout: Layout) -> list[str]:
-        """Why others may not."""
-        return reasons(layout, SIGNS)
-
-    @classmethod
-    def sample(cls, layout: Layout, generator: torch.Generator, *, missing_ok: bool = False) -> "SignFlip":
-        """Every neuron that may be flipped is, with probability one half.
-
-        Raises LayoutError saying why none may, unless `missing_ok`.
-        """
-        require_movable(cls, layout, missing_ok)
-        return cls(layout, None, _drawn(cls, layout, generator))
+    rule = SIGNS
 
     @staticmethod
     def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """−1 or 1 for every neuron."""
+        """−1 or 1 for every neuron, each with probability one half."""
         return 1.0 - 2.0 * torch.randint(0, 2, shape, generator=generator, device=generator.device)
 
 
-class PositiveScale(Element):
+class PositiveScale(Multiplication):
     """Hidden neurons of the ReLU family scaled: incoming weights and biases by s > 0, outgoing weights by 1/s.
 
     Neurons with another activation (relu, leaky_relu and none qualify) or a constant added after it stay as they are,
@@ -232,30 +249,11 @@ class PositiveScale(Element):
         (True, False)
     """
 
-    rule: ClassVar[Rule] = SCALES
-
-    @classmethod
-    def movable(cls, layout: Layout) -> list[np.ndarray]:
-        """The neurons that may be scaled, of every group that has some."""
-        return _multiplied(layout, cls.rule)
-
-    @staticmethod
-    def objections(layout: Layout) -> list[str]:
-        """Why others may not."""
-        return reasons(layout, SCALES)
-
-    @classmethod
-    def sample(cls, layout: Layout, generator: torch.Generator, *, missing_ok: bool = False) -> "PositiveScale":
-        """Log-normal scales, the logarithm of standard deviation one half.
-
-        Raises LayoutError saying why no neuron may be scaled, unless `missing_ok`.
-        """
-        require_movable(cls, layout, missing_ok)
-        return cls(layout, None, _drawn(cls, layout, generator))
+    rule = SCALES
 
     @staticmethod
     def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Scales above 0."""
+        """Log-normal scales, the logarithm of standard deviation one half."""
         return torch.exp(0.5 * torch.randn(shape, generator=generator, device=generator.device).double())
 
 
@@ -297,7 +295,7 @@ class PerNetwork(Symmetry):
         return PerNetwork([products[pair] for pair in pairs])  # type: ignore[misc]
 
 
-Kind = type[NeuronPermutation] | type[SignFlip] | type[PositiveScale]
+Kind = type[NeuronPermutation] | type[Multiplication]
 
 
 def nothing_moves(kind: Kind, layout: Layout) -> str:
@@ -313,13 +311,6 @@ def require_movable(kind: Kind, layout: Layout, missing_ok: bool) -> None:
         raise LayoutError(f"{nothing_moves(kind, layout)}; {FINE}")
 
 
-def _multiplied(layout: Layout, rule: Rule) -> list[np.ndarray]:
-    """The neurons of every group that a rule gives factors to, where there are some."""
-    index = factor_index(layout, rule)
-    found = [neurons.start + np.flatnonzero(index[neurons] >= 0) for neurons in layout.neuron_slices]
-    return [each for each in found if each.size]
-
-
 def sample_symmetry(
     networks: Networks, generator: torch.Generator, kind: Kind = NeuronPermutation, *, missing_ok: bool = False
 ) -> PerNetwork:
@@ -331,13 +322,6 @@ def sample_symmetry(
     if not missing_ok and not any(kind.movable(layout) for layout in layouts):
         raise LayoutError(f"{nothing_moves(kind, layouts[0])}; {FINE}")
     return PerNetwork([kind.sample(layout, generator, missing_ok=True) for layout in networks.layouts])
-
-
-def _drawn(kind: "type[SignFlip | PositiveScale]", layout: Layout, generator: torch.Generator) -> np.ndarray | None:
-    """Random factors of all neurons, `(neurons,)`, one for those that are tied; None where none may have any."""
-    index = factor_index(layout, kind.rule)
-    drawn = kind.draw((int(index.max(initial=-1)) + 1,), generator).double().numpy()
-    return np.append(drawn, 1.0)[index] if drawn.size else None
 
 
 def _permutations(shape: tuple[int, ...], generator: torch.Generator) -> np.ndarray:

@@ -13,9 +13,8 @@ from neural_graphs.networks import Networks
 from neural_graphs.symmetry.align import moved
 from neural_graphs.symmetry.elements import (
     Kind,
+    Multiplication,
     NeuronPermutation,
-    PositiveScale,
-    SignFlip,
     require_movable,
     sample_symmetry,
 )
@@ -59,7 +58,7 @@ def _permuted(values: Tensor, layout: Layout, generator: Generator) -> Tensor:
 
 
 def _multiplied(
-    values: Tensor, layout: Layout, kind: type[SignFlip] | type[PositiveScale], generator: Generator
+    values: Tensor, layout: Layout, kind: type[Multiplication], generator: Generator
 ) -> Tensor:  # fmt: skip
     if not kind.movable(layout):
         return values

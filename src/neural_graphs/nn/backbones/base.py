@@ -49,13 +49,16 @@ class Backbone(nn.Module, ABC):
 
     With `outputs_only` the last layer updates output neurons only, and the edges they read are the only ones updated
     before it: what a readout of output neurons needs, at two thirds of the cost. What a layer makes on the way is made
-    again in the backward pass where it is large. `memory` says what is kept per edge.
+    again in the backward pass where it is large. `memory` says what is kept per edge. Raises ConfigError for
+    `outputs_only` together with `update_edges`: the last layer has no edges to update then.
     """
 
     needs: Needs = Needs()
 
-    def __init__(self, memory: EdgeMemory, outputs_only: bool = False):
+    def __init__(self, memory: EdgeMemory, outputs_only: bool = False, update_edges: bool = False):
         super().__init__()
+        if update_edges and outputs_only:
+            raise ConfigError("update_edges reads weights and outputs_only reads output neurons: choose one")
         self.memory, self.outputs_only = memory, outputs_only
 
     @abstractmethod

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from neural_graphs.graph import NeuralGraph, Topology
 from neural_graphs.nn.backbones.base import Backbone
 from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.memory import EdgeMemory
+from neural_graphs.nn.spec import require_size
 
 
 class GraphNorm(nn.Module):
@@ -22,8 +24,10 @@ class GraphNorm(nn.Module):
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
 
-    def forward(self, nodes: Tensor, topology: Topology) -> Tensor:
-        """`(*batch, neurons, width)` to the same."""
+    def forward(
+        self, nodes: Float[Tensor, "*batch neurons width"], topology: Topology
+    ) -> Float[Tensor, "*batch neurons width"]:  # fmt: skip
+        """Nodes normed network by network."""
         centred = nodes - topology.repeat(topology.mean(nodes).mean(-1, keepdim=True))
         std = topology.mean(centred * centred).mean(-1, keepdim=True).sqrt()
         return centred / (topology.repeat(std) + 1e-5) * self.weight + self.bias
@@ -46,8 +50,8 @@ class Messages(nn.Module):
         self.combine, self.update = nn.Linear((5 if log_degree is None else 9) * width, width), nn.Linear(width, width)
         self.register_buffer("log_degree", None if log_degree is None else torch.tensor(float(log_degree)))
 
-    def forward(self, graph: NeuralGraph) -> Tensor:
-        """New node features, `(*batch, neurons, width)`."""
+    def forward(self, graph: NeuralGraph) -> Float[Tensor, "*batch neurons width"]:
+        """New node features."""
         scale, shift = self.modulation(graph.edges).chunk(2, -1)
         pairs = graph.topology.gather_add(self.source(graph.nodes), self.target(graph.nodes))
         found = graph.topology.statistics(scale * pairs + shift)
@@ -65,8 +69,8 @@ class EdgeUpdate(nn.Module):
         self.edge, self.out = nn.Linear(width, width), nn.Linear(width, width)
         self.source, self.target = nn.Linear(width, width), nn.Linear(width, width)
 
-    def forward(self, graph: NeuralGraph) -> Tensor:
-        """New edge features, `(*batch, edges, width)`."""
+    def forward(self, graph: NeuralGraph) -> Float[Tensor, "*batch edges width"]:
+        """New edge features."""
         ends = graph.topology.gather_add(self.source(graph.nodes), self.target(graph.nodes))
         return self.out(F.silu(self.edge(graph.edges) + ends))
 
@@ -80,15 +84,15 @@ class Round:
     edge_update: EdgeUpdate | None = None
     dropout: Dropout | None = None
 
-    def nodes(self, graph: NeuralGraph) -> Tensor:
-        """New node features, `(*batch, neurons, width)`."""
+    def nodes(self, graph: NeuralGraph) -> Float[Tensor, "*batch neurons width"]:
+        """New node features."""
         found: Tensor = self.messages(graph)
         if self.norm is None or self.dropout is None:
             return found
         return self.dropout(F.silu(self.norm(found, graph.topology)))
 
-    def edges(self, graph: NeuralGraph) -> Tensor | None:
-        """New edge features, `(*batch, edges, width)`."""
+    def edges(self, graph: NeuralGraph) -> Float[Tensor, "*batch edges width"] | None:
+        """New edge features; None where they stay."""
         return None if self.edge_update is None else self.edge_update(graph)
 
 
@@ -97,17 +101,17 @@ class MessagePassing(Backbone):
 
     `log_degree` is δ, see `InputSpec` and `Messages`; `dropout` follows the norm between rounds; `outputs_only` as for
     `Backbone`. Neurons are updated `depth` times, edges `depth − 1` times, or as often with `update_edges` (a readout
-    that looks at edges alone).
+    that looks at edges alone). Raises ConfigError for less than one channel or round.
     """
 
     def __init__(
         self, width: int, depth: int = 4, log_degree: float | None = 1.0, dropout: float = 0.0,
         outputs_only: bool = False, update_edges: bool = False,
     ):  # fmt: skip
-        if update_edges and outputs_only:
-            raise ValueError("update_edges reads weights and outputs_only reads output neurons: choose one")
+        require_size(width, depth)
         updates = depth if update_edges else depth - 1
-        super().__init__(EdgeMemory(state=width, largest=2 * width, work=5 * width, layers=updates), outputs_only)
+        memory = EdgeMemory(state=width, largest=2 * width, work=5 * width, layers=updates)
+        super().__init__(memory, outputs_only, update_edges)
         self.messages = nn.ModuleList(Messages(width, log_degree) for _ in range(depth))
         self.norms = nn.ModuleList(GraphNorm(width) for _ in range(depth - 1))
         self.edge_updates = nn.ModuleList(EdgeUpdate(width) for _ in range(updates))

@@ -16,6 +16,7 @@ from neural_graphs.graph.index import fan_out
 from neural_graphs.nn.backbones.base import Backbone
 from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.memory import EdgeMemory
+from neural_graphs.nn.spec import require_size
 
 
 class SineSiLU(nn.Module):
@@ -43,8 +44,8 @@ class PropagationRound(nn.Module):
         self.activation, self.dropout, self.out = SineSiLU(), Dropout(dropout), nn.Linear(width, width)
         self.skip = Dropout(skipped)
 
-    def nodes(self, graph: NeuralGraph) -> Float[Tensor, "*batch width"]:
-        """New node features, `(*batch, neurons, width)`."""
+    def nodes(self, graph: NeuralGraph) -> Float[Tensor, "*batch neurons width"]:
+        """New node features."""
         topology, normed = graph.topology, self.norm(graph.nodes)
         into, out_of = graph.edges.chunk(2, -1)
         found = [normed, topology.propagate(self.forwards(normed), into) * root(topology.in_degree, normed)]
@@ -72,14 +73,15 @@ class Propagation(Backbone):
 
     The last round is skipped at the rate `skipped` while training, those before it at rates that grow evenly up to it.
     `outputs_only` as for `Backbone`; the last round is then without the sums over weights that leave a neuron. Raises
-    ConfigError for a width that heads do not divide, or an odd one.
+    ConfigError for a width that heads do not divide, or an odd one, and for less than one round.
     """
 
     def __init__(
         self, width: int, depth: int = 4, heads: int = 8, dropout: float = 0.0, outputs_only: bool = False,
         skipped: float = 0.0,
     ):  # fmt: skip
-        if width % heads or width % 2:
+        require_size(width, depth)
+        if heads < 1 or width % heads or width % 2:
             raise ConfigError(f"a width of {width} is not a multiple of {heads} heads and of 2")
         super().__init__(EdgeMemory(state=2 * heads, largest=2 * heads, work=width, layers=depth), outputs_only)
         self.rounds = nn.ModuleList(

@@ -22,6 +22,7 @@ from neural_graphs.layout.recorded import Recorded
 from neural_graphs.nn.backbones.base import Backbone, Needs
 from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.memory import EdgeMemory
+from neural_graphs.nn.spec import require_size
 
 SMALL = 1e-6  # added to squares of what carries no scale, so that nothing jumps at zero
 
@@ -236,17 +237,17 @@ class ScaleEquivariant(Backbone):
 
     `both_ways` needs a wiring with reversed edges; those whose weights cannot be turned carry zeros. The last round
     hears forwards only, and changes x and edges only with `update_edges` (a readout of weights); `outputs_only` as for
-    `Backbone`.
+    `Backbone`. Raises ConfigError for less than one channel or round.
     """
 
     def __init__(
         self, factors: Factors, width: int, depth: int = 4, both_ways: bool = True, dropout: float = 0.0, *,
         update_edges: bool = False, outputs_only: bool = False,
     ):  # fmt: skip
+        require_size(width, depth)
         work = (13 if both_ways else 9) * width
-        super().__init__(EdgeMemory(state=width, largest=4 * width + 2, work=work, layers=depth), outputs_only)
-        if update_edges and outputs_only:
-            raise ValueError("update_edges reads weights and outputs_only reads output neurons: choose one")
+        memory = EdgeMemory(state=width, largest=4 * width + 2, work=work, layers=depth)
+        super().__init__(memory, outputs_only, update_edges)
         self.needs = Needs(reverse_edges=both_ways)
         self.rounds = nn.ModuleList(
             ScaleRound(factors, width, both_ways and i < depth - 1, update_edges or i < depth - 1, dropout)

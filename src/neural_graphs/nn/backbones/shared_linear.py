@@ -14,9 +14,10 @@ from neural_graphs.graph.index import fan_out
 from neural_graphs.nn.backbones.base import Backbone
 from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.memory import EdgeMemory
+from neural_graphs.nn.spec import require_size
 
 
-def summaries(graph: NeuralGraph, width: int) -> Float[Tensor, "*batch summaries"]:
+def summaries(graph: NeuralGraph, width: int) -> Float[Tensor, "*batch neurons summaries"]:
     """What maps read at a neuron, `(*batch, neurons, 3 · width)`: its bias, the mean of its weights in, and out."""
     topology, edges = graph.topology, graph.edges
     into = topology.sum(edges) / topology.in_degree.clamp(min=1).to(edges.dtype)
@@ -41,14 +42,14 @@ class SharedLinearLayer(nn.Module):
         self.network = nn.Linear(3 * width, 2 * width, bias=False)
         self.bias_norm, self.weight_norm = nn.LayerNorm(width), nn.LayerNorm(width)
 
-    def nodes(self, graph: NeuralGraph) -> Float[Tensor, "*batch nodes"]:
+    def nodes(self, graph: NeuralGraph) -> Float[Tensor, "*batch neurons nodes"]:
         """New biases and old summaries, `(*batch, neurons, 4 · width)`."""
         topology, own = graph.topology, summaries(graph, self.width)
         whole = self.network(topology.mean(own))[..., : self.width]
         found = self.bias(torch.cat([own, topology.group_mean(own)], -1)) + topology.repeat(whole)
         return torch.cat([self.dropout(F.relu(self.bias_norm(found))), own], -1)
 
-    def edges(self, graph: NeuralGraph) -> Float[Tensor, "*batch width"]:
+    def edges(self, graph: NeuralGraph) -> Float[Tensor, "*batch edges width"]:
         """New weights, `(*batch, edges, width)`."""
         topology, own = graph.topology, graph.nodes[..., self.width :]
         whole = self.network(topology.mean(own))[..., self.width :]
@@ -58,9 +59,13 @@ class SharedLinearLayer(nn.Module):
 
 
 class SharedLinear(Backbone):
-    """`depth` layers over nodes and edges, `width` wide each; nodes are `3 · width` wide at the end, summaries."""
+    """`depth` layers over nodes and edges, `width` wide each; nodes are `3 · width` wide at the end, summaries.
+
+    Raises ConfigError for less than one channel or layer.
+    """
 
     def __init__(self, width: int, depth: int = 4, dropout: float = 0.0):
+        require_size(width, depth)
         super().__init__(EdgeMemory(state=width, largest=width, work=4 * width, layers=depth))
         self.width, self.layers = width, nn.ModuleList(SharedLinearLayer(width, dropout) for _ in range(depth))
 

@@ -1,32 +1,36 @@
 """NG-T: relational attention, where edges shape queries, keys and values (paper section 3.2; Diao & Loynd 2023)."""
 
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from neural_graphs.errors import ConfigError
 from neural_graphs.graph import NeuralGraph
 from neural_graphs.nn.backbones.base import Backbone, Needs
 from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.memory import EdgeMemory
+from neural_graphs.nn.spec import require_size
 
 
 class RelationalAttention(nn.Module):
     """Every neuron r attends to the neurons c that its edges (r, c) lead to.
 
     Per head `logit = ⟨q_r + q_rc, k_c + k_rc⟩ / √attention` and the message is `v_c ⊙ g_rc + v_rc`, or `v_c + v_rc`
-    without `modulate`. `attention` is the width of all heads together, also under the root.
+    without `modulate`. `attention` is the width of all heads together, also under the root. Raises ConfigError for one
+    that heads do not divide.
     """
 
     def __init__(self, nodes: int, edges: int, attention: int, heads: int, modulate: bool = True):
         super().__init__()
-        if attention % heads:
-            raise ValueError(f"attention width {attention} must be a multiple of the number of heads {heads}")
+        if heads < 1 or attention % heads:
+            raise ConfigError(f"an attention width of {attention} is no multiple of {heads} heads")
         self.heads, self.modulate = heads, modulate
         self.node = nn.Linear(nodes, 3 * attention, bias=False)  # per head: query, key, value
         self.edge = nn.Linear(edges, (4 if modulate else 3) * attention, bias=False)  # and gate
         self.out = nn.Linear(attention, nodes)
 
-    def forward(self, graph: NeuralGraph) -> Tensor:
-        """`(*batch, neurons, nodes)`."""
+    def forward(self, graph: NeuralGraph) -> Float[Tensor, "*batch neurons nodes"]:
+        """What every neuron hears."""
         nodes = F.linear(graph.nodes, self._parts(self.node.weight, 3))
         weight = self._parts(self.edge.weight, 4 if self.modulate else 3)
         return self.out(graph.topology.attend(nodes, graph.edges, weight, self.heads, self.modulate))
@@ -51,13 +55,13 @@ class RelationalLayer(nn.Module):
         self.node_mlp = nn.Sequential(nn.Linear(nodes, hidden[0], False), nn.GELU(), nn.Linear(hidden[0], nodes))
         self.edge_update = RelationalEdgeUpdate(nodes, edges, hidden[1], dropout) if edge_update else None
 
-    def nodes(self, graph: NeuralGraph) -> Tensor:
-        """New node features, `(*batch, neurons, nodes)`."""
+    def nodes(self, graph: NeuralGraph) -> Float[Tensor, "*batch neurons nodes"]:
+        """New node features."""
         nodes = self.node_norms[0](graph.nodes + self.dropout(self.node_in(self.attention(graph))))
         return self.node_norms[1](nodes + self.dropout(self.node_mlp(nodes)))
 
-    def edges(self, graph: NeuralGraph) -> Tensor | None:
-        """New edge features, `(*batch, edges, ·)`."""
+    def edges(self, graph: NeuralGraph) -> Float[Tensor, "*batch edges width"] | None:
+        """New edge features; None where they stay."""
         return None if self.edge_update is None else self.edge_update(graph)
 
 
@@ -73,8 +77,8 @@ class RelationalEdgeUpdate(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(edges) for _ in range(2))
         self.mlp = nn.Sequential(nn.Linear(edges, hidden, False), nn.GELU(), nn.Linear(hidden, edges))
 
-    def forward(self, graph: NeuralGraph) -> Tensor:
-        """New edge features, `(*batch, edges, ·)`. Raises LayoutError for a wiring without reversed edges."""
+    def forward(self, graph: NeuralGraph) -> Float[Tensor, "*batch edges width"]:
+        """New edge features. Raises LayoutError for a wiring without reversed edges."""
         ends = graph.topology.gather_add(self.source(graph.nodes), self.target(graph.nodes))
         hidden = F.gelu(self.own(graph.edges) + graph.reverse(self.opposite) + ends)
         edges = self.norms[0](graph.edges + self.dropout(self.out(hidden)))
@@ -87,6 +91,7 @@ class RelationalTransformer(Backbone):
     Attention runs over the edges of the wiring: `Looped()` for the weights (linear in their number, ours), `AllPairs()`
     for the paper's model. The last layer updates edges only with `update_edges` (a readout of weights); `outputs_only`
     as for `Backbone`. `widths` are those of nodes and edges, `hidden` those of their MLPs.
+    Raises ConfigError for less than one channel or layer.
     """
 
     needs = Needs(end="source", reverse_edges=True)
@@ -96,10 +101,10 @@ class RelationalTransformer(Backbone):
         hidden: tuple[int, int] = (128, 64), *, modulate: bool = True, dropout: float = 0.0,
         update_edges: bool = False, outputs_only: bool = False,
     ):  # fmt: skip
+        require_size(min(*widths, *hidden, attention), depth)
         work = 5 * attention + 2 * max(hidden[1], widths[1])
-        super().__init__(EdgeMemory(state=widths[1], largest=attention, work=work, layers=depth), outputs_only)
-        if update_edges and outputs_only:
-            raise ValueError("update_edges reads weights and outputs_only reads output neurons: choose one")
+        memory = EdgeMemory(state=widths[1], largest=attention, work=work, layers=depth)
+        super().__init__(memory, outputs_only, update_edges)
         self.layers = nn.ModuleList(
             RelationalLayer(*widths, attention, heads, hidden, modulate, dropout, update_edges or i < depth - 1)
             for i in range(depth)

@@ -1,26 +1,17 @@
 """A plain MLP on the flat vector of parameters: what is lost by not knowing the symmetry."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.networks import Networks
 from neural_graphs.nn.baselines.standardise import StandardiseFeatures
+from neural_graphs.nn.perceptron import perceptron
 from neural_graphs.nn.shareable import Shareable
 from neural_graphs.nn.spec import InputSpec, networks_for
-
-
-def perceptron(sizes: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
-    """Linear layers with ReLU (and dropout, where it is not 0) between them."""
-    layers: list[nn.Module] = []
-    for fan_in, fan_out in pairwise(sizes):
-        layers += [nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])] if layers else []
-        layers.append(nn.Linear(fan_in, fan_out))
-    return nn.Sequential(*layers)
 
 
 class FlatMLP(Shareable):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neural_graphs.errors import LayoutError
 from neural_graphs.layout import Layout
 from neural_graphs.networks import Networks
-from neural_graphs.nn.baselines.flat_mlp import perceptron
+from neural_graphs.nn.perceptron import perceptron
 from neural_graphs.nn.shareable import Shareable
 from neural_graphs.nn.spec import InputSpec, networks_for
 

@@ -13,7 +13,7 @@ from neural_graphs.nn.run.memory import EdgeMemory
 from neural_graphs.nn.spec import InputSpec
 
 
-class Numbers(nn.Module):
+class NumberLayer(nn.Module):
     """An MLP on every weight and on every bias, each with where it lies; the mean of those of weights per neuron."""
 
     def __init__(self, position: Position, width: int):
@@ -36,13 +36,13 @@ class Numbers(nn.Module):
 
 
 class SetOfNumbers(Backbone):
-    """One layer, `Numbers`: no message between neurons."""
+    """One layer, `NumberLayer`: no message between neurons."""
 
     def __init__(self, position: Position, width: int):
         super().__init__(EdgeMemory(state=width, largest=width, work=4 * width, layers=1))
-        self.layer = Numbers(position, width)
+        self.layer = NumberLayer(position, width)
 
-    def stack(self) -> list[Numbers]:
+    def stack(self) -> list[NumberLayer]:
         """The layer."""
         return [self.layer]
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from neural_graphs.errors import LayoutError
 from neural_graphs.networks import Networks
-from neural_graphs.nn.baselines.flat_mlp import perceptron
 from neural_graphs.nn.baselines.standardise import StandardiseFeatures
 from neural_graphs.nn.group_statistics import STATISTICS, statistics
+from neural_graphs.nn.perceptron import perceptron
 from neural_graphs.nn.shareable import Shareable
 from neural_graphs.nn.spec import InputSpec, networks_for
 

@@ -18,9 +18,10 @@ from neural_graphs.layout.grids import Grid
 from neural_graphs.networks import Networks
 from neural_graphs.nn.linear.encoder import GridEncoder
 from neural_graphs.nn.linear.layer import Values
-from neural_graphs.nn.linear.metanetwork import GridMetanetwork, require_size
-from neural_graphs.nn.linear.readout import GridEdit, GridReadout
+from neural_graphs.nn.linear.metanetwork import GridMetanetwork
+from neural_graphs.nn.linear.readout import GridEditReadout, GridReadout
 from neural_graphs.nn.run.dropout import Dropout
+from neural_graphs.nn.spec import require_size
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,8 @@ class AttentionMetanetwork(GridMetanetwork):
     """
 
     def __init__(
-        self, encoder: GridEncoder, readout: GridReadout | GridEdit, width: int, depth: int, heads: int, dropout: float
+        self, encoder: GridEncoder, readout: GridReadout | GridEditReadout, width: int, depth: int, heads: int,
+        dropout: float,
     ):  # fmt: skip
         require_size(width, depth)
         if heads < 1 or width % heads:

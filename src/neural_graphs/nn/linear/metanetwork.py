@@ -15,12 +15,13 @@ from neural_graphs.layout.equivariant_maps import Maps
 from neural_graphs.networks import Networks
 from neural_graphs.nn.linear.encoder import GridEncoder
 from neural_graphs.nn.linear.layer import EquivariantLinear, Values
-from neural_graphs.nn.linear.readout import GridEdit, GridReadout
+from neural_graphs.nn.linear.readout import GridEditReadout, GridReadout
 from neural_graphs.nn.run.checkpointing import LARGE, checkpointed, is_large
 from neural_graphs.nn.run.dropout import Dropout
 from neural_graphs.nn.run.memory import require_bytes
 from neural_graphs.nn.run.microbatch import BUDGET, Reader
 from neural_graphs.nn.shareable import Shareable
+from neural_graphs.nn.spec import require_size
 
 PIECE, LARGEST = BUDGET["cpu"], LARGE["cpu"]  # numbers of a tensor
 
@@ -31,7 +32,7 @@ class GridMetanetwork(Shareable, Reader):
     Networks of several layouts are read layout by layout, with the same parameters; see `Cut` for which can be.
     """
 
-    def __init__(self, encoder: GridEncoder, readout: GridReadout | GridEdit, width: int):
+    def __init__(self, encoder: GridEncoder, readout: GridReadout | GridEditReadout, width: int):
         super().__init__()
         self.encoder, self.readout, self.width = encoder, readout, width
 
@@ -50,7 +51,7 @@ class GridMetanetwork(Shareable, Reader):
         Raises MemoryNeeded, before anything is made, where it needs more memory than there is.
         """
         require_bytes(self.bytes_needed(networks), networks)
-        if isinstance(self.readout, GridEdit):
+        if isinstance(self.readout, GridEditReadout):
             return networks.with_values(networks.cat_by_layout(self._answer))
         return networks.stack_by_layout(self._answer)
 
@@ -83,18 +84,12 @@ class GridMetanetwork(Shareable, Reader):
         return found // min(max(1, worth), LARGEST // PIECE)
 
 
-def require_size(width: int, depth: int) -> None:
-    """Raise ConfigError for less than one channel or layer."""
-    if width < 1 or depth < 1:
-        raise ConfigError(f"width is {width} and depth {depth}; a metanetwork has at least one layer of one channel")
-
-
 class LinearMetanetwork(GridMetanetwork):
     """`GridEncoder → (EquivariantLinear, norm, ReLU, dropout) × depth → readout`."""
 
     def __init__(
-        self, encoder: GridEncoder, readout: GridReadout | GridEdit, width: int, depth: int, *, dropout: float = 0.0,
-        norm: bool = False, maps: Maps | None = None,
+        self, encoder: GridEncoder, readout: GridReadout | GridEditReadout, width: int, depth: int, *,
+        dropout: float = 0.0, norm: bool = False, maps: Maps | None = None,
     ):  # fmt: skip
         require_size(width, depth)
         super().__init__(encoder, readout, width)

@@ -7,7 +7,7 @@ from neural_graphs.nn.linear.attention import AttentionMetanetwork
 from neural_graphs.nn.linear.cut import Cut
 from neural_graphs.nn.linear.encoder import FourierEncoder, GridEncoder, PlaceEncoder
 from neural_graphs.nn.linear.metanetwork import LinearMetanetwork
-from neural_graphs.nn.linear.readout import GridEdit, GridMax, GridMean, GridReadout
+from neural_graphs.nn.linear.readout import GridEditReadout, GridMax, GridMean, GridReadout
 from neural_graphs.nn.spec import InputSpec
 
 
@@ -51,7 +51,7 @@ class DWSNetEditor(LinearMetanetwork):
         initial: float = 0.01, channels: int = 1,
     ):  # fmt: skip
         cut = Cut(family)
-        readout = GridEdit(cut, width, channels, initial, None)
+        readout = GridEditReadout(cut, width, channels, initial, None)
         super().__init__(GridEncoder(family, cut), readout, width, depth, dropout=dropout, norm=norm)
 
 
@@ -96,7 +96,7 @@ class NFNEditor(LinearMetanetwork):
         dropout: float = 0.0, initial: float = 0.01, channels: int = 1,
     ):  # fmt: skip
         cut = Cut(family, ends)
-        readout = GridEdit(cut, width, channels, initial, None)
+        readout = GridEditReadout(cut, width, channels, initial, None)
         super().__init__(FourierEncoder(family, cut, sigma), readout, width, depth, dropout=dropout)
 
 
@@ -142,7 +142,7 @@ class UNFEditor(LinearMetanetwork):
         initial: float = 0.01, channels: int = 1, ends: bool = False,
     ):  # fmt: skip
         cut = Cut(family, ends)
-        readout = GridEdit(cut, width, channels, initial, maps)
+        readout = GridEditReadout(cut, width, channels, initial, maps)
         encoder = PlaceEncoder(family, cut) if ends else GridEncoder(family, cut)
         super().__init__(encoder, readout, width, depth, dropout=dropout, norm=True, maps=maps)
 
@@ -188,5 +188,5 @@ class NFTEditor(AttentionMetanetwork):
         sigma: float = 3.0, dropout: float = 0.0, initial: float = 0.01, channels: int = 1,
     ):  # fmt: skip
         cut = Cut(family, ends)
-        readout = GridEdit(cut, width, channels, initial, None)
+        readout = GridEditReadout(cut, width, channels, initial, None)
         super().__init__(FourierEncoder(family, cut, sigma), readout, width, depth, heads, dropout)

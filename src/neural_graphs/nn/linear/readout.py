@@ -1,5 +1,6 @@
 """Values of grids to answers: invariant ones about a network, and changes of its numbers."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -18,12 +19,12 @@ from neural_graphs.nn.linear.layer import EquivariantLinear, Values
 from neural_graphs.nn.run.dropout import Dropout
 
 
-class GridPool(nn.Module):
+class GridPool(nn.Module, ABC):
     """Every grid to one vector: its places are pooled, its features stay apart."""
 
+    @abstractmethod
     def forward(self, x: Float[Tensor, "networks places numbers"]) -> Float[Tensor, "networks numbers"]:
         """The places of one grid, pooled."""
-        raise TypeError(f"{type(self).__name__} does not say how it pools: use GridMean or GridMax")
 
 
 class GridMean(GridPool):
@@ -50,7 +51,7 @@ class GridReadout(nn.Module):
         self, cut: Cut, width: int, classes: int, pool: GridPool, hidden: Sequence[int], dropout: float = 0.0
     ):  # fmt: skip
         super().__init__()
-        self.reduce = pool
+        self.pool = pool
         sizes = [width * sum(grid.features for grid in cut.grids), *hidden]
         layers = [m for a, b in pairwise(sizes) for m in (nn.Linear(a, b), nn.ReLU(), Dropout(dropout))]
         self.mlp = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
@@ -61,10 +62,10 @@ class GridReadout(nn.Module):
 
     def of_grid(self, x: Float[Tensor, "networks ..."]) -> Float[Tensor, "networks numbers"]:
         """What it reads of the values of one grid, `(networks, *sizes, numbers)`: all places pooled."""
-        return self.reduce(x.reshape(len(x), -1, x.shape[-1]))
+        return self.pool(x.reshape(len(x), -1, x.shape[-1]))
 
 
-class GridEdit(nn.Module):
+class GridEditReadout(nn.Module):
     """A change of every number: one more linear layer, and a learned scale for every tensor, `initial` at first."""
 
     def __init__(self, cut: Cut, width: int, channels: int, initial: float, maps: Maps | None):

@@ -159,8 +159,11 @@ class CapturedLoss:
         self._read: Callable[[Networks], Any] = compiled(reader.read) if compile else reader.read
 
     def __call__(self, networks: Networks, targets: Tensor) -> tuple[Float[Tensor, ""], Tensor]:
-        """The mean loss over a batch, ready for `backward`, and the detached answers `(networks, …)`."""
-        captured = self.captured
+        """The mean loss over a batch, ready for `backward`, and the detached answers `(networks, …)`.
+
+        Raises as `Reader.checked`.
+        """
+        captured, networks = self.captured, self.reader.checked(networks)
         if not captured.possible(networks) or len(pieces(self.reader, networks)) > 1:
             return mean_loss(self.reader, networks, targets, self.loss)
         value, answers, *grads = captured(networks, targets)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from neural_graphs.errors import ConfigError
+
 _here = threading.local()
 
 
@@ -28,13 +30,13 @@ def current_generator() -> torch.Generator | None:
 class Dropout(nn.Module):
     """Set each number to 0 with probability `rate` while training, and scale the others by 1 / (1 − rate).
 
-    At rate 0 nothing is drawn.
+    At rate 0 nothing is drawn. Raises ConfigError for a rate outside [0, 1).
     """
 
     def __init__(self, rate: float = 0.0):
         super().__init__()
         if not 0 <= rate < 1:
-            raise ValueError(f"a dropout rate must be in [0, 1), got {rate}")
+            raise ConfigError(f"a dropout rate must be in [0, 1), got {rate}")
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:

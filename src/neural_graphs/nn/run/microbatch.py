@@ -37,14 +37,19 @@ class Reader(nn.Module, ABC):
     """
 
     def forward(self, networks: Networks) -> Any:
-        """The answers for a batch of any size.
+        """The answers for a batch of any size. Raises as `checked`."""
+        networks = self.checked(networks)
+        return self.read(networks) if torch.is_grad_enabled() else read(self, networks)
+
+    def checked(self, networks: Networks) -> Networks:
+        """The networks, in the precision of this module.
 
         Raises ConfigError for none, LayoutError for what is no Networks, or of more precision than this module.
         """
         networks = networks_for(self, networks)
         if not len(networks):
             raise ConfigError("got no networks to read; a batch has at least one")
-        return self.read(networks) if torch.is_grad_enabled() else read(self, networks)
+        return networks
 
     @abstractmethod
     def read(self, networks: Networks) -> Any:
@@ -126,8 +131,10 @@ def mean_loss(reader: Reader, networks: Networks, targets: Tensor, loss: Loss) -
     `loss(outputs, targets)` must be a mean over networks. Gradients of the parameters, and of the networks where these
     require them, are computed here, piece by piece, and handed out by `backward`: the same values as in one go up to
     rounding, in a fraction of the memory. They have no gradients themselves, and say so; of small batches they have.
-    Dropout is seeded per piece from torch's global generator, so that a run can be repeated.
+    Dropout is seeded per piece from torch's global generator, so that a run can be repeated. Raises as
+    `Reader.checked`.
     """
+    networks = reader.checked(networks)
     cuts = pieces(reader, networks)
     if len(cuts) == 1 and reader.numbers(networks) <= _budget(networks):
         outputs = reader.read(networks)
