@@ -1,6 +1,6 @@
 """How far the rules that come along go beyond the networks and images of their meta-training, beside Adam as it comes.
 
-python experiments/learning_to_optimize/beyond.py                       # half an hour of one core
+python experiments/learning_to_optimize/beyond.py                       # an hour of one core
 python experiments/learning_to_optimize/beyond.py --only 28 --starts 1
 
 A line for every setting: test accuracy after the steps, mean and deviation over the starts. The rules were meta-trained
@@ -47,13 +47,14 @@ SETTINGS: dict[str, tuple[str, Make]] = {
     "Fashion-MNIST 28 × 28, the same with norms": ("fashion-mnist", lambda: cnn(1, 16, 32, 32, norm=True)),
     "MNIST 28 × 28, 784-16-10": ("mnist", lambda: perceptron(784, 16, 10)),
 }
-OPTIMIZERS: dict[str, Callable[[nn.Module, torch.Tensor], torch.optim.Optimizer]] = {
-    **{
-        name: lambda module, x, name=name: LearnedOptimizer(load_rule(name), module, trace(module.eval(), x))
-        for name in ("ng-gnn", "ff")
-    },
-    **{f"Adam {lr:g}": lambda module, _, lr=lr: torch.optim.Adam(module.parameters(), lr) for lr in (0.01, 0.001)},
-}
+
+
+def optimizer_of(name: str, module: nn.Module, x: torch.Tensor) -> torch.optim.Optimizer:
+    """A rule that comes along, or Adam, "Adam RATE"."""
+    kind, _, rate = name.partition(" ")
+    if kind == "Adam":
+        return torch.optim.Adam(module.parameters(), float(rate))
+    return LearnedOptimizer(load_rule(name), module, trace(module.eval(), x))
 
 
 def trained(setting: str, optimizer: str, seed: int, steps: int) -> float:
@@ -62,19 +63,24 @@ def trained(setting: str, optimizer: str, seed: int, steps: int) -> float:
     splits = InnerTasks(images, held_out=1).splits
     torch.manual_seed(seed)
     module = make()
-    made = OPTIMIZERS[optimizer](module, splits.train.pixels[:2])
+    made = optimizer_of(optimizer, module, splits.train.pixels[:2])
     (end,) = train_module(module.train(), made, splits.train, splits.test, steps=steps, seed=seed, reports=1)
     return 100 * end.accuracy
 
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--only", default="", metavar="WORD", help="settings that have this in their name; default: all")
+parser.add_argument(
+    "--optimizers", nargs="+", default=["ng-t", "ng-gnn", "ff", "Adam 0.01", "Adam 0.001"], metavar="NAME",
+    help="rules that come along, or 'Adam RATE'; default: all of them",
+)  # fmt: skip
 parser.add_argument("--starts", type=int, default=3, metavar="N", help="default: %(default)s")
 parser.add_argument("--steps", type=int, default=500, metavar="N", help="default: %(default)s")
 arguments = parser.parse_args()
 for setting in (each for each in SETTINGS if arguments.only in each):
     found = {
-        name: [trained(setting, name, seed, arguments.steps) for seed in range(arguments.starts)] for name in OPTIMIZERS
+        name: [trained(setting, name, seed, arguments.steps) for seed in range(arguments.starts)]
+        for name in arguments.optimizers
     }
     said = [f"{name} {fmean(each):.1f} ± {pstdev(each):.1f}" for name, each in found.items()]
     print(f"{setting:44}", *said, sep=" | ", flush=True)

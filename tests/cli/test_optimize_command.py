@@ -24,7 +24,7 @@ def double():
 
 
 def wide():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 400), nn.ReLU(), nn.Linear(400, 10))
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 800), nn.ReLU(), nn.Linear(800, 10))
 """
 WORDS = ["--images", "digits", "--rule", "ff", "--steps", "2", "--batch", "8"]
 
@@ -73,7 +73,7 @@ def test_a_module_of_far_more_inputs_than_the_rule_knows_is_warned_of(capsys: py
     assert not capsys.readouterr().err
     assert optimize("wide") == 0
     said = capsys.readouterr().err
-    assert "warning: neurons of this module have up to 400 inputs" in said and "trained on 196:" in said
+    assert "warning: neurons of this module have up to 800 inputs" in said and "trained on 196:" in said
     assert said.count("\n") == 1
 
 

@@ -328,7 +328,7 @@ def test_ten_steps_on_a_card_are_those_on_the_processor(rule: str) -> None:
 # -- what comes along --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["ng-gnn", "ff"])
+@pytest.mark.parametrize("name", ["ng-gnn", "ng-t", "ff"])
 def test_a_rule_that_comes_along_trains_a_network_it_has_not_seen(name: str) -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 4))
