@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neural_graphs.errors import LayoutError
+from neural_graphs.graph.batch_index import ROOM, LongAxis, upload
+from neural_graphs.graph.bounded import bounded
 from neural_graphs.graph.constants import constant, table_on
 from neural_graphs.graph.index import bias_indices
 from neural_graphs.layout import Layout
@@ -50,12 +52,16 @@ class Canonical(Recorded, nn.Module, ABC):
         layouts = dict.fromkeys(networks.layouts)
         if not self.missing_ok and not any(map(self.moves, layouts)):
             raise LayoutError(f"no canonical {self.name}: {nothing_moves(self.kind, next(iter(layouts)))}; {FINE}")
-        return networks.cat_by_layout(self._factors)
+        return self._factors(networks) if networks.regular else self._mixed(networks)
 
     @torch.no_grad()
     def prepare(self, networks: Networks) -> None:
         """Make ahead of time, by going through it once, what `factors` needs of the layouts of a batch."""
         self.factors(networks)
+
+    def _mixed(self, networks: Networks) -> Tensor:
+        """`(total,)` of a mixed batch."""
+        return torch.cat(networks.map_by_layout(lambda part, _: self._factors(part)))
 
     def _factors(self, networks: Networks) -> Tensor:
         """`(networks, size)` of a regular batch: those of the neurons at the ends of every number."""
@@ -124,11 +130,44 @@ class CanonicalSigns(Canonical):
         """1 or −1 for every neuron, `(networks, neurons)`."""
         return _signs(values, table_on(values.device, flippable, layout))
 
+    def _mixed(self, networks: Networks) -> Tensor:
+        values = networks.values if networks.values.ndim == 1 else networks.values[:, 0]
+        ends = sign_ends(networks.layouts, values.device)
+        signs = torch.cat([_signs(values, ends.biases), values.new_ones(1)])
+        return signs.index_select(0, ends.targets) * signs.index_select(0, ends.sources)
+
 
 def _signs(values: Tensor, places: Tensor) -> Tensor:
     """1 or −1 for every neuron, by the bias at its place; 1 where that is -1."""
     negative = torch.where(places >= 0, values.index_select(-1, places.clamp(min=0)), 0.0) < 0
     return torch.where(negative, -1.0, 1.0).to(values.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class SignEnds:
+    """Of a mixed batch: the bias that decides on every neuron, the neurons at the ends of every number; -1 for none."""
+
+    biases: Tensor  # (neurons,)
+    sources: Tensor  # (numbers,), the number of neurons for none
+    targets: Tensor  # (numbers,)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory they take."""
+        return self.biases.nbytes + self.sources.nbytes + self.targets.nbytes
+
+
+@bounded(ROOM)
+def sign_ends(layouts: tuple[Layout, ...], device: torch.device) -> SignEnds:
+    """The tables of a batch of layouts."""
+    numbers, neurons = LongAxis([layout.size for layout in layouts]), LongAxis([layout.neurons for layout in layouts])
+    ends = {
+        name: neurons.join([table(layout) for layout in layouts])
+        for name, table in (("sources", _sources), ("targets", _targets))
+    }
+    host = {name: np.where(end < 0, neurons.size, end) for name, end in ends.items()}
+    host["biases"] = numbers.join([flippable(layout) for layout in layouts])
+    return SignEnds(**upload(host, device))
 
 
 @constant()
