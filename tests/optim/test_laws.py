@@ -214,7 +214,7 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(LayoutError, match="14 channels per number"):
         rule(signals([PAPER]).with_values(torch.zeros(3, PAPER.size, 14, dtype=torch.float64)))
     narrow = built(lambda f: NGGNNRule(f, width=8, depth=2, rows=5), [PAPER])
-    with pytest.raises(LayoutError, match=r"8 places .* rows for 5; take one with sinusoids"):
+    with pytest.raises(LayoutError, match=r"8 places .* rows for 5; take one without places"):
         narrow(signals([PAPER]))
     assert issubclass(LSTMRule, UpdateRule)
 
