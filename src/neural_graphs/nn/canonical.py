@@ -61,7 +61,7 @@ class Canonical(Recorded, nn.Module, ABC):
 
     def _mixed(self, networks: Networks) -> Tensor:
         """`(total,)` of a mixed batch."""
-        return torch.cat(networks.map_by_layout(lambda part, _: self._factors(part)))
+        return networks.cat_by_layout(self._factors)
 
     def _factors(self, networks: Networks) -> Tensor:
         """`(networks, size)` of a regular batch: those of the neurons at the ends of every number."""
@@ -131,6 +131,7 @@ class CanonicalSigns(Canonical):
         return _signs(values, table_on(values.device, flippable, layout))
 
     def _mixed(self, networks: Networks) -> Tensor:
+        """The same by one selection, in place of a loop over layouts."""
         values = networks.values if networks.values.ndim == 1 else networks.values[:, 0]
         ends = sign_ends(networks.layouts, values.device)
         signs = torch.cat([_signs(values, ends.biases), values.new_ones(1)])

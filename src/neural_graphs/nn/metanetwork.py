@@ -24,8 +24,8 @@ class Metanetwork(Shareable, Reader):
     `metanetwork(networks)` is `(networks, classes)` with a `GraphReadout`, and `Networks` (a change of every parameter)
     with a `WeightReadout`. The order of hidden neurons never matters; with `canonical`, their scales and signs do not
     either: representatives are read, made by one after another, scales before signs, and edits of them carried back.
-    Without gradients a large batch is read piece by piece (`nn.microbatch`), so that any number of networks fits; to
-    train piece by piece, use `microbatch.mean_loss`.
+    Without gradients a large batch is read piece by piece (`nn.run.microbatch`), so that any number of networks fits;
+    to train piece by piece, use `nn.mean_loss`.
 
     Examples:
         >>> import torch, neural_graphs as ng

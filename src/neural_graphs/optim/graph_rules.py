@@ -23,6 +23,7 @@ from neural_graphs.nn.linear.metanetwork import LinearMetanetwork
 from neural_graphs.nn.linear.readout import GridEditReadout
 from neural_graphs.nn.metanetwork import Metanetwork
 from neural_graphs.nn.models import initialise
+from neural_graphs.nn.perceptron import perceptron
 from neural_graphs.nn.spec import InputSpec, plane
 from neural_graphs.optim.signals import CHANNELS
 from neural_graphs.optim.update_rule import Refinements, UpdateRule
@@ -87,7 +88,7 @@ class EndsReadout(ParameterReadout):
     """The same where edges were not updated: they are read together with their two neurons."""
 
     def __init__(self, edges: int, width: int):
-        super().__init__(_mlp(width, 1), nn.Linear(width, width), width)
+        super().__init__(perceptron((width,) * 3), nn.Linear(width, width), width)
         self.own = nn.Linear(edges, width)
         self.ends = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(2))
 
@@ -99,12 +100,6 @@ class EndsReadout(ParameterReadout):
 def _repeated(features: Tensor, count: int) -> Tensor:
     """`(*batch, weights, width)` to `(*batch, weights, count · width)`."""
     return features.unsqueeze(-2).expand(*features.shape[:-1], count, -1).flatten(-2)
-
-
-def _mlp(width: int, hidden: int) -> nn.Sequential:
-    """`Linear, ReLU` so many times, and a last Linear layer."""
-    layers = [layer for _ in range(hidden) for layer in (nn.Linear(width, width), nn.ReLU())]
-    return nn.Sequential(*layers, nn.Linear(width, width))
 
 
 class GraphRule(UpdateRule):
@@ -137,7 +132,7 @@ class NGGNNRule(GraphRule):
     ):  # fmt: skip
         log_degree = None if rows is None else family.log_degree
         backbone = MessagePassing(width, depth, log_degree, update_edges=True)
-        readout = ParameterReadout(_mlp(width, 1), _mlp(width, 1), width)
+        readout = ParameterReadout(perceptron((width,) * 3), perceptron((width,) * 3), width)
         encoder = ChannelEncoder(Bidirectional(), width, rows)
         super().__init__(family, width, encoder, backbone, readout, refinements=refinements)
 
@@ -154,7 +149,7 @@ class NGTRule(GraphRule):
         rows: int | None = 10_000, refinements: Refinements | None = None,
     ):  # fmt: skip
         backbone = RelationalTransformer((width, width), depth, heads, width, (width, width), update_edges=True)
-        shared = _mlp(width, 2)
+        shared = perceptron((width,) * 4)
         readout = ParameterReadout(shared, shared, width)
         encoder = ChannelEncoder(wiring or AllPairs(), width, rows)
         super().__init__(family, width, encoder, backbone, readout, refinements=refinements)
@@ -185,9 +180,9 @@ class SharedUNFRule(GraphRule):
         self, family: InputSpec, width: int = 32, depth: int = 4, rows: int | None = None,
         refinements: Refinements | None = None,
     ):  # fmt: skip
-        node = nn.Sequential(nn.Linear(3 * width, width), nn.ReLU(), nn.Linear(width, width))
+        node = perceptron((3 * width, width, width))
         encoder, backbone = ChannelEncoder(Forward(), width, rows), SharedLinear(width, depth)
-        readout = ParameterReadout(node, _mlp(width, 1), width)
+        readout = ParameterReadout(node, perceptron((width,) * 3), width)
         super().__init__(family, width, encoder, backbone, readout, refinements=refinements)
 
 
